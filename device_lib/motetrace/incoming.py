@@ -1,0 +1,77 @@
+"""Somebody else's traceparent, read in place, and the context of an answer that continues its trace."""
+
+from motetrace.tracer import put_hex
+
+
+class Incoming:
+    """One command's context at a time; after construction nothing here allocates.
+
+    `fault` says what was wrong with the last one read, or None: traceparent_length, traceparent_format,
+    traceparent_version, traceparent_zero_trace_id, traceparent_zero_parent_id.
+    Source: W3C Trace Context Level 2, 3.2; tests/vectors/traceparent.json.
+    """
+
+    def __init__(self, tracer):
+        self.tracer = tracer
+        self.fault = "traceparent_length"
+        self._buf = bytearray(b"00-%32s-%16s-00" % (b"", b""))
+
+    def read(self, src, at=0, end=-1):
+        """Read a traceparent from src (bytes, bytearray or memoryview) from `at` to `end` (-1: its end).
+
+        Returns:
+            True if it is one; then next() continues its trace. Optional white space around it is passed over.
+        """
+        if end < 0:
+            end = len(src)
+        while at < end and (src[at] == 32 or src[at] == 9):
+            at += 1
+        while end > at and (src[end - 1] == 32 or src[end - 1] == 9):
+            end -= 1
+        self.fault = f = self._check(src, at, end - at)
+        if f:
+            return False
+        end = 3
+        while end < 35:
+            self._buf[end] = src[at + end]
+            end += 1
+        end = src[at + 54]  # of the flags only sampled and random have a meaning; both stand in the last digit
+        self._buf[54] = 48 | (end if end < 58 else end + 9) & 3
+        return True
+
+    def _check(self, src, at, n):
+        if n < 55 or (n > 55 and (src[at] == 48 and src[at + 1] == 48 or src[at + 55] != 45)):
+            return "traceparent_length"
+        n = 0
+        while n < 55:
+            if n == 2 or n == 35 or n == 52:
+                if src[at + n] != 45:
+                    return "traceparent_format"
+            elif not (48 <= src[at + n] <= 57 or 97 <= src[at + n] <= 102):
+                return "traceparent_format"
+            n += 1
+        if src[at] == 102 and src[at + 1] == 102:
+            return "traceparent_version"
+        n = 3
+        while src[at + n] == 48:
+            n += 1
+        if n == 35:
+            return "traceparent_zero_trace_id"
+        n = 36
+        while src[at + n] == 48:
+            n += 1
+        return "traceparent_zero_parent_id" if n == 52 else None
+
+    def next(self):
+        """Return 55 bytes for the answer: the command's trace-id and flags, and a parent-id of this device's own.
+
+        The answer takes a seq as every message does. Its parent-id is the last 4 bytes of the boot nonce and seq, so
+        that the host can count it. Without a valid command to continue, a new trace is begun where the mode is
+        "traceparent"; in mode "seqref" that is the seqref.
+        """
+        t = self.tracer
+        b = t.next()
+        if self.fault:
+            return b
+        put_hex(self._buf, 36, t.block, 1, 8, t.table)
+        return self._buf

@@ -1,0 +1,212 @@
+"""umqtt.simple2's MQTTClient speaking MQTT 5, with the context in a user property.
+
+Same constructor, methods and callbacks. New: `tracer`, `expiry` (s), `session_expiry` (s), and, inside the message
+callback, `user_properties` [(name, value), ...] and `traceparent` (bytes or None) of the message at hand.
+Status callback: besides 0 timeout, 1 acked, 2 unknown, a value from 128 on is the broker's refusal (reason code).
+"""
+
+import select
+import socket
+from struct import pack_into
+from time import ticks_add, ticks_diff, ticks_ms
+
+from motetrace.publish import Publish, send
+from umqtt.simple2 import MQTTClient as _Simple2
+from umqtt.simple2 import MQTTException
+
+
+class _Property(Publish):
+    def bare(self, b, at):
+        b[at] = 0
+        return at + 1
+
+    def close(self, b, end):
+        t = self.tracer
+        if t:
+            if t.tracestate:
+                pack_into("15s12s", b, end, b"\x26\x00\x0atracestate\x00\x0c", t.tracestate)
+                end += 27
+            b[self._at + len(self.lead) - 1] = len(self._context)
+        b[self._at] = end - self._at - 1  # at most 5 + 71 + 27: one byte
+        return end
+
+
+class MQTTClient(_Simple2):
+    def __init__(self, *args, tracer=None, expiry=0, session_expiry=0, **kw):
+        super().__init__(*args, **kw)
+        self.session_expiry = session_expiry
+        self.user_properties = []
+        self.traceparent = None
+        # Property length, message expiry, and a user property up to its value, whose length is written each time.
+        lead = b"\x00\x02" + expiry.to_bytes(4, "big") if expiry else b"\x00"
+        if tracer:
+            lead += b"\x26\x00%s\x00\x00" % (b"\x0btraceparent" if tracer.mode[0] == "t" else b"\x06seqref")
+        self._publish = _Property(self, tracer, lead)
+
+    def _write(self, b, length=-1):
+        send(self, b, 0, len(b) if length < 0 else length)
+
+    def _text(self, s):
+        if isinstance(s, str):
+            s = s.encode()
+        return len(s).to_bytes(2, "big") + s
+
+    def _packet(self, first, body):
+        h = bytearray(5)
+        h[0] = first
+        self._write(bytes(h[: self._varlen_encode(len(body), h, 1)]) + body)
+
+    def connect(self, clean_session=True):
+        """Connect; return True when the broker kept the session. Raises MQTTException(20, reason code) if refused."""
+        self.disconnect()
+        a = socket.getaddrinfo(self.server, self.port)[0]
+        s = self.sock_raw = socket.socket(a[0], a[1], a[2])
+        s.setblocking(False)
+        try:
+            s.connect(a[-1])
+        except OSError as e:
+            if e.args[0] not in (115, 119):  # EINPROGRESS: 115, on esp32 119
+                s.close()
+                raise
+        if self.ssl:
+            import ssl
+
+            s.setblocking(True)
+            self.sock = ssl.wrap_socket(s, **self.ssl_params)
+            s.setblocking(False)
+        else:
+            self.sock = s
+        self.poller_r = select.poll()
+        self.poller_r.register(self.sock, select.POLLERR | select.POLLIN | select.POLLHUP)
+        self.poller_w = select.poll()
+        self.poller_w.register(self.sock, select.POLLOUT)
+        self._sock_timeout(self.poller_w, self.socket_timeout)
+        flags = 2 if clean_session else 0
+        if clean_session:
+            self.rcv_pids.clear()
+        b = self._text(self.client_id)
+        if self.lw_topic:
+            flags |= 4 | self.lw_qos << 3 | (32 if self.lw_retain else 0)
+            b += b"\x00" + self._text(self.lw_topic) + self._text(self.lw_msg)
+        if self.user is not None:
+            flags |= 128
+            b += self._text(self.user)
+            if self.pswd is not None:
+                flags |= 64
+                b += self._text(self.pswd)
+        h = bytes((flags, self.keepalive >> 8, self.keepalive & 255, 5, 0x11))
+        self._packet(0x10, b"\x00\x04MQTT\x05" + h + self.session_expiry.to_bytes(4, "big") + b)
+        if self._read(1)[0] != 0x20:
+            raise MQTTException(29)
+        b = self._read(self._recv_len())
+        if b[1]:
+            raise MQTTException(20, b[1])
+        self.last_cpacket = ticks_ms()
+        return b[0] & 1
+
+    def publish(self, topic, msg, retain=False, qos=0, dup=False):
+        p = self._publish
+        p.flags = (56 if dup else 48) | qos << 1 | (1 if retain else 0)
+        return p(topic, msg, 0)
+
+    def plain(self, topic, msg, retain=False, qos=0):
+        """Publish without a context: for birth, stats and the like, which are no readings and take no seq."""
+        return self._publish.plain(topic, msg, retain, qos)
+
+    def subscribe(self, topic, qos=0):
+        pid = next(self.newpid)
+        self.rcv_pids[pid] = ticks_add(ticks_ms(), self.message_timeout * 1000)
+        self._packet(0x82, pid.to_bytes(2, "big") + b"\x00" + self._text(topic) + bytes((qos,)))
+        return pid
+
+    def _message_timeout(self):
+        now = ticks_ms()
+        for pid in list(self.rcv_pids):
+            if ticks_diff(self.rcv_pids[pid], now) <= 0:
+                self.rcv_pids.pop(pid)
+                self.cbstat(pid, 0)
+
+    def _status(self, pid, reason):
+        if self.rcv_pids.pop(pid, None) is None:
+            self.cbstat(pid, 2)
+        else:
+            self.cbstat(pid, reason if reason > 127 else 1)
+
+    def _properties(self, b):
+        # Keep the user properties of a PUBLISH; anything malformed ends the list.
+        self.user_properties = p = []
+        self.traceparent = None
+        i = 0
+        try:
+            while i < len(b):
+                k = b[i]
+                i += 1
+                n = 1
+                if k == 2:
+                    n = 4
+                elif k == 35:
+                    n = 2
+                elif k == 11:
+                    while b[i] & 128:
+                        i += 1
+                elif k != 1:
+                    n = 2 + (b[i] << 8 | b[i + 1])
+                if k == 38:
+                    name = b[i + 2 : i + n]
+                    i += n
+                    n = 2 + (b[i] << 8 | b[i + 1])
+                    p.append((name, b[i + 2 : i + n]))
+                i += n
+        except IndexError:
+            return
+        for name, value in p:
+            if name == b"traceparent":
+                # Two of them: nobody can say which is meant, so neither counts (W3C Trace Context 3.2.2).
+                self.traceparent = value if self.traceparent is None else b""
+
+    def _incoming(self, first, n):
+        topic = self._read(int.from_bytes(self._read(2), "big"))
+        n -= 2 + len(topic)
+        pid = None
+        if first & 6:
+            pid = self._read(2)
+            n -= 2
+        p = self._recv_len()
+        n -= p + (1 if p < 128 else 2 if p < 16384 else 3)
+        self._properties(self._read(p))
+        if n < 0:
+            raise MQTTException(-1)
+        self.cb(topic, self._read(n), bool(first & 1), bool(first & 8))
+        if pid:
+            self._write(b"\x40\x02" + pid)
+
+    def check_msg(self):
+        if self.sock is None:
+            raise MQTTException(28)
+        try:
+            b = self.sock.read(1)
+            if b is None and self.poller_r.poll(-1 if self.socket_timeout is None else 1):
+                b = self.sock.read(1)
+        except OSError as e:
+            if e.args[0] not in (11, 110):  # EAGAIN, ETIMEDOUT
+                raise
+            b = None
+        self._message_timeout()
+        if b is None:
+            return None
+        if b == b"":
+            raise MQTTException(1)
+        first = b[0]
+        n = self._recv_len()
+        self.last_cpacket = ticks_ms()
+        if first & 0xF0 == 0x30:
+            self._incoming(first, n)
+            return None
+        b = self._read(n)
+        if first == 0x40:
+            self._status(b[0] << 8 | b[1], b[2] if n > 2 else 0)
+        elif first == 0x90:
+            self._status(b[0] << 8 | b[1], b[-1])
+        elif first == 0xE0:
+            raise MQTTException(1, b[0] if n else 0)  # the broker says why it closes
+        return None if first == 0xD0 else first

@@ -1,0 +1,105 @@
+"""A PUBLISH packet for umqtt.simple2 with a context inside: assembled once per topic, renewed in place, not copied."""
+
+from struct import pack_into
+from time import ticks_add, ticks_ms
+
+from umqtt.simple2 import MQTTException
+
+
+def send(client, buf, at, n):
+    """Write n bytes of buf from `at`, in as many partial writes as the socket takes.
+
+    Raises:
+        MQTTException: 28 not connected, 30 nothing could be written for client.socket_timeout seconds.
+        OSError: from the socket.
+    """
+    while n:
+        if client.sock is None:
+            raise MQTTException(28)
+        w = client.sock.write(buf, at, n)
+        if w:
+            at += w
+            n -= w
+        else:
+            client._sock_timeout(client.poller_w, client.socket_timeout)
+
+
+class Publish:
+    """One packet buffer: fixed header, topic, packet id, then the part that a subclass puts before the payload.
+
+    A subclass gives `lead` (bytes before the context), `close(buf, end)`, which finishes that part and returns its
+    end, and `bare(buf, at)`, which writes that part for a message without a context.
+    """
+
+    def __init__(self, client, tracer, lead):
+        self.client = client
+        self.tracer = tracer
+        self.lead = lead
+        self._topic = self._context = None
+
+    def _head(self, topic):
+        n = len(topic)
+        self._topic = bytes(topic)
+        self._qos = self.flags & 2  # the flag bit, and the size of a packet id
+        self._at = n + self._qos + 7
+        self._buf = b = bytearray(self._at + len(self.lead) + 90)
+        b[5] = n >> 8
+        b[6] = n & 255
+        b[7 : 7 + n] = topic
+        b[self._at : self._at + len(self.lead)] = self.lead
+
+    def _fill(self):
+        # Put the context in; return the end. A retry sends the last one again.
+        n = self._at + len(self.lead)
+        if self.tracer:
+            if not self.flags & 8 or self._context is None:
+                self._context = self.tracer.next()
+            pack_into("55s" if self.tracer.mode[0] == "t" else "30s", self._buf, n, self._context)
+            n += len(self._context)
+        return self.close(self._buf, n)
+
+    def _start(self, n):
+        # First byte and remaining length, right-aligned before the topic's length at 5; return where they begin.
+        b = self._buf
+        i = start = 3 - (n > 127) - (n > 16383) - (n > 2097151)
+        b[i] = self.flags
+        while n > 127:
+            i += 1
+            b[i] = n & 127 | 128
+            n >>= 7
+        b[i + 1] = n
+        if self._qos:
+            self._pid = n = next(self.client.newpid)
+            b[self._at - 2] = n >> 8
+            b[self._at - 1] = n & 255
+        return start
+
+    def plain(self, topic, msg, retain=False, qos=0):
+        """Publish without a context: for birth, stats and the like, which are no readings and take no seq."""
+        self.flags = 48 | qos << 1 | (1 if retain else 0)
+        return self(topic, msg, -1)
+
+    def __call__(self, topic, msg, skip):
+        """Publish with the first byte `self.flags`; return the packet id at QoS 1.
+
+        Args:
+            topic, msg: bytes or str, or any buffer. msg is sent from `skip` on; -1: whole, and without a context.
+        """
+        if isinstance(topic, str):
+            topic = topic.encode()
+        if isinstance(msg, str):
+            msg = msg.encode()
+        if topic != self._topic or self.flags & 2 != self._qos:
+            self._head(topic)
+        if skip < 0:
+            skip = 0
+            topic = self.bare(self._buf, self._at)
+        else:
+            topic = self._fill()
+        n = self._start(topic - 5 + len(msg) - skip)
+        send(self.client, self._buf, n, topic - n)
+        send(self.client, msg, skip, len(msg) - skip)
+        if self._qos:
+            n = self._pid
+            self.client.rcv_pids[n] = ticks_add(ticks_ms(), self.client.message_timeout * 1000)
+            return n
