@@ -1,0 +1,146 @@
+"""From a message to an OpenTelemetry context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opentelemetry import baggage as otel_baggage
+from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from motetrace_host.core import context as wire
+from motetrace_host.core.derive import derive
+from motetrace_host.stages import baggage, settings
+
+_RAW = create_key("motetrace-raw-context")
+
+
+class Message(Protocol):
+    """What a stage reads of a message: paho's MQTTMessage, or anything of that shape.
+
+    `properties` may be absent or None (MQTT 3.1.1), `retain` may be absent; see `extract`.
+    """
+
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def payload(self) -> bytes | bytearray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawContext:
+    """The carried texts as they came, so that what nobody changed is passed on byte for byte.
+
+    OpenTelemetry's own classes would drop a baggage member's properties and a Level 2 tracestate key.
+    """
+
+    trace_id: int
+    tracestate: str
+    parsed_tracestate: TraceState
+    baggage: str
+    parsed_baggage: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a message says about where it comes from.
+
+    Attributes:
+        origin: `traceparent`, `seqref` or `none:<reason>`; the value of the attribute trace.origin.
+        remote: the sender's span; None with origin `none:*` except `none:retained`, where it may be linked to.
+        context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
+        device_id, template: by the configured topics, else None.
+    """
+
+    origin: str
+    remote: SpanContext | None
+    context: Context
+    topic: str
+    device_id: str | None
+    template: str | None
+    retained: bool
+
+
+def extract(message: Message, context: Context | None = None) -> Context:
+    """Return a context whose current span is the one that the message carries, with its baggage.
+
+    Looked for in this order: user property traceparent, user property seqref, JSON member traceparent, JSON member
+    seqref. A seqref needs the key (`stages.configure`). A message without a usable context, and a retained one,
+    yields a context without a span: what starts there is a root.
+
+    Args:
+        message: has topic, payload, and for MQTT 5 properties; hostile content is tolerated, nothing is raised.
+        context: what the result is based on; default empty, so that nothing but the message decides the parent.
+    Source: docs/wire-format.md.
+    """
+    return read(message, Context() if context is None else context).context
+
+
+def read(message: Message, base: Context) -> Incoming:
+    """Read a message as `extract` does, and say also what a span about it should tell."""
+    topic = _topic(message)
+    config = settings.current()
+    device_id, template = config.device_of(topic)
+    retained = getattr(message, "retain", False) is True
+    carried = wire.read(user_properties(getattr(message, "properties", None)), bytes(message.payload))
+    origin, ids = _ids(carried, device_id, config)
+    members = baggage.parse(carried.baggage)
+
+    context = otel_baggage.clear(base)
+    for name, value in members.items():
+        context = otel_baggage.set_baggage(name, value, context)
+    if ids is None:
+        return Incoming(origin, None, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, retained)
+    trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
+    remote = SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
+    raw = RawContext(ids[0], carried.tracestate, trace_state, carried.baggage, members)
+    context = set_value(_RAW, raw, context)
+    if retained:
+        # A retained message carries the context of whenever it was stored: that trace is over, so link, never extend.
+        context = set_span_in_context(INVALID_SPAN, context)
+        return Incoming("none:retained", remote, context, topic, device_id, template, True)
+    context = set_span_in_context(NonRecordingSpan(remote), context)
+    return Incoming(origin, remote, context, topic, device_id, template, False)
+
+
+def raw_context(context: Context) -> RawContext | None:
+    """Return the carried texts kept in a context by `read`, None when it came from elsewhere."""
+    raw = get_value(_RAW, context)
+    return raw if isinstance(raw, RawContext) else None
+
+
+def user_properties(properties: Any) -> list[tuple[str, str]]:
+    """Return the user properties of a paho Properties object; empty when there are none or no properties at all."""
+    return list(getattr(properties, "UserProperty", None) or ())
+
+
+def _ids(carried: wire.Context, device_id: str | None, config: settings.Settings) -> tuple[str, tuple[int, int] | None]:
+    """Return (origin, (trace id, span id) or None)."""
+    if carried.trace_id is not None and carried.parent_id is not None:
+        return carried.origin, (int.from_bytes(carried.trace_id, "big"), int.from_bytes(carried.parent_id, "big"))
+    if carried.origin.startswith("none:"):
+        return carried.origin, None
+    if carried.boot_nonce is None or carried.seq is None:
+        return "none:seq_without_boot", None  # only the shim's ledger knows the boot: read its republished topic
+    if config.key is None:
+        return "none:seqref_without_key", None
+    if device_id is None:
+        return "none:topic_without_device", None
+    derived = derive(config.key, config.tenant, device_id, carried.boot_nonce, carried.seq)
+    return carried.origin, (int.from_bytes(derived.trace_id, "big"), int.from_bytes(derived.span_id, "big"))
+
+
+def _topic(message: Message) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError:  # paho decodes on access, and a lenient broker lets such a topic through
+        return ""

@@ -1,0 +1,27 @@
+"""Each test gets its own recording SDK and its own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from motetrace_host import stages
+from motetrace_host.stages import settings
+from tests.host.stages.stage_recorder import KEY, Recorder
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+    yield recorder
+    recorder.provider.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def settings_of_each_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("MOTETRACE_KEY_FILE", raising=False)
+    monkeypatch.delenv("MOTETRACE_TENANT", raising=False)
+    monkeypatch.setattr(settings, "_settings", None)
+    stages.configure(key=KEY, tenant="acme")
+    return
