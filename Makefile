@@ -1,0 +1,47 @@
+# make help lists what there is. Everything lands in .venv/ and .cache/; nothing needs root.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-fast bench lint format parts clean
+
+PYTHON ?= python3
+ARGS ?=
+VENV_PYTHON := .venv/bin/python
+
+help:  ## list the targets
+	@echo "motetrace: follow one sensor reading from the microcontroller to the database"
+	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: .venv/.demo.stamp  ## run the demo on real parts (make demo ARGS=--forever: until Ctrl-C)
+	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) examples/demo/demo.py $(ARGS)
+
+test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
+	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+
+test-fast: .venv/.dev.stamp  ## run the tests that take seconds, not minutes
+	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) -m pytest -n 2 -m "not slow" $(ARGS)
+
+bench: .venv/.dev.stamp  ## measure against the obvious ways, as ratios
+	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) -m tests.benchmarks $(ARGS)
+
+lint: .venv/.dev.stamp  ## check style, formatting and types
+	@$(VENV_PYTHON) -m ruff check
+	@$(VENV_PYTHON) -m ruff format --check
+	@$(VENV_PYTHON) -m mypy
+
+format: .venv/.dev.stamp  ## put the code into its format
+	@$(VENV_PYTHON) -m ruff check --fix-only --quiet
+	@$(VENV_PYTHON) -m ruff format
+
+parts: .venv/.demo.stamp  ## fetch the real parts (MicroPython, mosquitto, InfluxDB) and list them
+	@$(VENV_PYTHON) .ci/parts.py all --list
+
+clean:  ## remove .venv and .cache
+	rm -rf .venv .cache
+
+.venv/.%.stamp: pyproject.toml .ci/environment.py
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) on PATH; motetrace needs Python 3.11 or newer (make PYTHON=/path/to/python3 demo)"; exit 1; }
+	@$(PYTHON) .ci/environment.py $*
