@@ -1,0 +1,246 @@
+"""The one SQLite file: opening it, its schema, and transactions.
+
+Connections are in autocommit mode (`isolation_level=None`): a statement outside `transaction()` is its own transaction,
+and nothing is ever begun implicitly. Writers take the write lock at the start (BEGIN IMMEDIATE), so two writers queue
+for at most `BUSY_TIMEOUT_MS` and never fail half way with a lock upgrade; row ids are therefore also in commit order,
+which the forward cursor relies on.
+
+Why synchronous=FULL: a message is acknowledged to the broker right after COMMIT, and WAL with NORMAL may lose the last
+commits at a power cut.
+Why foreign_keys=OFF: a span may arrive before or without its message, and retention deletes in any order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from motetrace_host.core.store_error import StoreError
+
+BUSY_TIMEOUT_MS = 10_000
+SCHEMA_VERSION = 1
+
+_SCHEMA_1 = """
+-- Ledger (edges/ledger.py): which message was seen, once per message however often it was delivered.
+CREATE TABLE device_boot(
+    device_id          TEXT NOT NULL,
+    boot_nonce         BLOB NOT NULL,              -- 5 bytes
+    inferred           INTEGER NOT NULL DEFAULT 0, -- 1: the host drew the nonce for firmware that sends a bare seq
+    first_seen_unix_ns INTEGER NOT NULL,
+    firmware           TEXT,
+    birth              TEXT,                       -- JSON of the birth message
+    last_seq           INTEGER,
+    PRIMARY KEY(device_id, boot_nonce)
+) WITHOUT ROWID;
+CREATE TABLE message(
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_key      BLOB NOT NULL UNIQUE,         -- 16 bytes, the de-duplication key
+    device_id        TEXT NOT NULL,
+    boot_nonce       BLOB,
+    seq              INTEGER,
+    trace_id         BLOB NOT NULL,
+    span_id          BLOB NOT NULL,                -- of device_publish
+    flags            INTEGER NOT NULL,
+    origin           TEXT NOT NULL,
+    carrier          TEXT NOT NULL,
+    topic            TEXT NOT NULL,
+    qos              INTEGER NOT NULL,
+    received_unix_ns INTEGER NOT NULL,
+    age_ms           INTEGER,
+    payload_bytes    INTEGER NOT NULL,
+    deliveries       INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX message_by_seq ON message(device_id, seq, boot_nonce);
+CREATE INDEX message_by_trace ON message(trace_id);
+CREATE TABLE inferred_boot(
+    device_id TEXT PRIMARY KEY,
+    state     BLOB NOT NULL                        -- what core/boots.py knows of a device that sends a bare seq
+) WITHOUT ROWID;
+CREATE TABLE rejection(
+    device_id TEXT NOT NULL,                       -- '' for devices beyond the cap
+    reason    TEXT NOT NULL,
+    count     INTEGER NOT NULL,
+    PRIMARY KEY(device_id, reason)
+) WITHOUT ROWID;
+
+-- Spans (edges/span_store.py): OTLP bytes as received or made; also the queue that the forwarder walks by id.
+CREATE TABLE resource(
+    id       INTEGER PRIMARY KEY,
+    digest   BLOB NOT NULL UNIQUE,                 -- blake2b, 16 bytes, of the next column
+    resource BLOB NOT NULL                         -- OTLP Resource protobuf
+);
+CREATE TABLE span(
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    trace_id      BLOB NOT NULL,                   -- 16 bytes
+    span_id       BLOB NOT NULL,                   -- 8 bytes
+    name          TEXT NOT NULL,
+    start_unix_ns INTEGER NOT NULL,
+    end_unix_ns   INTEGER NOT NULL,
+    status        INTEGER NOT NULL,                -- OTLP StatusCode: 0 unset, 1 ok, 2 error
+    resource_id   INTEGER NOT NULL,
+    scope         BLOB NOT NULL,                   -- OTLP InstrumentationScope protobuf
+    span          BLOB NOT NULL,                   -- OTLP Span protobuf
+    UNIQUE(trace_id, span_id)
+);
+CREATE INDEX span_by_start ON span(start_unix_ns);
+CREATE TABLE forward_cursor(
+    target       TEXT PRIMARY KEY,                 -- URL the spans go to
+    span_id_upto INTEGER NOT NULL DEFAULT 0,       -- span.id up to which everything was settled
+    sent         INTEGER NOT NULL DEFAULT 0,
+    refused      INTEGER NOT NULL DEFAULT 0,
+    shed         INTEGER NOT NULL DEFAULT 0        -- deleted by retention before they were sent
+) WITHOUT ROWID;
+CREATE TABLE counter(
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+# Entry i brings a database from version i to i + 1.
+_MIGRATIONS = (_SCHEMA_1,)
+
+
+def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
+    """Open the database, creating file (mode 0600), folder (0700) and schema as needed.
+
+    The connection may be made in one thread and used in another, but by one thread at a time.
+
+    Raises:
+        StoreError: not a database, from a newer motetrace, or the folder cannot be written; says what to do.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _create(path)
+    except OSError as exc:
+        raise StoreError(
+            f"cannot open the database {path}: {exc.strerror}; choose a folder that this user can write to", retry=False
+        ) from exc
+    with translated(path):
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+    try:
+        with translated(path):
+            _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE .. COMMIT; rolls back when the body or the commit raises.
+
+    When this returns without an exception, what was written is on disk.
+
+    Raises:
+        StoreError: for any sqlite3 error inside, including a full disk (`retry` is True then).
+    """
+    with translated():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextlib.contextmanager
+def translated(path: str | os.PathLike[str] | None = None) -> Iterator[None]:
+    """Turn sqlite3's errors into StoreError, for reads outside a transaction."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise _store_error(exc, path) from exc
+
+
+_TRANSIENT = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, the work is retried",
+    sqlite3.SQLITE_BUSY: f"another process held the write lock for {BUSY_TIMEOUT_MS} ms; the work is retried",
+    sqlite3.SQLITE_LOCKED: "the database is locked; the work is retried",
+    sqlite3.SQLITE_IOERR: "the disk reported an I/O error; the work is retried, check the disk",
+    sqlite3.SQLITE_NOMEM: "out of memory; the work is retried",
+}
+_LASTING = {
+    sqlite3.SQLITE_NOTADB: "this file is not a motetrace database; move it away or choose another state folder",
+    sqlite3.SQLITE_CORRUPT: "the database is corrupt; stop motetrace, move the file away, try `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_READONLY: "the database is read-only; check owner and mode of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "the database cannot be opened; check owner and mode of the file and its folder",
+}
+
+
+def _store_error(exc: sqlite3.Error, path: str | os.PathLike[str] | None) -> StoreError:
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
+    where = f" ({path})" if path else ""
+    if code in _TRANSIENT:
+        return StoreError(f"{_TRANSIENT[code]}{where}: {exc}", retry=True)
+    return StoreError(f"{_LASTING.get(code, 'the database refused the work')}{where}: {exc}", retry=False)
+
+
+def _create(path: Path) -> None:
+    """Make an empty file of mode 0600 unless there is a file; SQLite gives -wal and -shm the same mode.
+
+    An existing file is not opened here, and nobody opens a new one before its descriptor is closed: closing any
+    descriptor of a file drops all locks this process has on it, those of its other connections too, and then another
+    process may delete the write-ahead log under them (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with _creating, contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+_creating = threading.Lock()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _set_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=OFF")
+    if _version(connection) < SCHEMA_VERSION:
+        with transaction(connection):  # another process may be first: the version counts under the lock
+            for version in range(_version(connection), SCHEMA_VERSION):
+                for statement in _statements(_MIGRATIONS[version]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={version + 1}")
+    version = _version(connection)
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer motetrace (schema {version}, this one knows 0..{SCHEMA_VERSION}); "
+            "upgrade motetrace or choose another state folder",
+            retry=False,
+        )
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for the lock when it changes the journal mode, so two first openings could collide.
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    # executescript() would commit the open transaction first.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

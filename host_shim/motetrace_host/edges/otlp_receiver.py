@@ -1,0 +1,240 @@
+"""An OTLP/HTTP trace receiver: starlette and uvicorn in one thread.
+
+It speaks HTTP and knows nothing of spans: bounded bodies go to an `Intake`, whose answer goes back. Spans are on disk
+before the 200 is sent, because the intake answers after its commit.
+Memory: at most MAX_IN_FLIGHT bodies of MAX_BODY_BYTES, and one of MAX_INFLATED_BYTES, since one worker thread inflates,
+decodes and stores.
+Source: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+MAX_BODY_BYTES = 4 * 2**20
+MAX_INFLATED_BYTES = 8 * 2**20
+MAX_IN_FLIGHT = 32
+BODY_SECONDS = 30.0
+# A body over the limit is still read up to here, so that the client gets to see the 413 and not a broken connection.
+_MAX_DISCARDED_BYTES = 4 * MAX_BODY_BYTES
+_MAX_CONNECTIONS = 256
+_COMPRESSED = ("gzip", "deflate")
+_CONTENT_TYPES = ("application/x-protobuf", "application/json")
+_ABOUT = "motetrace: OTLP/HTTP trace receiver. POST ExportTraceServiceRequest, protobuf or JSON, to /v1/traces.\n"
+
+
+class Answer(NamedTuple):
+    """What the sender is told: HTTP status, body in the request's content type, seconds until it should try again."""
+
+    status: int
+    body: bytes
+    retry_after_seconds: int | None = None
+
+
+class Intake(Protocol):
+    """Where request bodies go. Both methods are called from one worker thread, never at the same time."""
+
+    def accept(self, body: bytes, content_type: str) -> Answer:
+        """Decode, store, commit, and answer. Must not raise for anything in the body."""
+
+    def refuse(self, status: int, reason: str, message: str, content_type: str) -> Answer:
+        """Count and word a refusal that came before decoding: 400, 408, 413, 415 or 503."""
+
+    def close(self) -> None:
+        """Give up the database connection."""
+
+
+class BindError(Exception):
+    """The receiver's address cannot be had; the message names it and the remedy. Whose fault: the operator's."""
+
+
+class OtlpReceiver:
+    """Receives spans on `host:port` from `start()` to `stop()`; port 0 lets the system choose, `port` then says which.
+
+    The address is bound at construction, so a port in use is known before anything else starts.
+
+    Args:
+        body_seconds: a body must have arrived by then, so that stuck senders cannot occupy every place.
+    Raises:
+        BindError: the address is in use, not this machine's, or needs more rights.
+    """
+
+    def __init__(
+        self, intake: Intake, host: str = "127.0.0.1", port: int = 4318, *, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        self._intake = intake
+        self._body_seconds = body_seconds
+        self._socket = _bind(host, port)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="otlp-intake")
+        self._in_flight = 0
+        routes = [Route("/", _about), Route("/v1/traces", self._traces, methods=["POST"])]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                Starlette(routes=routes),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                loop="asyncio",
+                http="h11",
+                server_header=False,
+                limit_concurrency=_MAX_CONNECTIONS,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._thread = threading.Thread(target=self._serve, name="otlp-receiver", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Base URL, for OTEL_EXPORTER_OTLP_ENDPOINT."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Begin to serve; connections made before this wait in the listen queue."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the requests in hand (5 s at most), close all. May be called twice, or before `start`."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._socket.close()
+        self._worker.shutdown()
+        self._intake.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    async def _traces(self, request: Request) -> Response:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self._in_flight >= MAX_IN_FLIGHT:
+            return await self._refusal(503, "overloaded", f"{MAX_IN_FLIGHT} requests in hand; try again", content_type)
+        self._in_flight += 1
+        try:
+            return await self._receive(request, content_type)
+        finally:
+            self._in_flight -= 1
+
+    async def _receive(self, request: Request, content_type: str) -> Response:
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        except TimeoutError:
+            message = f"request body took over {self._body_seconds:g} s to arrive"
+            return _last(await self._refusal(408, "body_too_slow", message, content_type))
+        if content_type not in _CONTENT_TYPES:
+            message = f"content type {content_type[:100]!r}: expected {' or '.join(_CONTENT_TYPES)}"
+            return await self._refusal(415, "content_type", message, content_type)
+        if encoding not in ("", "identity", *_COMPRESSED):
+            message = f"content encoding {encoding[:100]!r}: expected {', '.join(_COMPRESSED)} or none"
+            return await self._refusal(415, "content_encoding", message, content_type)
+        if body is None:
+            message = f"request body over {MAX_BODY_BYTES} bytes; send smaller batches"
+            return _last(await self._refusal(413, "body_too_large", message, content_type))
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._worker, self._accept, body, encoding in _COMPRESSED, content_type)
+        return _http(answer, content_type)
+
+    def _accept(self, body: bytes, compressed: bool, content_type: str) -> Answer:
+        if compressed:
+            try:
+                inflated = _inflate(body)
+            except (zlib.error, EOFError) as exc:
+                return self._intake.refuse(400, "compression", f"body does not decompress: {exc}", content_type)
+            if inflated is None:
+                message = f"request body over {MAX_INFLATED_BYTES} bytes when decompressed; send smaller batches"
+                return self._intake.refuse(413, "body_too_large", message, content_type)
+            body = inflated
+        try:
+            return self._intake.accept(body, content_type)
+        except Exception:  # noqa: BLE001
+            # A defect of ours must not end the thread, nor make the sender drop its spans: 503 keeps them there.
+            structlog.get_logger().exception("otlp_intake_failed", body_bytes=len(body), content_type=content_type)
+            return self._intake.refuse(503, "internal", "internal error, see motetrace's log; try again", content_type)
+
+    async def _refusal(self, status: int, reason: str, message: str, content_type: str) -> Response:
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._worker, self._intake.refuse, status, reason, message, content_type)
+        return _http(answer, content_type)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sets TCP_NODELAY only then; without it each answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as exc:
+        listener.close()
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise BindError(
+            f"cannot receive OTLP on {host}:{port}: {reason}; stop what listens there (`ss -ltnp`), or choose another "
+            "port in 1..65535 or 0 for any free one"
+        ) from exc
+    return listener
+
+
+async def _about(request: Request) -> Response:
+    return PlainTextResponse(_ABOUT)
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body, or None when it is over the limit."""
+    size = 0
+    chunks: list[bytes] = []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MAX_DISCARDED_BYTES:
+            break
+        if size > MAX_BODY_BYTES:
+            chunks.clear()
+        else:
+            chunks.append(chunk)
+    return b"".join(chunks) if size <= MAX_BODY_BYTES else None
+
+
+def _inflate(body: bytes) -> bytes | None:
+    """Decompress zlib data or all members of gzip data, or None when the result is over the limit."""
+    inflated = bytearray()
+    while True:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads both headers
+        inflated += member.decompress(body, MAX_INFLATED_BYTES + 1 - len(inflated))
+        if len(inflated) > MAX_INFLATED_BYTES:
+            return None
+        if not member.eof:
+            raise EOFError("the stream ends early")
+        body = member.unused_data
+        if not body:
+            return bytes(inflated)
+
+
+def _last(response: Response) -> Response:
+    """Make it the connection's last: what is left of the request's body is not read."""
+    response.headers["Connection"] = "close"
+    return response
+
+
+def _http(answer: Answer, content_type: str) -> Response:
+    headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
+    known = content_type if content_type in _CONTENT_TYPES else "application/json"
+    return Response(answer.body, answer.status, headers, media_type=known)

@@ -1,0 +1,170 @@
+"""The span tables: insert, read, retain, and the cursor of each forward target.
+
+Writing methods run inside the caller's transaction (`database.transaction`), because spans and ledger rows of one batch
+of messages must reach the disk together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from motetrace_host.core.span import SpanRow
+
+_INSERT = (
+    "INSERT OR IGNORE INTO span"
+    "(trace_id, span_id, name, start_unix_ns, end_unix_ns, status, resource_id, scope, span) VALUES(?,?,?,?,?,?,?,?,?)"
+)
+_SELECT = (
+    "SELECT s.trace_id, s.span_id, s.name, s.start_unix_ns, s.end_unix_ns, s.status, r.resource, s.scope, s.span, s.id "
+    "FROM span s JOIN resource r ON r.id = s.resource_id "
+)
+_AFTER_CURSOR = "WHERE s.id > (SELECT span_id_upto FROM forward_cursor WHERE target = ?) ORDER BY s.id LIMIT ?"
+
+
+class TraceSummary(NamedTuple):
+    """One line about a trace: its time range over all stored spans, and how many of them are errors."""
+
+    trace_id: bytes
+    start_unix_ns: int
+    end_unix_ns: int
+    spans: int
+    errors: int
+
+
+class Trimmed(NamedTuple):
+    """What one `trim` call did. `shed` counts span and target pairs that were deleted before they were forwarded."""
+
+    deleted: int
+    shed: int
+
+
+class Cursor(NamedTuple):
+    """Where a forward target stands; `pending` spans are stored and not yet settled."""
+
+    span_id_upto: int
+    sent: int
+    refused: int
+    shed: int
+    pending: int
+
+
+class SpanStore:
+    """The span tables of one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, rows: Iterable[SpanRow]) -> int:
+        """Store spans, ignoring those whose (trace_id, span_id) is there already; returns how many were new."""
+        resource_ids: dict[bytes, int] = {}
+        values = []
+        for row in rows:
+            resource_id = resource_ids.get(row.resource)
+            if resource_id is None:
+                resource_id = resource_ids[row.resource] = self._resource_id(row.resource)
+            values.append((*row[:6], resource_id, row.scope, row.span))
+        return self._connection.executemany(_INSERT, values).rowcount if values else 0
+
+    def trace(self, trace_id: bytes, limit: int = 10_000) -> list[SpanRow]:
+        """The spans of one trace, by start time; at most `limit`."""
+        found = self._connection.execute(
+            _SELECT + "WHERE s.trace_id = ? ORDER BY s.start_unix_ns, s.id LIMIT ?", (trace_id, limit)
+        )
+        return [SpanRow(*row) for row in found]
+
+    def recent(self, limit: int = 20) -> list[TraceSummary]:
+        """The traces that got a span last, newest first; `limit` is 1 or more."""
+        newest: dict[bytes, None] = {}
+        for (trace_id,) in self._connection.execute("SELECT trace_id FROM span ORDER BY id DESC"):
+            newest[trace_id] = None
+            if len(newest) >= limit:
+                break
+        summary = (
+            "SELECT trace_id, min(start_unix_ns), max(end_unix_ns), count(*), sum(status = 2) "
+            "FROM span WHERE trace_id = ?"
+        )
+        return [TraceSummary(*self._connection.execute(summary, (trace_id,)).fetchone()) for trace_id in newest]
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a named counter."""
+        self._connection.execute(
+            "INSERT INTO counter VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
+            (name, by),
+        )
+
+    def counters(self) -> dict[str, int]:
+        """All named counters."""
+        return dict(self._connection.execute("SELECT name, value FROM counter ORDER BY name").fetchall())
+
+    def trim(self, *, max_spans: int, older_than_unix_ns: int, limit: int = 2_000) -> Trimmed:
+        """Delete spans that started before a time, then the oldest beyond `max_spans`; at most `limit` in one call.
+
+        Call it again while it deletes `limit`, so that no single transaction holds the write lock for long. A trace may
+        lose its early spans before its late ones. What had not been forwarded is counted in forward_cursor.shed.
+        """
+        doomed = self._ids("SELECT id FROM span WHERE start_unix_ns < ? LIMIT ?", older_than_unix_ns, limit)
+        excess = self._one("SELECT count(*) FROM span") - len(doomed) - max_spans
+        if excess > 0 and len(doomed) < limit:
+            oldest = self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess + len(doomed)))
+            doomed = list(dict.fromkeys(doomed + oldest))[: min(limit, excess + len(doomed))]
+        if not doomed:
+            return Trimmed(0, 0)
+        shed = self._count_shed(doomed)
+        self._connection.executemany("DELETE FROM span WHERE id = ?", ((span_id,) for span_id in doomed))
+        if len(doomed) < limit:  # the last of a row of calls also drops resources that nothing names any more
+            self._connection.execute("DELETE FROM resource WHERE id NOT IN (SELECT resource_id FROM span)")
+        return Trimmed(len(doomed), shed)
+
+    def open_cursor(self, target: str) -> None:
+        """Make sure a forward target has a cursor; a new one starts before the oldest span."""
+        self._connection.execute("INSERT OR IGNORE INTO forward_cursor(target) VALUES(?)", (target,))
+
+    def cursor(self, target: str) -> Cursor:
+        """The state of a forward target; all zero when it has none."""
+        query = "SELECT span_id_upto, sent, refused, shed FROM forward_cursor WHERE target = ?"
+        upto, sent, refused, shed = self._connection.execute(query, (target,)).fetchone() or (0, 0, 0, 0)
+        return Cursor(upto, sent, refused, shed, self._one("SELECT count(*) FROM span WHERE id > ?", upto))
+
+    def unforwarded(self, target: str, max_spans: int, max_bytes: int) -> list[SpanRow]:
+        """The next spans after a target's cursor, in order; at least one if any, then until a limit is reached."""
+        batch: list[SpanRow] = []
+        size = 0
+        for row in self._connection.execute(_SELECT + _AFTER_CURSOR, (target, max_spans)):
+            found = SpanRow(*row)
+            size += len(found.span)
+            if batch and size > max_bytes:
+                break
+            batch.append(found)
+        return batch
+
+    def settle(self, target: str, upto: int, *, sent: int, refused: int) -> None:
+        """Move a target's cursor to span id `upto` (never back) and add to its counts."""
+        self._connection.execute(
+            "UPDATE forward_cursor SET span_id_upto = max(span_id_upto, ?), sent = sent + ?, refused = refused + ? "
+            "WHERE target = ?",
+            (upto, sent, refused, target),
+        )
+
+    def _resource_id(self, resource: bytes) -> int:
+        digest = blake2b(resource, digest_size=16).digest()
+        self._connection.execute("INSERT OR IGNORE INTO resource(digest, resource) VALUES(?, ?)", (digest, resource))
+        return self._one("SELECT id FROM resource WHERE digest = ?", digest)
+
+    def _count_shed(self, doomed: list[int]) -> int:
+        shed = 0
+        cursors = self._connection.execute("SELECT target, span_id_upto FROM forward_cursor").fetchall()
+        for target, upto in cursors:
+            lost = sum(span_id > upto for span_id in doomed)
+            shed += lost
+            self._connection.execute("UPDATE forward_cursor SET shed = shed + ? WHERE target = ?", (lost, target))
+        return shed
+
+    def _ids(self, query: str, *values: int) -> list[int]:
+        return [row[0] for row in self._connection.execute(query, values)]
+
+    def _one(self, query: str, *values: int | bytes | str) -> int:
+        number: int = self._connection.execute(query, values).fetchone()[0]
+        return number
