@@ -99,8 +99,8 @@ class _Payload:
         try:
             self.members = payload_members.members(payload)
         except WireError as exc:
-            self.members = None
             faults.append(exc.reason)
+            self.members = payload_members.leading(payload)
 
     def text(self, name: str) -> str | None:
         return None if self.members is None else payload_members.member_text(self.payload, self.members, name)

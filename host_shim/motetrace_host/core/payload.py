@@ -21,6 +21,7 @@ import msgspec
 from motetrace_host.core.wire_error import WireError
 
 MAX_PARSED_BYTES: Final = 256 * 1024
+MAX_LEADING_BYTES: Final = 16 * 1024
 MAX_SEQ: Final = 2**32 - 1
 _WHITE: Final = b" \t\r\n"
 _NULL: Final = b"null"
@@ -77,6 +78,27 @@ def members(payload: bytes) -> Members | None:
         raise WireError("json_too_deep", "payload is nested too deep to be parsed; keep it below 100 levels") from exc
     except ValueError as exc:  # msgspec.DecodeError and UnicodeDecodeError
         raise WireError("json_malformed", f"payload begins like a JSON object and is not one: {exc}") from exc
+
+
+def leading(payload: bytes) -> Members | None:
+    """Find our members at the front of a payload that begins like a JSON object and is not one.
+
+    A reading whose firmware writes `nan` or loses the last brace is the very one somebody will look for, and our
+    devices put their members in front of whatever the application wrote.
+
+    Args:
+        payload: As received, any bytes, for which `members` raised.
+    Returns:
+        The raw members, None when none of ours leads.
+    Source: docs/wire-format.md, "Carriers".
+    """
+    match = _LEADING.match(payload[:MAX_LEADING_BYTES])
+    if match is None:
+        return None
+    try:
+        return _MEMBERS.decode(b"{" + match[1].rstrip(_WHITE + b",") + b"}")
+    except ValueError:
+        return None
 
 
 def _object_follows(payload: bytes) -> bool:

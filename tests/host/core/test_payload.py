@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from motetrace_host.core import payload as payload_members
+from motetrace_host.core import context, payload as payload_members
 from motetrace_host.core.payload import MAX_PARSED_BYTES, member_seq, member_text, members, strip
 from motetrace_host.core.wire_error import WireError
 
@@ -268,3 +268,18 @@ def test_a_decoder_that_disagrees_on_what_json_is_leads_to_a_fault_and_not_to_a_
         with pytest.raises(WireError) as caught:
             member_text(payload, found, "traceparent")
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "rest", [b'"temp":nan}', b'"temp":21.5', b'"temp":{"a":[}', b'"name":"\xff', b'"x":' + b"[" * 5000]
+)
+def test_a_context_in_front_of_a_broken_payload_is_still_found_and_the_fault_counted(rest: bytes) -> None:
+    value = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    found = context.read(None, b'{"traceparent":"%s",%s' % (value.encode(), rest))
+    assert found.origin == "traceparent"
+    assert found.faults == (("json_malformed",) if b"[[" not in rest else ("json_too_deep",))
+
+
+@pytest.mark.parametrize("payload", [b'{"temp":nan}', b"{", b'{"temp":1,"traceparent":"x"', b'{"traceparent":5,nan}'])
+def test_a_broken_payload_without_a_context_in_front_has_none(payload: bytes) -> None:
+    assert context.read(None, payload).origin == "none:json_malformed"
