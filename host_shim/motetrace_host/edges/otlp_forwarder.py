@@ -8,7 +8,7 @@ wait before the next; `start` runs it in a thread.
 |---|---|
 | 2xx | cursor moves on; partial_success is counted as refused |
 | 429, 502, 503, 504, no answer | same batch again after a growing pause with jitter, or after Retry-After |
-| 301, 302, 307, 308, 401, 403, 404, 405, 407 | the same: endpoint or credentials are wrong, not the spans, so they wait |
+| 30x, 401, 403, 404, 405, 407 | the same: endpoint or credentials are wrong, not the spans, so they wait |
 | 413 | half the batch; a single span is refused |
 | any other | refused: counted, logged once per status, cursor moves on |
 Source: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP Response", "Failures"; RFC 9110 10.2.3 (Retry-After).

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from motetrace_host.core import context, payload as payload_members
+from motetrace_host.core import context
+from motetrace_host.core import payload as payload_members
 from motetrace_host.core.payload import MAX_PARSED_BYTES, member_seq, member_text, members, strip
 from motetrace_host.core.wire_error import WireError
 

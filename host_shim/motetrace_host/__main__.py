@@ -1,0 +1,5 @@
+"""`python -m motetrace_host` is `motetrace`."""
+
+from motetrace_host.cli import main
+
+main()

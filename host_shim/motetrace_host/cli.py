@@ -1,0 +1,175 @@
+"""The command `motetrace`. Imports stand inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from motetrace_host import __version__
+from motetrace_host.settings import SETTINGS, Setting
+
+_EXIT_CONFIGURATION = 2
+
+_RUN_HELP = """Follow readings from broker to spans, until SIGTERM or Ctrl-C.
+
+Every message on the topics is written to the ledger before it is acknowledged, gets its device_publish and
+broker_forward spans, and is counted when its context is broken or missing.
+
+\b
+Examples:
+  motetrace run --topic 'devices/{device_id}/telemetry'
+  motetrace run --broker mqtts://mqtt.example.org --username shim --password-file /etc/motetrace/password \\
+      --topic 'site/+/{device_id}/data' --otlp http://collector:4318
+  motetrace run --topic 'legacy/{device_id}/data' --republish 'legacy/{device_id}/data' 'traced/{device_id}/data'
+
+\b
+Each option can also be set as MOTETRACE_<NAME> in the environment (lists separated by commas, the two of a pair by a
+space) and as <name> in a TOML file. A flag goes before the environment, that before the file:
+  broker = "mqtt://broker:1883"
+  topic = ["devices/{device_id}/telemetry"]
+  republish = [["legacy/{device_id}/data", "traced/{device_id}/data"]]
+
+Exit code: 0 after a clean stop, 1 when it could not go on, 2 when a setting is wrong.
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="motetrace")
+def main() -> None:
+    """Follow one sensor reading from the microcontroller to the database, and find where it was lost.
+
+    \b
+    Start here:
+      motetrace run --topic 'devices/{device_id}/telemetry'      follow readings (see: motetrace run --help)
+      motetrace devices                                          who was heard, what is missing
+      motetrace trace sensor-0042 --seq 17                       one reading, hop by hop
+    """
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for setting in reversed(SETTINGS):
+        command = _option(setting)(command)
+    return command
+
+
+def _option(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    default = "" if setting.default in (None, "") else f" [default: {setting.default}]"
+    return click.option(
+        setting.flag,
+        setting.name,
+        metavar=setting.metavar,
+        nargs=setting.count,
+        multiple=setting.many,
+        default=None,
+        help=setting.help + default,
+    )
+
+
+@main.command(help=_RUN_HELP)
+@_with_settings
+@click.option("--config", metavar="FILE", help="TOML file with any of these settings; none is read unless named.")
+def run(**flags: Any) -> None:
+    import os
+
+    from motetrace_host import config
+
+    try:
+        settings = config.load(flags, os.environ, _default_state())
+        from motetrace_host import app
+
+        code = app.run(settings)
+    except config.ConfigError as error:
+        for mistake in error.mistakes:
+            click.echo(f"motetrace: {mistake}", err=True)
+        sys.exit(_EXIT_CONFIGURATION)
+    sys.exit(code)
+
+
+def _state_options(command: Callable[..., None]) -> Callable[..., None]:
+    state = click.option(
+        "--state",
+        envvar="MOTETRACE_STATE",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="State folder of the shim. [default: this user's state folder]",
+    )
+    return state(command)
+
+
+@main.command()
+@click.argument("device")
+@click.option("--seq", required=True, type=click.IntRange(0, 2**32 - 1), help="Number of the message within its boot.")
+@click.option("--boot", metavar="NONCE", help="Only this boot: 10 hex digits.")
+@_state_options
+@click.option(
+    "--key-file",
+    envvar="MOTETRACE_KEY_FILE",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Key to derive trace-ids with. [default: STATE/key]",
+)
+@click.option("--tenant", envvar="MOTETRACE_TENANT", default="", metavar="NAME", help="As given to motetrace run.")
+def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file: Path | None, tenant: str) -> None:
+    """Print what is known of one reading: its trace-id, what the ledger saw, and its waterfall.
+
+    One block for each boot of the device that has this number. When the ledger does not know it, the nearest
+    numbers it does know are told, and the exit code is 1.
+
+    \b
+    Examples:
+      motetrace trace sensor-0042 --seq 17
+      motetrace trace sensor-0042 --seq 17 --boot 3f2a9c01d4
+    """
+    from motetrace_host.reports import reading
+
+    folder = state or _default_state()
+    _print(
+        lambda: reading.report(
+            folder, key_file or folder / "key", tenant, device, seq, boot, width=_width(), colour=sys.stdout.isatty()
+        )
+    )
+
+
+@main.command()
+@click.argument("device", required=False)
+@_state_options
+def devices(device: str | None, state: Path | None) -> None:
+    """Print per device and boot how many messages were seen, came twice, are missing, and what was rejected.
+
+    \b
+    Examples:
+      motetrace devices
+      motetrace devices sensor-0042
+    """
+    from motetrace_host.reports import devices as device_report
+
+    folder = state or _default_state()
+    _print(lambda: device_report.report(folder, device))
+
+
+def _print(make: Callable[[], tuple[str, int]]) -> None:
+    from motetrace_host.reports.report_error import ReportError
+
+    try:
+        output, code = make()
+    except ReportError as error:
+        click.echo(f"motetrace: {error}", err=True)
+        sys.exit(_EXIT_CONFIGURATION)
+    click.echo(output, nl=False)
+    sys.exit(code)
+
+
+def _default_state() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("motetrace", appauthor=False))
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns

@@ -1,0 +1,15 @@
+"""Why a broker refuses or ends a connection, in words for the operator."""
+
+from __future__ import annotations
+
+NO_MQTT_5 = "it does not speak MQTT 5: use one that does (mosquitto 1.6 or later, EMQX, HiveMQ, RabbitMQ 3.13 or later)"
+SAME_CLIENT_ID = "perhaps another client uses the same client id: give each shim its own --client-id"
+# Source: MQTT 5.0, 3.2.2.2.
+HOPELESS = {
+    0x84: NO_MQTT_5,
+    0x85: "it refuses this client id: choose another with --client-id",
+    0x86: "user name or password is wrong: check --username and --password-file",
+    0x87: "this user may not connect: check --username, --password-file and the broker's access list",
+    0x8A: "this client is banned there: ask the broker's operator",
+    0x8C: "it wants another way of authentication: only user name and password are spoken here",
+}

@@ -1,0 +1,53 @@
+"""What the connection to the broker and the pipeline say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from motetrace_host.core.publish_packet import PublishPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to be let in. `port` 1..65535; `ca_file` with `tls`, "" is the system's store."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca_file: str = ""
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the shim asks of the broker for itself: `expiry_s` 1..2**32-1, `receive_maximum` 1..65535."""
+
+    client_id: str
+    expiry_s: int
+    receive_maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A topic filter at QoS 1; `retained`: also what the broker kept from earlier."""
+
+    topic_filter: str
+    retained: bool = False
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message as the broker sent it. `connection` counts connections: an older one's packet ids mean nothing."""
+
+    packet: PublishPacket
+    connection: int
+    received_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The broker's answer to one of our own publishes; `refused` is "" or its reason."""
+
+    packet_id: int
+    refused: str = ""

@@ -1,0 +1,61 @@
+"""The tenant's secret key, from which hosts derive the trace-ids of seqref messages."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+_KEY_BYTES = 32
+_RANGE = range(16, 65)
+
+
+class KeyFileError(ValueError):
+    """The key file cannot be used; the message says why and what to do."""
+
+
+def load(path: Path) -> bytes:
+    """Read the key, or make one of 32 random bytes (mode 0600) where none is.
+
+    Raises:
+        KeyFileError: not readable, others than the owner may read it, or its length is outside 16..64 bytes.
+    """
+    try:
+        _create(path)
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            key = file.read(_RANGE.stop)
+    except OSError as error:
+        raise KeyFileError(
+            f"key file {path}: {error.strerror}; name one that this user can read with --key-file"
+        ) from error
+    if mode & 0o077:
+        raise KeyFileError(
+            f"key file {path} has mode {mode:04o}, others may read it; allowed is 0600: chmod 600 {path}"
+        )
+    if len(key) not in _RANGE:
+        size = f"{len(key)} bytes" if len(key) < _RANGE.stop else f"more than {_RANGE.stop - 1} bytes"
+        raise KeyFileError(
+            f"key file {path} has {size}, allowed are {_RANGE.start}..{_RANGE.stop - 1}: "
+            f"copy the key of another host of this tenant, or remove the file to have a new one made"
+        )
+    return key
+
+
+def _create(path: Path) -> None:
+    """Make the file whole or not at all: a second shim that starts at the same moment must read the same key."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        os.write(descriptor, secrets.token_bytes(_KEY_BYTES))
+        os.fsync(descriptor)
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(descriptor)
+        Path(fresh).unlink()

@@ -1,0 +1,72 @@
+"""Structured logs on stderr: JSON lines or a readable console, by structlog.
+
+Fields are named as OpenTelemetry names them in logs: timestamp, level, event, trace_id (32 hex), span_id (16 hex),
+    device.id.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+REPEAT_S = 10.0
+_MAX_EVENTS = 200
+
+
+class Repeats:
+    """Lets a warning or error through once in `REPEAT_S` seconds per event and reason; says how many were held back."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(self, _: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A structlog processor."""
+        if method not in ("warning", "error"):
+            return event
+        key = (str(event.get("event")), str(event.get("reason", ""))[:80])
+        now = self._monotonic()
+        since, held_back = self._last.get(key, (-REPEAT_S, 0))
+        if now - since < REPEAT_S:
+            self._last[key] = (since, held_back + 1)
+            raise structlog.DropEvent
+        if len(self._last) >= _MAX_EVENTS:
+            self._last.clear()
+        self._last[key] = (now, 0)
+        if held_back:
+            event["held_back"] = held_back
+        return event
+
+
+def configure(level: str, log_format: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
+    """Set up logging of the whole process and give its logger.
+
+    Args:
+        level: debug, info, warning or error.
+        log_format: json, console, or "" for console on a terminal and json elsewhere.
+    """
+    out = stream or sys.stderr
+    console = log_format == "console" or (not log_format and out.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            Repeats(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger

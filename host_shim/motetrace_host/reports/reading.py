@@ -1,0 +1,198 @@
+"""`motetrace trace`: one reading, as far as the ledger and the spans know it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from motetrace_host.core import waterfall
+from motetrace_host.core.derive import derive
+from motetrace_host.core.printable import printable
+from motetrace_host.core.span import Span
+from motetrace_host.edges import key_file, otlp
+from motetrace_host.edges.ledger import Boot, BootCount, Entry, Ledger
+from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.reports.report_error import ReportError
+from motetrace_host.reports.state import clock, opened
+
+FOUND, NOT_FOUND = 0, 1
+# Which span shows that a reading came through which hop.
+_HOPS = (
+    ("device", "device_publish"),
+    ("broker", "broker_forward"),
+    ("rule", "rule_evaluate"),
+    ("function", "transform_store"),
+    ("db", "db_write"),
+)
+
+
+def report(
+    folder: Path,
+    key_path: Path,
+    tenant: str,
+    device_id: str,
+    seq: int,
+    boot: str | None,
+    *,
+    width: int = 100,
+    colour: bool = False,
+) -> tuple[str, int]:
+    """Tell what is known of one reading.
+
+    Args:
+        boot: 10 hex digits, to look at this boot only.
+    Returns:
+        The text, and the exit code: 0 when the ledger knows the reading, else 1.
+    Raises:
+        ReportError: no database, a boot that is no nonce, a key that cannot be used.
+    """
+    nonce = _nonce(boot)
+    key = _key(key_path)
+    with opened(folder) as connection:
+        reading = _Reading(connection, key, tenant, device_id, seq)
+        entries = [entry for entry in Ledger(connection).find(device_id, seq) if nonce in (None, entry.boot_nonce)]
+        if not entries:
+            return "\n".join(reading.unknown(nonce)) + "\n", NOT_FOUND
+        blocks = ["\n".join(reading.known(entry, width, colour)) + "\n" for entry in entries]
+        return "\n".join(blocks), FOUND
+
+
+class _Reading:
+    def __init__(self, connection: sqlite3.Connection, key: bytes, tenant: str, device_id: str, seq: int) -> None:
+        self._ledger = Ledger(connection)
+        self._spans = SpanStore(connection)
+        self._key = key
+        self._tenant = tenant
+        self._device_id = device_id
+        self._seq = seq
+        self._boots = {boot.boot_nonce: boot for boot in self._ledger.boots(device_id)}
+
+    def known(self, entry: Entry, width: int, colour: bool) -> Iterator[str]:
+        """One message that the ledger has."""
+        nonce = entry.boot_nonce or b""
+        spans = [otlp.unpack(row) for row in self._spans.trace(entry.trace_id)]
+        yield f"{printable(self._device_id)} seq {self._seq}, {_boot_words(nonce, self._boots.get(nonce))}"
+        yield f"  trace-id    {entry.trace_id.hex()}{self._provenance(entry)}"
+        age = "" if entry.age_ms is None else f", read {entry.age_ms} ms before it was published"
+        yield (
+            f"  first seen  {clock(entry.received_unix_ns)} on {printable(entry.topic)}, QoS {entry.qos}, "
+            f"{entry.payload_bytes} bytes{age}"
+        )
+        times = "once" if entry.deliveries == 1 else f"{entry.deliveries} times (counted once)"
+        yield f"  delivered   {times}"
+        yield f"  origin      {entry.origin}, from {entry.carrier.replace('_', ' ')}"
+        yield f"  hops        {_hops(entry, spans)}"
+        if spans:
+            yield ""
+            yield waterfall.draw(spans, width=width, colour=colour).rstrip("\n")
+
+    def unknown(self, nonce: bytes | None) -> Iterator[str]:
+        """A message that the ledger does not have: its neighbours, and what that says."""
+        counts = [count for count in self._ledger.counts(self._device_id) if nonce in (None, count.boot_nonce)]
+        where = f" in boot {nonce.hex()}" if nonce else ""
+        yield f"{printable(self._device_id)} seq {self._seq}{where}: not in the ledger."
+        if nonce and self._key:
+            trace_id = derive(self._key, self._tenant, self._device_id, nonce, self._seq).trace_id
+            yield f"  Sent as a seqref, its trace-id would be {trace_id.hex()}."
+        numbered = [count for count in counts if count.boot_nonce is not None and count.highest_seq is not None]
+        if not numbered:
+            yield from self._nothing_numbered(counts, nonce)
+        for count in numbered:
+            yield f"  {self._neighbours(count)}"
+
+    def _nothing_numbered(self, counts: Sequence[BootCount], nonce: bytes | None) -> Iterator[str]:
+        if counts:
+            yield "  Of this device only messages without a message number are known; they cannot be told apart."
+        elif nonce and self._ledger.counts(self._device_id):
+            known = ", ".join(boot.hex() for boot in self._boots) or "none"
+            yield f"  Known boots of this device: {known}."
+        else:
+            devices = {count.device_id for count in self._ledger.counts()}
+            near = difflib.get_close_matches(self._device_id, sorted(devices), 3, 0.6)
+            hint = f"; did you mean {' or '.join(printable(name) for name in near)}?" if near else "."
+            yield f"  Nothing was ever seen of this device{hint} Known devices: {len(devices)} (motetrace devices)."
+
+    def _neighbours(self, count: BootCount) -> str:
+        nonce = count.boot_nonce or b""
+        boot = f"boot {nonce.hex()}"
+        before, after = self._ledger.neighbours(self._device_id, nonce, self._seq)
+        if before and after:
+            assert before.seq is not None and after.seq is not None  # noqa: S101 (both were found by seq)
+            missing = after.seq - before.seq - 1
+            numbers = f"{before.seq + 1}..{after.seq - 1} ({missing} numbers)" if missing > 1 else f"only {self._seq}"
+            return (
+                f"{boot}: a gap. {before.seq} was seen at {clock(before.received_unix_ns)}, "
+                f"{after.seq} at {clock(after.received_unix_ns)}; missing between: {numbers}. "
+                "It was lost between device and shim, or never sent."
+            )
+        if before:
+            return (
+                f"{boot}: beyond the last one seen, {before.seq} at {clock(before.received_unix_ns)}. "
+                "Not sent yet, or lost since."
+            )
+        if after:
+            return (
+                f"{boot}: before the first one known, {after.seq} at {clock(after.received_unix_ns)}. "
+                "Sent before this shim listened, lost, or already forgotten (--max-messages)."
+            )
+        return f"{boot}: nothing near."
+
+    def _provenance(self, entry: Entry) -> str:
+        if entry.origin == "traceparent":
+            return "  (made by the device)"
+        if not self._key or entry.boot_nonce is None:
+            return "  (derived by the host)"
+        trace_id = derive(self._key, self._tenant, self._device_id, entry.boot_nonce, self._seq).trace_id
+        if trace_id == entry.trace_id:
+            return "  (derived from device, boot and seq)"
+        return f"  (derived with another key or tenant; this key and tenant give {trace_id.hex()})"
+
+
+def _hops(entry: Entry, spans: Sequence[Span]) -> str:
+    if not entry.flags & 1:
+        return "not sampled by the device: counted, no spans"
+    ours = _below(spans, entry.span_id)
+    names = {span.name for span in ours}
+    told = [f"{hop} {'yes' if name in names else 'no span'}" for hop, name in _HOPS]
+    return ", ".join(told)
+
+
+def _below(spans: Sequence[Span], root: bytes) -> list[Span]:
+    """The spans of one message: a trace that continues another one's may hold several."""
+    inside = {root}
+    grew = True
+    while grew:
+        more = {span.span_id for span in spans if span.parent_id in inside} - inside
+        inside |= more
+        grew = bool(more)
+    return [span for span in spans if span.span_id in inside]
+
+
+def _boot_words(nonce: bytes, boot: Boot | None) -> str:
+    words = f"boot {nonce.hex()}"
+    if boot is None:
+        return words
+    if boot.inferred:
+        words += " (inferred by the host)"
+    return words + (f", firmware {printable(boot.firmware)}" if boot.firmware else "")
+
+
+def _nonce(boot: str | None) -> bytes | None:
+    if boot is None:
+        return None
+    if not re.fullmatch(r"[0-9a-fA-F]{10}", boot):
+        raise ReportError(f"--boot {boot!r}: a boot nonce is 10 hex digits, for example 3f2a9c01d4")
+    return bytes.fromhex(boot)
+
+
+def _key(path: Path) -> bytes:
+    """The key if there is one; looking must not make one."""
+    if not path.exists():
+        return b""
+    try:
+        return key_file.load(path)
+    except key_file.KeyFileError as error:
+        raise ReportError(str(error)) from error

@@ -1,0 +1,93 @@
+"""Which boot a bare seq belongs to, across redelivery and restarts of the shim.
+
+`core.boots` decides by the numbers alone. It cannot know that the broker, after a reconnect, sends up to a receive
+maximum of messages once more; the broker says so in the DUP flag, and the ledger knows those that were committed.
+
+Why by ascending row: the broker repeats in the order it sent first, so a repeated message stands in the ledger behind
+the one repeated before it. Without that, seq 1 of a new boot that was lost with the shim would be taken for the seq 1
+of the boot before.
+
+What cannot be told apart:
+* A device reboots, and the shim is killed after it was given the new boot's messages and before it stored any, with
+  nothing of the old boot left to repeat: then the new ones count as deliveries of the old boot's.
+* Two boots with the same numbers, both stored and both unacknowledged at a kill.
+A seqref has no such doubts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from motetrace_host.core import boots
+from motetrace_host.core.boots import BootState
+
+_MAX_REPEATED = 65_535
+_MAX_DEVICES = 20_000  # states in memory; the ledger has all of them
+
+
+class BootLedger(Protocol):
+    """What is needed of the ledger."""
+
+    def boot_state(self, device_id: str) -> bytes | None: ...
+    def last_id(self) -> int: ...
+    def inferred(self, device_id: str, seq: int, after_id: int, upto_id: int) -> list[tuple[int, bytes]]: ...
+
+
+class BareSeq:
+    """Boot states of the devices that send a bare seq.
+
+    What a reconnect repeats is looked for among the last 65,535 rows: so many packet ids there are. The receive maximum
+    would be the tighter bound, but mosquitto 2.0.11 exceeds it.
+    """
+
+    def __init__(self, ledger: BootLedger) -> None:
+        self._ledger = ledger
+        self._states: dict[str, BootState | None] = {}
+        self._changed: set[str] = set()
+        self._repeats_upto = 0
+        self._repeated: dict[str, int] = {}
+
+    def connected(self) -> None:
+        """A connection begins: what it repeats is among the last rows of the ledger."""
+        self._repeats_upto = self._ledger.last_id()
+        self._repeated.clear()
+
+    def boot_nonce(self, device_id: str, seq: int, dup: bool, received_unix_ns: int, entropy5: bytes) -> bytes:
+        """The nonce of the boot that this message belongs to; 5 random bytes become it if the boot is new."""
+        if dup:
+            goes_on = device_id in self._repeated
+            after = self._repeated[device_id] if goes_on else self._repeats_upto - _MAX_REPEATED
+            known = self._ledger.inferred(device_id, seq, after, self._repeats_upto)
+            if known:
+                # The first one repeated is the newest of its number: older boots were acknowledged long ago.
+                row, boot_nonce = known[0] if goes_on else known[-1]
+                self._repeated[device_id] = row
+                return boot_nonce
+            # Messages are committed in order: behind one that was not, none was.
+            self._repeated[device_id] = self._repeats_upto
+        known_state = device_id in self._states
+        state = self._states[device_id] if known_state else self._load(device_id)
+        self._states[device_id], sighting = boots.observe(state, seq, received_unix_ns, entropy5)
+        self._changed.add(device_id)
+        return sighting.boot_nonce
+
+    def changed(self) -> Iterator[tuple[str, bytes]]:
+        """What the ledger has to keep."""
+        for device_id in self._changed:
+            state = self._states[device_id]
+            if state is not None:
+                yield device_id, boots.pack(state)
+
+    def kept(self) -> None:
+        """The ledger keeps them now."""
+        self._changed.clear()
+        if len(self._states) > _MAX_DEVICES:
+            self._states.clear()
+
+    def _load(self, device_id: str) -> BootState | None:
+        packed = self._ledger.boot_state(device_id)
+        try:
+            return boots.unpack(packed) if packed is not None else None
+        except ValueError:  # written by another version: begin anew
+            return None

@@ -1,0 +1,67 @@
+"""Publishes readings once more for consumers that cannot derive ids: full traceparent, no tracing in the payload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from motetrace_host.core import payload, traceparent
+from motetrace_host.core.link import Delivery
+from motetrace_host.core.message import Message
+from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.traceparent import TraceParent
+
+OURS = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
+
+Publish = Callable[[str, bytes, Sequence[tuple[str, str]], Sequence[tuple[int, int | str | bytes]]], int]
+
+
+class Republisher:
+    """Republishes at QoS 1 what came on the topics it was given.
+
+    A message that is delivered again while its republish is unanswered is not published a second time. One that is
+    delivered
+    again later is: whether the broker has it cannot be known after a kill, and twice is better than never. Consumers
+    recognise it by its trace-id and parent-id.
+
+    Args:
+        routes: from topic template to topic template; the second without wildcards.
+        publish: `Subscriber.publish`.
+    """
+
+    def __init__(self, routes: Sequence[tuple[str, TopicTemplate]], publish: Publish) -> None:
+        self._routes = dict(routes)
+        self._publish = publish
+        self._unanswered: dict[bytes, int] = {}
+        self._keys: dict[int, bytes] = {}
+
+    def republish(self, message: Message, delivery: Delivery, birth_baggage: str) -> int:
+        """Publish a message if it is to be; gives the packet id to wait for, 0 for none."""
+        target = self._routes.get(message.template)
+        if target is None:
+            return 0
+        if message.key in self._unanswered:
+            return self._unanswered[message.key]
+        packet = delivery.packet
+        properties = [pair for pair in packet.user_properties if pair[0] not in OURS]
+        ids = TraceParent(message.trace_id, message.span_id, message.flags)
+        properties.append(("traceparent", traceparent.format(ids)))
+        if message.tracestate:
+            properties.append(("tracestate", message.tracestate))
+        baggage = ",".join(text for text in (message.baggage, birth_baggage) if text)
+        if baggage:
+            properties.append(("baggage", baggage))
+        packet_id = self._publish(
+            target.fill(message.device_id), payload.strip(packet.payload), properties, packet.passthrough
+        )
+        self._unanswered[message.key] = packet_id
+        self._keys[packet_id] = message.key
+        return packet_id
+
+    def answered(self, packet_id: int) -> None:
+        """The broker has it, or refused it."""
+        key = self._keys.pop(packet_id, None)
+        if key is not None:
+            del self._unanswered[key]
+
+    def __len__(self) -> int:
+        return len(self._keys)

@@ -1,0 +1,58 @@
+"""What the shim did, in numbers: for the summary in the log, and for the ledger's rejections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+MAX_DEVICES = 10_000
+
+
+class Tally:
+    """Counts. Written by the pipeline's thread, read by others for display.
+
+    Args:
+        known_devices: those that have rejections in the ledger already; together with new ones at most `MAX_DEVICES`
+            are told apart, the others are counted under ''.
+    """
+
+    def __init__(self, known_devices: Iterable[str] = ()) -> None:
+        self.received = 0
+        self.stored = 0
+        self.duplicates = 0
+        self.retained = 0
+        self.births = 0
+        self.republished = 0
+        self.rejected: Counter[str] = Counter()
+        self._unsaved: Counter[tuple[str, str]] = Counter()
+        self._devices = set(known_devices)
+
+    def reject(self, device_id: str, reason: str) -> None:
+        """Count a rejection; `device_id` is '' when the topic did not name one."""
+        self.rejected[reason] += 1
+        if device_id not in self._devices:
+            if len(self._devices) >= MAX_DEVICES:
+                device_id = ""
+            else:
+                self._devices.add(device_id)
+        self._unsaved[device_id, reason] += 1
+
+    def unsaved(self) -> dict[tuple[str, str], int]:
+        """Rejections that the ledger does not have yet."""
+        return dict(self._unsaved)
+
+    def saved(self, counts: dict[tuple[str, str], int]) -> None:
+        """The ledger has these now."""
+        self._unsaved -= Counter(counts)
+
+    def summary(self) -> dict[str, int | dict[str, int]]:
+        """For the log."""
+        return {
+            "received": self.received,
+            "stored": self.stored,
+            "duplicates": self.duplicates,
+            "retained": self.retained,
+            "births": self.births,
+            "republished": self.republished,
+            "rejected": dict(self.rejected),
+        }

@@ -1,0 +1,74 @@
+"""One message is one trace, whoever sees it and however often."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from services import Mosquitto
+
+from tests.faults.fleet import NONCE, Connection, topic
+from tests.faults.shim_process import ShimProcess, poll
+
+MakeShim = Callable[..., ShimProcess]
+
+
+def seqref(seq: int) -> tuple[str, str]:
+    return "seqref", f"{NONCE['ref']}-{seq:08x}-03"
+
+
+def key_file(path: Path, byte: int) -> str:
+    path.write_bytes(bytes([byte]) * 32)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_a_seqref_message_delivered_ten_times_is_one_trace(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    shim = make_shim(mosquitto.port).start()
+    device = Connection(mosquitto.port)
+    for _ in range(10):
+        device.publish(("ref", 7), topic("ref"), b"{}", seqref(7))
+    poll(lambda: shim.query("SELECT deliveries FROM message") == [(10,)], "ten deliveries")
+    device.close()
+    assert shim.terminate() == 0
+    assert shim.query("SELECT count(DISTINCT trace_id), count(*) FROM span") == [(1, 2)]
+    assert shim.logged("stopped")[0]["duplicates"] == 9
+
+
+def test_two_shims_with_the_same_key_derive_the_same_ids_and_another_key_gives_others(
+    mosquitto: Mosquitto, make_shim: MakeShim, tmp_path: Path
+) -> None:
+    same, other = key_file(tmp_path / "same", 1), key_file(tmp_path / "other", 2)
+    shims = [
+        make_shim(mosquitto.port, "--key-file", key, "--tenant", tenant, name=name).start()
+        for name, key, tenant in (("a", same, "t"), ("b", same, "t"), ("c", other, "t"), ("d", same, "u"))
+    ]
+    device = Connection(mosquitto.port)
+    for seq in range(1, 51):
+        device.publish(("ref", seq), topic("ref"), b"{}", seqref(seq))
+    ids = []
+    for shim in shims:
+        poll(lambda of=shim: of.count("message") == 50, "50 messages")
+        ids.append(shim.query("SELECT trace_id, span_id FROM span ORDER BY 1, 2"))
+        assert shim.terminate() == 0
+    device.close()
+    a, b, c, d = ids
+    assert a == b
+    assert not {trace_id for trace_id, _ in a} & {trace_id for trace_id, _ in c}
+    assert not {trace_id for trace_id, _ in a} & {trace_id for trace_id, _ in d}
+
+
+def test_a_device_that_restarts_its_bare_numbers_gets_a_new_boot_even_when_the_shim_was_killed(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    shim = make_shim(mosquitto.port).start()
+    device = Connection(mosquitto.port)
+    for seq in range(1, 201):
+        device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
+    poll(lambda: shim.count("message") == 200, "the first boot")
+    shim.kill()
+    for seq in range(1, 101):
+        device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
+    shim.start()
+    poll(lambda: shim.count("message") == 300, "the second boot")
+    device.close()
+    counts = shim.query("SELECT count(*), min(seq), max(seq) FROM message GROUP BY boot_nonce ORDER BY min(id)")
+    assert counts == [(200, 1, 200), (100, 1, 100)]

@@ -1,0 +1,132 @@
+"""What the shim talks to goes away and comes back: the broker, the trace backend, the disk."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from services import Mosquitto
+
+from tests.faults.fleet import NONCE, Connection, Fleet, topic
+from tests.faults.shim_process import ShimProcess, poll
+
+MakeShim = Callable[..., ShimProcess]
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_broker_restart_with_persistence_loses_nothing(
+    start_mosquitto: Callable[..., Mosquitto], make_shim: MakeShim
+) -> None:
+    broker = start_mosquitto(persistent=True)
+    shim = make_shim(broker.port).start()
+    fleet = Fleet(broker.port, per_second=800).start()
+    for _ in range(2):
+        time.sleep(0.4)
+        before = len(shim.logged("subscribed"))
+        broker.restart()
+        poll(lambda seen=before: len(shim.logged("subscribed")) > seen, "the shim is back")
+    published = fleet.stop()
+    poll(lambda: shim.count("message") >= len(published), f"{len(published)} messages in the ledger")
+    assert shim.terminate() == 0
+    rows = shim.query("SELECT device_id, seq FROM message")
+    assert len(rows) == len(set(rows))
+    assert set(rows) == published
+
+
+def test_a_shim_that_starts_before_its_broker_waits_for_it(
+    start_mosquitto: Callable[..., Mosquitto], make_shim: MakeShim
+) -> None:
+    broker = start_mosquitto()
+    broker.stop()
+    shim = make_shim(broker.port)
+    shim.launch()
+    lost = poll(lambda: shim.logged("disconnected"), "it says that it cannot connect")
+    assert "refused" in lost[0]["reason"].lower()
+    broker.start()
+    poll(lambda: shim.logged("subscribed"), "it subscribes")
+    assert shim.terminate() == 0
+
+
+def test_spans_wait_while_the_trace_backend_is_down_and_all_arrive(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    listen = free_port()
+    backend = make_shim(
+        mosquitto.port, "--otlp-listen", f"127.0.0.1:{listen}", name="backend", topic="nowhere/{device_id}"
+    )
+    shim = make_shim(mosquitto.port, "--otlp", f"http://127.0.0.1:{listen}").start()
+    fleet = Fleet(mosquitto.port).start()
+    time.sleep(0.5)
+    backend.start()
+    poll(lambda: backend.count("span") > 0, "the first spans arrive")
+    backend.kill()
+    published = fleet.stop()
+    poll(lambda: shim.count("message") >= len(published), "all stored")
+    backend.start()
+    poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=20)
+    assert shim.terminate() == 0
+    assert shim.logged("stopped")[0]["forwarded"]["pending"] == 0
+    ids = "SELECT trace_id, span_id, span FROM span ORDER BY 1, 2"
+    assert backend.query(ids) == shim.query(ids)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux lets one set another process's limits")
+def test_a_full_disk_stops_acknowledging_and_loses_nothing(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    shim = make_shim(mosquitto.port).start()
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    fleet = Fleet(mosquitto.port).start()
+    poll(lambda: shim.logged("storing_waits"), "it says that it waits")
+    stored = shim.count("message")
+    published = fleet.stop()
+    assert shim.running
+    assert stored < len(published)
+    resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, unlimited)
+    poll(lambda: shim.count("message") >= len(published), "all stored")
+    assert shim.terminate() == 0
+    assert set(shim.query("SELECT device_id, seq FROM message")) == published
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux lets one set another process's limits")
+def test_a_second_signal_ends_the_shim_at_once_and_the_broker_keeps_the_rest(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    shim = make_shim(mosquitto.port).start()
+    resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    fleet = Fleet(mosquitto.port).start()
+    poll(lambda: shim.logged("storing_waits"), "it waits for the disk")
+    published = fleet.stop()
+    os.kill(shim.pid, signal.SIGTERM)
+    began = time.monotonic()
+    poll(lambda: _signal(shim) or not shim.running, "it ends", limit_s=5)
+    assert shim.wait() == 130
+    assert time.monotonic() - began < 5
+    shim.start()
+    poll(lambda: shim.count("message") >= len(published), "all stored")
+    assert shim.terminate() == 0
+    assert set(shim.query("SELECT device_id, seq FROM message")) == published
+
+
+def _signal(shim: ShimProcess) -> None:
+    """Once more: two signals at the same moment may arrive as one."""
+    if shim.running:
+        os.kill(shim.pid, signal.SIGTERM)
+
+
+def test_somebody_who_looks_at_the_database_does_not_harm_it(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    shim = make_shim(mosquitto.port).start()
+    device = Connection(mosquitto.port)
+    for seq in range(1, 21):
+        device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"{NONCE['ref']}-{seq:08x}-03"))
+        poll(lambda at=seq: shim.count("message") == at, f"message {seq} is seen from outside")
+    device.close()
+    shim.kill()
+    assert shim.count("message") == 20

@@ -1,0 +1,102 @@
+"""Consumers of the republished topic get every reading, with a full traceparent and a clean payload."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from services import Mosquitto
+
+from tests.faults.fleet import Connection, Fleet, Message, topic
+from tests.faults.shim_process import TOPIC, ShimProcess, poll
+
+MakeShim = Callable[..., ShimProcess]
+TARGET = "traced/{device_id}/telemetry"
+
+
+class Consumer:
+    """Remembers what it got on the republished topic."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, bytes, list[tuple[str, str]], str | None]] = []
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="consumer", protocol=paho.MQTTv5)
+        self.client.on_message = self._on_message
+        subscribed: list[int] = []
+        self.client.on_subscribe = lambda *_: subscribed.append(1)
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("traced/+/telemetry", qos=1)
+        self.client.loop_start()
+        poll(lambda: subscribed, "the consumer subscribes")
+
+    def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
+        found = message.properties
+        self.messages.append(
+            (
+                message.topic.split("/")[1],
+                message.payload,
+                getattr(found, "UserProperty", []),
+                getattr(found, "ContentType", None),
+            )
+        )
+
+    @property
+    def seen(self) -> set[Message]:
+        """Device and seq, read from the traceparent."""
+        return {(device, int(dict(pairs)["traceparent"][13:21], 16)) for device, _, pairs, _ in list(self.messages)}
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_kill_minus_nine_between_commit_and_republish_loses_nothing_downstream(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    consumer = Consumer(mosquitto.port)
+    shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET).start()
+    fleet = Fleet(mosquitto.port).start()
+    chance = random.Random()
+    for _ in range(4):
+        time.sleep(chance.uniform(0.1, 0.6))
+        shim.kill()
+        shim.start()
+    published = fleet.stop()
+    poll(lambda: consumer.seen >= published, "every reading arrives downstream")
+    assert shim.terminate() == 0
+    consumer.close()
+    assert consumer.seen == published
+    ids = {(device, dict(pairs)["traceparent"][3:35]) for device, _, pairs, _ in consumer.messages}
+    assert len(ids) == len(published), "a reading was republished under two traces"
+
+
+def test_the_republished_message_carries_the_context_and_nothing_of_ours_in_its_payload(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    consumer = Consumer(mosquitto.port)
+    shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET).start()
+    device = Connection(mosquitto.port)
+    text = b'{"seqref":"0a01020306-00000001-03","temp":21.50}'
+    device.publish(("json", 1), "motetrace/json/birth", b'{"v":1,"nonce":"0a01020306","baggage":{"site":"hall 3"}}')
+    poll(lambda: shim.count("device_boot") == 1, "the birth is stored")
+    device.publish(("json", 1), topic("json"), text, ("unit", "C"))
+    poll(lambda: consumer.messages, "it arrives")
+    device.close()
+    assert shim.terminate() == 0
+    consumer.close()
+    ((name, payload, pairs, _),) = consumer.messages
+    trace_id, span_id = shim.query("SELECT hex(trace_id), hex(span_id) FROM message")[0]
+    assert (name, payload) == ("json", b'{"temp":21.50}')
+    assert pairs == [
+        ("unit", "C"),
+        ("traceparent", f"00-{trace_id.lower()}-{span_id.lower()}-03"),
+        ("baggage", "site=hall%203"),
+    ]
+
+
+def test_a_republish_that_would_come_back_in_is_refused_at_start(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    shim = make_shim(mosquitto.port, "--republish", TOPIC, "devices/{device_id}/telemetry")
+    shim.launch()
+    assert shim.wait() == 2
+    assert "would come back in" in shim.log_path.read_text()

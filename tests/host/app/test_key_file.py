@@ -1,0 +1,69 @@
+"""The key is made once, kept secret, and never silently a bad one."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from motetrace_host.edges import key_file, state_folder
+from motetrace_host.edges.key_file import KeyFileError
+from motetrace_host.edges.state_folder import StateFolderError
+
+
+def test_a_missing_key_is_made_of_32_random_bytes_for_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "key"
+    key = key_file.load(path)
+    assert len(key) == 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert key_file.load(path) == key
+    assert key_file.load(tmp_path / "other") != key
+
+
+def test_shims_that_start_together_agree_on_the_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: key_file.load(tmp_path / "key"), range(8)))
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_key_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(bytes(32))
+    path.chmod(mode)
+    with pytest.raises(KeyFileError, match=f"{mode:04o}.*chmod 600"):
+        key_file.load(path)
+
+
+@pytest.mark.parametrize("size", [0, 15, 65, 100])
+def test_a_key_of_a_wrong_length_is_refused_with_the_range(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(bytes(size))
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=r"16\.\.64"):
+        key_file.load(path)
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_the_ends_of_the_range_are_allowed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(bytes(size))
+    path.chmod(0o600)
+    assert len(key_file.load(path)) == size
+
+
+def test_one_shim_per_state_folder(tmp_path: Path) -> None:
+    first = state_folder.take(tmp_path / "state")
+    with pytest.raises(StateFolderError, match=r"in use.*--state"):
+        state_folder.take(tmp_path / "state")
+    first.close()
+    state_folder.take(tmp_path / "state").close()
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_the_client_id_is_drawn_once_per_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = state_folder.client_id(tmp_path / "a")
+    assert state_folder.client_id(tmp_path / "a") == first
+    assert state_folder.client_id(tmp_path / "b") != first

@@ -1,0 +1,164 @@
+"""Messages get their ids, and spans that say what is known and nothing more."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motetrace_host.core import birth, context, hops, message, otlp_span
+from motetrace_host.core.derive import derive
+from motetrace_host.core.message import Arrival, Message
+from motetrace_host.core.span import SpanKind
+from motetrace_host.core.wire_error import WireError
+
+KEY = bytes(range(32))
+NOW = 1_795_000_000_000_000_000
+ARRIVAL = Arrival("s-1", "devices/s-1/telemetry", "devices/{device_id}/telemetry", 1, 60, NOW)
+TRACEPARENT = "00-0a010203040000000711111111111111-7f7e7d7c00000007-03"
+FOREIGN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def identified(*pairs: tuple[str, str], payload: bytes = b"x", device: str = "s-1") -> Message:
+    found = context.read(pairs, payload)
+    arrival = Arrival(device, ARRIVAL.topic, ARRIVAL.template, 1, len(payload), NOW)
+    return message.identify(found, arrival, key=KEY, tenant="t", boot_nonce=b"nonce", entropy=bytes(range(1, 25)))
+
+
+def test_a_structured_traceparent_keeps_its_ids_and_names_boot_and_seq() -> None:
+    made = identified(("traceparent", TRACEPARENT))
+    assert (made.trace_id.hex(), made.span_id.hex()) == (TRACEPARENT[3:35], TRACEPARENT[36:52])
+    assert (made.boot_nonce, made.seq, made.origin) == (bytes.fromhex("0a01020304"), 7, "traceparent")
+
+
+def test_a_foreign_traceparent_keeps_its_ids_and_has_no_seq() -> None:
+    made = identified(("traceparent", FOREIGN))
+    assert (made.trace_id.hex(), made.boot_nonce, made.seq) == (FOREIGN[3:35], None, None)
+
+
+def test_seqref_and_bare_seq_are_derived() -> None:
+    by_seqref = identified(("seqref", "0a01020304-00000007-03"))
+    assert (by_seqref.trace_id, by_seqref.span_id) == derive(KEY, "t", "s-1", bytes.fromhex("0a01020304"), 7)
+    by_seq = identified(payload=b'{"seq":7}')
+    assert (by_seq.trace_id, by_seq.span_id) == derive(KEY, "t", "s-1", b"nonce", 7)
+    assert by_seq.boot_nonce == b"nonce"
+
+
+def test_without_context_the_ids_are_the_entropy_and_the_origin_says_why() -> None:
+    made = identified(("traceparent", "nonsense"))
+    assert (made.trace_id, made.span_id) == (bytes(range(1, 17)), bytes(range(17, 25)))
+    assert made.origin == "none:traceparent_length"
+    with pytest.raises(ValueError, match="24"):
+        message.identify(context.read((), b""), ARRIVAL, key=KEY, tenant="", entropy=b"short")
+
+
+def test_the_key_is_that_of_the_message_and_of_no_other() -> None:
+    same = [
+        identified(("traceparent", TRACEPARENT)),
+        identified(("seqref", "0a01020304-00000007-03")),
+        identified(("traceparent", TRACEPARENT.replace("1111", "2222"))),
+    ]
+    assert len({made.key for made in same}) == 1
+    others = [
+        identified(("traceparent", TRACEPARENT), device="s-2"),
+        identified(("seqref", "0a01020304-00000008-03")),
+        identified(("seqref", "0a01020305-00000007-03")),
+        identified(("traceparent", FOREIGN)),
+        identified(("traceparent", FOREIGN.replace("3331", "3332"))),
+    ]
+    assert len({made.key for made in same + others}) == 6
+
+
+def test_the_two_spans_carry_the_names_that_users_search_by() -> None:
+    made = identified(("traceparent", TRACEPARENT), ("tracestate", "mt=a:1f4,x=y"))
+    device, broker = hops.spans(made, {"device.firmware": "1.4.2", "baggage.site": "hall"}, "broker:1883", "shim-1")
+    assert (device.name, device.kind, device.parent_id, device.service_name) == (
+        "device_publish", SpanKind.PRODUCER, None, "device",
+    )  # fmt: skip
+    assert (device.start_unix_ns, device.end_unix_ns) == (NOW - 500_000_000, NOW)
+    assert device.attributes == {
+        "device.id": "s-1",
+        "device.firmware": "1.4.2",
+        "device.boot_nonce": "0a01020304",
+        "device.seq": 7,
+        "device.age_ms": 500,
+        "baggage.site": "hall",
+        "mqtt.topic": "devices/s-1/telemetry",
+        "mqtt.qos": 1,
+        "messaging.system": "mqtt",
+        "messaging.destination.name": "devices/s-1/telemetry",
+        "messaging.destination.template": "devices/{device_id}/telemetry",
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.message.body.size": 1,
+        "trace.origin": "traceparent",
+        "trace.carrier": "user_property",
+    }
+    assert (broker.name, broker.kind, broker.service_name) == ("broker_forward", SpanKind.INTERNAL, "mqtt-broker")
+    assert (broker.trace_id, broker.parent_id) == (device.trace_id, device.span_id)
+    assert broker.start_unix_ns == broker.end_unix_ns == NOW
+    assert broker.attributes["mqtt.broker"] == "broker:1883"
+    assert broker.attributes["messaging.client.id"] == "shim-1"
+    assert device.tracestate == broker.tracestate == "mt=a:1f4,x=y"
+
+
+def test_nothing_unmeasured_is_told() -> None:
+    device, broker = hops.spans(identified(("seqref", "0a01020304-00000007-03")), {}, "b:1", "c")
+    assert device.start_unix_ns == device.end_unix_ns == NOW
+    for span in (device, broker):
+        assert not [
+            name for name in span.attributes if "latency" in name or name in ("device.age_ms", "device.firmware")
+        ]
+
+
+def test_an_unsampled_message_gets_no_spans() -> None:
+    assert hops.spans(identified(("seqref", "0a01020304-00000007-02")), {}, "b:1", "c") == ()
+
+
+def test_two_messages_of_one_continued_trace_have_different_broker_spans() -> None:
+    one, two = identified(("traceparent", FOREIGN)), identified(("traceparent", FOREIGN.replace("3331", "3332")))
+    assert hops.broker_forward(one, "b", "c").span_id != hops.broker_forward(two, "b", "c").span_id
+
+
+@given(st.lists(st.tuples(st.sampled_from(["traceparent", "seqref", "tracestate", "baggage"]), st.text())), st.binary())
+def test_whatever_a_device_sends_becomes_spans_that_can_be_stored(pairs: list[tuple[str, str]], payload: bytes) -> None:
+    made = identified(*pairs, payload=payload)
+    for span in hops.spans(made, {}, "b:1", "c"):
+        assert otlp_span.pack(span).trace_id == made.trace_id
+
+
+def test_a_birth_gives_firmware_and_baggage() -> None:
+    parsed = birth.parse(
+        b'{"v":1,"nonce":"0a01020304","mode":"seqref","baggage":{"firmware_version":"1.4","site":"hall"},"new":[1]}'
+    )
+    assert (parsed.boot_nonce, parsed.firmware) == (bytes.fromhex("0a01020304"), "1.4")
+    assert parsed.attributes == {"device.firmware": "1.4", "baggage.firmware_version": "1.4", "baggage.site": "hall"}
+    assert birth.parse(b'{"v":1,"nonce":"0a01020304","fw":"2","baggage":{"firmware_version":"1"}}').firmware == "2"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "birth_format"),
+        (b"[]", "birth_format"),
+        (b"[" * 4_000, "birth_format"),
+        (b"\xff", "birth_format"),
+        (b'{"v":1}', "birth_format"),
+        (b'{"v":"1","nonce":"0a01020304"}', "birth_format"),
+        (b'{"v":1,"nonce":"0a01020304","baggage":{"a":1}}', "birth_format"),
+        (b'{"v":1,"nonce":"0a01020304","fw":"\\ud800"}', "birth_format"),
+        (b'{"v":2,"nonce":"0a01020304"}', "birth_version"),
+        (b'{"v":1,"nonce":"0A01020304"}', "birth_nonce"),
+        (b'{"v":1,"nonce":"0a0102030"}', "birth_nonce"),
+        (b'{"v":1,"nonce":"0a010203045"}', "birth_nonce"),
+        (b'{"v":1,"nonce":"0a01020304","x":"' + b"x" * 4_096 + b'"}', "birth_size"),
+        (
+            json.dumps({"v": 1, "nonce": "0a01020304", "baggage": {str(n): "" for n in range(65)}}).encode(),
+            "birth_baggage",
+        ),
+    ],
+)
+def test_a_broken_birth_is_refused_by_reason(payload: bytes, reason: str) -> None:
+    with pytest.raises(WireError) as refused:
+        birth.parse(payload)
+    assert refused.value.reason == reason

@@ -1,0 +1,283 @@
+"""On disk, then acknowledged, in order of arrival; and nothing stops it."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from motetrace_host.core.link import Delivery, Published
+from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.store_error import StoreError
+from motetrace_host.shim.inbox import Inbox
+from tests.host.app.conftest import Bench
+
+MakeBench = Callable[..., Bench]
+
+
+def seqref(seq: int) -> tuple[str, str]:
+    return "seqref", f"0a01020304-{seq:08x}-03"
+
+
+def test_messages_are_stored_and_acknowledged_in_order_of_arrival(bench: Bench) -> None:
+    for packet_id in (5, 3, 9):
+        bench.send(packet_id, seqref(packet_id))
+    assert bench.run()
+    assert bench.acknowledged == [5, 3, 9]
+    assert bench.rows("SELECT seq, deliveries FROM message ORDER BY id") == [(5, 1), (3, 1), (9, 1)]
+    assert bench.rows("SELECT name, count(*) FROM span GROUP BY 1") == [("broker_forward", 3), ("device_publish", 3)]
+
+
+def test_a_message_that_came_twice_is_one_row_two_deliveries_and_two_acknowledgements(bench: Bench) -> None:
+    bench.send(1, seqref(1))
+    bench.send(2, seqref(1))
+    assert bench.run()
+    assert bench.acknowledged == [1, 2]
+    assert bench.rows("SELECT deliveries FROM message") == [(2,)]
+    assert bench.rows("SELECT count(*) FROM span") == [(2,)]
+    assert (bench.tally.stored, bench.tally.duplicates) == (1, 1)
+
+
+def test_an_unsampled_message_is_counted_and_has_no_spans(bench: Bench) -> None:
+    bench.send(1, ("seqref", "0a01020304-00000001-02"))
+    assert bench.run()
+    assert bench.rows("SELECT count(*) FROM message") == [(1,)]
+    assert bench.rows("SELECT count(*) FROM span") == [(0,)]
+
+
+def test_a_retained_reading_is_counted_acknowledged_and_extends_no_trace(bench: Bench) -> None:
+    bench.send(1, seqref(1), retain=True)
+    assert bench.run()
+    assert bench.acknowledged == [1]
+    assert bench.tally.retained == 1
+    assert bench.rows("SELECT count(*) FROM message") == [(0,)]
+
+
+def test_a_poisoned_message_is_counted_acknowledged_and_passed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = bench.reader.read
+
+    def breaking(delivery: Delivery) -> Any:
+        if delivery.packet.payload == b"poison":
+            raise RecursionError("what no one thought of")
+        return read(delivery)
+
+    monkeypatch.setattr(bench.reader, "read", breaking)
+    for packet_id, payload in ((1, b"x"), (2, b"poison"), (3, b"x")):
+        bench.send(packet_id, seqref(packet_id), payload=payload)
+    assert bench.run()
+    assert bench.acknowledged == [1, 2, 3]
+    assert bench.rows("SELECT seq FROM message ORDER BY id") == [(1,), (3,)]
+    assert bench.rows("SELECT * FROM rejection") == [("s", "internal_error", 1)]
+    ((event, fields),) = bench.logged
+    assert (event, fields["device.id"], fields["reason"]) == ("message_broke_the_reader", "s", "internal_error")
+
+
+def test_a_message_that_the_database_cannot_take_costs_only_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bench.journal.write
+
+    def breaking(batch: Any) -> list[bool]:
+        if any(message.seq == 2 for message, _ in batch):
+            raise OverflowError("too large for SQLite")
+        return write(batch)
+
+    monkeypatch.setattr(bench.journal, "write", breaking)
+    for packet_id in (1, 2, 3):
+        bench.send(packet_id, seqref(packet_id))
+    assert bench.run()
+    assert bench.acknowledged == [1, 2, 3]
+    assert bench.rows("SELECT seq FROM message ORDER BY id") == [(1,), (3,)]
+    assert bench.rows("SELECT * FROM rejection") == [("s", "internal_error", 1)]
+
+
+def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bench.journal.write
+    tried = threading.Event()
+    attempts: list[int] = []
+
+    def full(batch: Any) -> list[bool]:
+        attempts.append(len(bench.acknowledged))
+        if len(attempts) < 3:
+            raise StoreError("the disk is full", retry=True)
+        tried.set()
+        return write(batch)
+
+    monkeypatch.setattr(bench.journal, "write", full)
+    bench.send(1, seqref(1))
+    bench.pipeline.start()
+    assert tried.wait(10)
+    assert bench.pipeline.stop()
+    assert attempts[:3] == [0, 0, 0]
+    assert bench.acknowledged == [1]
+    assert [event for event, _ in bench.logged] == ["storing_waits", "storing_waits"]
+
+
+def test_a_stop_while_the_disk_is_full_leaves_the_messages_to_the_broker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = threading.Event()
+
+    def full(batch: Any) -> list[bool]:
+        tried.set()
+        raise StoreError("the disk is full", retry=True)
+
+    monkeypatch.setattr(bench.journal, "write", full)
+    bench.send(1, seqref(1))
+    bench.pipeline.start()
+    assert tried.wait(10)
+    bench.pipeline.stop(0.1)
+    assert bench.acknowledged == []
+
+
+def test_a_broken_database_ends_the_shim_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(batch: Any) -> list[bool]:
+        raise StoreError("the database is corrupt", retry=False)
+
+    monkeypatch.setattr(bench.journal, "write", broken)
+    bench.send(1, seqref(1))
+    bench.run()
+    assert bench.acknowledged == []
+    assert bench.failures == ["the database is corrupt"]
+
+
+def test_what_the_birth_said_is_on_the_spans_of_its_boot(bench: Bench) -> None:
+    birth = b'{"v":1,"nonce":"0a01020304","fw":"1.4.2","baggage":{"site":"hall"}}'
+    bench.send(1, topic="motetrace/s/birth", payload=birth, retain=True)
+    bench.send(2, seqref(1))
+    bench.send(3, ("seqref", "0a01020305-00000001-03"))
+    bench.send(4, topic="motetrace/s/birth", payload=b"", retain=True)
+    bench.send(5, topic="motetrace/s/birth", payload=b"{")
+    assert bench.run()
+    spans = bench.rows("SELECT span FROM span WHERE name = 'device_publish' ORDER BY id")
+    assert b"1.4.2" in spans[0][0]
+    assert b"baggage.site" in spans[0][0]
+    assert b"1.4.2" not in spans[1][0]
+    assert bench.rows("SELECT firmware FROM device_boot WHERE birth IS NOT NULL") == [("1.4.2",)]
+    assert bench.tally.births == 1
+    assert bench.rows("SELECT * FROM rejection") == [("s", "birth_format", 1)]
+
+
+def test_a_birth_is_remembered_by_the_next_shim(make_bench: MakeBench) -> None:
+    before = make_bench()
+    before.send(1, topic="motetrace/s/birth", payload=b'{"v":1,"nonce":"0a01020304","fw":"1.4.2"}')
+    before.run()
+    after = make_bench()
+    after.send(2, seqref(1))
+    after.send(3, payload=b'{"seq":1}')
+    assert after.run()
+    spans = after.rows("SELECT span FROM span WHERE name = 'device_publish'")
+    assert [b"1.4.2" in span for (span,) in spans] == [True, True], "an inferred boot takes the device's latest birth"
+
+
+def test_faults_are_counted_by_device_and_reason(bench: Bench) -> None:
+    bench.send(1, ("traceparent", "00-zz"), payload=b"{")
+    bench.send(2, seqref(1), fault="properties_too_many")
+    bench.send(3, topic="elsewhere")
+    bench.send(4, topic="", fault="topic_not_utf8")
+    assert bench.run()
+    assert bench.acknowledged == [1, 2, 3, 4]
+    assert sorted(bench.rows("SELECT * FROM rejection")) == [
+        ("", "topic_not_utf8", 1),
+        ("", "topic_without_device", 1),
+        ("s", "json_malformed", 1),
+        ("s", "properties_too_many", 1),
+        ("s", "traceparent_length", 1),
+    ]
+
+
+def test_a_republished_message_is_acknowledged_when_its_republish_is(make_bench: MakeBench) -> None:
+    bench = make_bench(republish=True)
+    for packet_id in (1, 2, 3):
+        bench.send(packet_id, seqref(packet_id))
+    bench.send(4, topic="motetrace/s/birth", payload=b"")
+    bench.answer(2)
+    bench.pipeline.start()
+    bench.pipeline.stop(0.5)
+    assert len(bench.published) == 3
+    assert bench.acknowledged == [], "the first waits, and those behind it wait for their turn"
+
+
+def test_answers_release_acknowledgements_in_order(make_bench: MakeBench) -> None:
+    bench = make_bench(republish=True)
+    arrived = threading.Semaphore(0)
+    publish = bench.publish
+
+    def answering(*message: Any) -> int:
+        packet_id = publish(*message)
+        if packet_id == 3:
+            for answered in (3, 1, 2):
+                bench.answer(answered, "quota exceeded" if answered == 2 else "")
+        arrived.release()
+        return packet_id
+
+    bench.pipeline._republisher._publish = answering
+    for packet_id in (11, 12, 13):
+        bench.send(packet_id, seqref(packet_id))
+    assert bench.run()
+    assert bench.acknowledged == [11, 12, 13]
+    assert bench.tally.republished == 2
+    assert bench.tally.rejected["republish_refused"] == 1
+
+
+def test_a_message_that_comes_again_while_its_republish_is_unanswered_is_not_published_twice(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench(republish=True)
+    bench.send(1, seqref(1), connection=1)
+    bench.send(1, seqref(1), connection=2, dup=True)
+    bench.pipeline.start()
+    bench.pipeline.stop(0.5)
+    assert len(bench.published) == 1
+
+
+def test_a_full_inbox_sheds_qos_0_and_holds_qos_1_back() -> None:
+    inbox = Inbox(2)
+
+    def delivery(qos: int) -> Delivery:
+        return Delivery(PublishPacket("t", qos, qos, False, False, b""), 1, 1)
+
+    inbox.put([delivery(0)] * 5)
+    assert (len(inbox), inbox.shed) == (2, 3)
+    waiting = threading.Thread(target=inbox.put, args=([delivery(1)],))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    assert len(inbox.take(1, 0, 0)[0]) == 1
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert inbox.shed == 3
+
+
+def test_the_inbox_is_bounded_in_bytes_too() -> None:
+    inbox = Inbox(1_000_000, max_bytes=10_000)
+    inbox.put([Delivery(PublishPacket("t", 0, 0, False, False, bytes(6_000)), 1, 1)] * 5)
+    assert (len(inbox), inbox.shed) == (2, 3)
+    inbox.take(10, 0, 0)
+    inbox.put([Delivery(PublishPacket("t", 0, 0, False, False, bytes(6_000)), 1, 1)])
+    assert len(inbox) == 1
+
+
+def test_a_closed_inbox_gives_what_is_in_and_takes_nothing() -> None:
+    inbox = Inbox(1)
+    first = Delivery(PublishPacket("t", 1, 1, False, False, b""), 1, 1)
+    inbox.put([first])
+    inbox.close()
+    inbox.put([first, first])
+    assert inbox.take(10, 1, 1)[0] == [first]
+    assert inbox.take(10, 0, 0) == ([], [])
+
+
+def test_one_who_takes_answers_only_waits_for_them_whatever_else_is_in() -> None:
+    inbox = Inbox(10)
+    inbox.put([Delivery(PublishPacket("t", 1, 1, False, False, b""), 1, 1)])
+    began = time.monotonic()
+    assert inbox.take(0, 0.1, 0) == ([], [])
+    assert time.monotonic() - began > 0.05, "it turned at full speed"
+    inbox.put_published(Published(7))
+    assert inbox.take(0, 10, 0) == ([], [Published(7)])
