@@ -1,0 +1,69 @@
+"""The shim's peers, each a process of its own: `python peers.py bare|sdk HOST PORT MESSAGES OTLP_URL`.
+
+bare: a paho subscriber that counts. sdk: the plain way to trace MQTT in Python, one OpenTelemetry SDK span for each
+message with the context extracted by the SDK's propagator, and the OTLP/HTTP exporter.
+"""
+
+import sys
+import threading
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+
+def _client(on_message) -> mqtt.Client:
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="peer", protocol=mqtt.MQTTv5)
+    client.on_connect = lambda *_: client.subscribe("devices/+/telemetry", options=SubscribeOptions(qos=1))
+    client.on_subscribe = lambda *_: print("ready", flush=True)
+    client.on_message = on_message
+    return client
+
+
+def _sdk(otlp_url: str):
+    from opentelemetry import propagate, trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    exporter = OTLPSpanExporter(f"{otlp_url}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=65536, max_export_batch_size=4096))
+    tracer = provider.get_tracer("peer")
+
+    def span(message: mqtt.MQTTMessage) -> None:
+        carrier = dict(getattr(message.properties or Properties(3), "UserProperty", []))
+        with tracer.start_as_current_span(
+            "devices/{device_id}/telemetry process", propagate.extract(carrier), kind=trace.SpanKind.CONSUMER
+        ) as current:
+            current.set_attribute("messaging.system", "mqtt")
+            current.set_attribute("messaging.destination.name", message.topic)
+            current.set_attribute("device.id", message.topic.split("/")[1])
+            current.set_attribute("mqtt.qos", message.qos)
+
+    return span, provider.shutdown
+
+
+def main(kind: str, host: str, port: str, messages: str, otlp_url: str) -> None:
+    work, finish = _sdk(otlp_url) if kind == "sdk" else (lambda message: None, lambda: None)
+    left = int(messages)
+    done = threading.Event()
+
+    def on_message(client, userdata, message) -> None:
+        nonlocal left
+        work(message)
+        left -= 1
+        if left == 0:
+            done.set()
+
+    client = _client(on_message)
+    client.connect(host, int(port))
+    client.loop_start()
+    done.wait(120)
+    finish()
+    print("done", flush=True)
+    client.disconnect()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
