@@ -20,6 +20,7 @@ from motetrace_host.edges.mqtt import Subscriber
 from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
@@ -148,7 +149,8 @@ class Shim:
         ledger = Ledger(connection)
         births = Births(ledger)
         bare_seq = BareSeq(ledger)
-        reader = Reader(config.topics, config.birth_topic, self._tenant, bare_seq, births, self._tally)
+        answers = Answers(ledger)
+        reader = Reader(config.topics, config.birth_topic, self._tenant, bare_seq, answers, births, self._tally)
         routes = [(source.template, target) for source, target in config.republish]
         return Pipeline(
             self._inbox,
@@ -221,7 +223,12 @@ class Shim:
         return drained
 
     def _summary(self) -> dict[str, Any]:
-        numbers: dict[str, Any] = {**self._tally.summary(), "shed": self._inbox.shed, "waiting": len(self._inbox)}
+        numbers: dict[str, Any] = {
+            **self._tally.summary(),
+            "shed": self._inbox.shed,
+            "held_back": self._inbox.held_back,
+            "waiting": len(self._inbox),
+        }
         if self._forwarder:
             with contextlib.suppress(StoreError), database.translated():
                 cursor = self._spans.cursor(self._config.otlp)

@@ -37,6 +37,7 @@ class Connection:
         self._answered: set[int] = set()
         self.acknowledged: set[Message] = set()
         self.client.on_publish = lambda client, userdata, mid, *_: self._answered.add(mid)
+        self.published = 0
         self.client.reconnect_delay_set(0.1, 0.5)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
@@ -45,6 +46,7 @@ class Connection:
     def publish(self, name: Message, topic: str, payload: bytes, *pairs: tuple[str, str]) -> None:
         info = self.client.publish(topic, payload, qos=1, properties=properties(*pairs) if pairs else None)
         self._unanswered.append((name, info.mid))
+        self.published += 1
 
     @property
     def waiting(self) -> int:

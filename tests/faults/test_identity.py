@@ -72,3 +72,25 @@ def test_a_device_that_restarts_its_bare_numbers_gets_a_new_boot_even_when_the_s
     device.close()
     counts = shim.query("SELECT count(*), min(seq), max(seq) FROM message GROUP BY boot_nonce ORDER BY min(id)")
     assert counts == [(200, 1, 200), (100, 1, 100)]
+
+
+def test_an_answer_continues_the_commands_trace_and_is_counted_among_the_devices_own_messages(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    shim = make_shim(mosquitto.port).start()
+    device = Connection(mosquitto.port)
+    nonce = NONCE["ref"]
+    # The second command's own seq is the answer's: by its form alone it would pass for a message of the command's sender.
+    commands = {2: "0af7651916cd43dd8448eb211c80319c", 4: "0102030405000000048448eb211c8031"}
+    for seq in (1, 3, 5):
+        device.publish(("ref", seq), topic("ref"), b"{}", seqref(seq))
+    for seq, trace_id in commands.items():
+        answer = "traceparent", f"00-{trace_id}-{nonce[2:]}{seq:08x}-03"
+        for _ in range(2):
+            device.publish(("ref", seq), topic("ref"), b"{}", answer)
+    poll(lambda: shim.query("SELECT sum(deliveries) FROM message") == [(7,)], "seven deliveries")
+    device.close()
+    assert shim.terminate() == 0
+    rows = shim.query("SELECT seq, hex(boot_nonce), hex(trace_id) FROM message ORDER BY seq")
+    assert [(seq, boot) for seq, boot, _ in rows] == [(seq, nonce.upper()) for seq in range(1, 6)]
+    assert {seq: trace_id.lower() for seq, _, trace_id in rows if seq in commands} == commands

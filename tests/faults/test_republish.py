@@ -71,6 +71,23 @@ def test_kill_minus_nine_between_commit_and_republish_loses_nothing_downstream(
     assert len(ids) == len(published), "a reading was republished under two traces"
 
 
+def test_a_flood_beyond_the_inbox_is_worked_off_and_none_is_lost(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    consumer = Consumer(mosquitto.port)
+    shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET, "--queue", "500").start()
+    shim.terminate()
+    fleet = Fleet(mosquitto.port, per_second=20_000).start()
+    poll(lambda: fleet.modern.published > 3_000, "a backlog")
+    published = fleet.stop()
+    shim.start()
+    poll(lambda: consumer.seen >= published, "every reading arrives downstream", limit_s=25)
+    assert shim.terminate() == 0
+    consumer.close()
+    assert shim.logged("stopped")[0]["held_back"] > 0, "the inbox never was full"
+    rows = shim.query("SELECT device_id, seq FROM message")
+    assert len(rows) == len(set(rows))
+    assert set(rows) == published
+
+
 def test_the_republished_message_carries_the_context_and_nothing_of_ours_in_its_payload(
     mosquitto: Mosquitto, make_shim: MakeShim
 ) -> None:

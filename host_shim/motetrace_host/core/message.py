@@ -70,6 +70,7 @@ def identify(
     key: bytes,
     tenant: str,
     boot_nonce: bytes | None = None,
+    answering_boot: bytes | None = None,
     entropy: bytes = b"",
 ) -> Message:
     """Give a message its ids.
@@ -77,6 +78,7 @@ def identify(
     Args:
         key, tenant: as in `derive`, used for seqref and seq.
         boot_nonce: 5 bytes, the inferred boot; needed for origin `seq` only.
+        answering_boot: 5 bytes, for origin `traceparent`: the boot whose answer to a command this is.
         entropy: 24 random bytes; needed for origin `none:*` only, whose redelivery therefore cannot be recognised.
     Raises:
         ValueError: what the origin needs is missing.
@@ -87,7 +89,9 @@ def identify(
         if context.trace_id is None or context.parent_id is None:
             raise ValueError("a traceparent context has no ids")
         trace_id, span_id = context.trace_id, context.parent_id
-        if not context.structured:
+        if answering_boot is not None:  # what may look structured here is the ids of the command's sender
+            nonce, seq = answering_boot, int.from_bytes(span_id[4:], "big")
+        elif not context.structured:
             nonce = seq = None
     elif seq is not None:
         nonce = nonce if nonce is not None else boot_nonce

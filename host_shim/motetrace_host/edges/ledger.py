@@ -170,6 +170,15 @@ class Ledger:
             (device_id, seq, after_id, upto_id),
         ).fetchall()
 
+    def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
+        """The nonces that a device drew at its latest boots, the latest first."""
+        found = self._connection.execute(
+            "SELECT boot_nonce FROM device_boot WHERE device_id = ? AND NOT inferred"
+            " ORDER BY first_seen_unix_ns DESC LIMIT ?",
+            (device_id, limit),
+        )
+        return [row[0] for row in found]
+
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """The birth message of a boot; of the boot seen last when `boot_nonce` is None."""
         if boot_nonce is None:

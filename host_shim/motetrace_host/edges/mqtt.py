@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from motetrace_host.core import mqtt_frame, publish_packet
+from motetrace_host.core.attempts import Attempts
 from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID
 from motetrace_host.core.link import Broker, Delivery, Published, Session, Subscription
 from motetrace_host.core.publish_packet import PROPERTY_NAMES, PublishPacket
@@ -36,8 +37,6 @@ _KEEPALIVE_S = 30
 _READ_BYTES = 1 << 18
 _LARGEST_BYTES = 268_435_455  # of any MQTT packet
 _MAX_INFLIGHT = 1_000  # of our own publishes
-_BACKOFF_S = (0.125, 15.0)
-_SHORT_LIVED_S = 5.0
 
 
 class _Client(paho.Client):
@@ -123,6 +122,7 @@ class Subscriber:
         self._on_link = on_link
         self._lock = threading.Lock()  # holds "this connection is the current one" together with "queue the PUBACK"
         self._connection = 0
+        self._outworn = 0
         self._connected = False
         self._ever_connected = False
         self._subscribed = 0
@@ -170,6 +170,11 @@ class Subscriber:
             if ids and self._connected:
                 self._client.queue_pubacks(ids)
 
+    def renew(self, connection: int) -> None:
+        """End a connection, if it still is the current one, and make a new one: the broker then repeats."""
+        self._outworn = connection
+        self._wake()
+
     def publish(
         self,
         topic: str,
@@ -209,7 +214,7 @@ class Subscriber:
             self._wake_write.send(b"\0")
 
     def _run(self) -> None:
-        delay, short_lived = _BACKOFF_S[0], 0
+        attempts = Attempts()
         while not self._stopping.is_set() and not self._hopeless:
             self._lost_because, began = "", time.monotonic()
             try:
@@ -220,19 +225,15 @@ class Subscriber:
                 self._serve()
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
                 self._lost_because = self._lost_because or f"{type(error).__name__}: {error}"
-            lasted = self._connected and time.monotonic() - began > _SHORT_LIVED_S
-            short_lived = short_lived + 1 if self._connected and not lasted else 0
+            hint = attempts.ended(self._connected, time.monotonic() - began, self._outworn == self._connection)
             with self._lock:
                 self._connected = False
-            delay = _BACKOFF_S[0] if lasted else min(delay * 2, _BACKOFF_S[1])
             if self._client.refused_protocol:
                 self._refuse(NO_MQTT_5)
             elif not self._stopping.is_set() and not self._hopeless:
-                reason = self._lost_because or "the broker closed the connection"
-                if short_lived > 1:  # some brokers do not say so (mosquitto 2.0.11)
-                    reason += f", {short_lived} times soon after connecting; {SAME_CLIENT_ID}"
-                self._on_link("disconnected", {"reason": reason, "retry_in_s": round(delay, 2)})
-                self._stopping.wait(delay * random.uniform(0.8, 1.2))
+                reason = (self._lost_because or "the broker closed the connection") + hint
+                self._on_link("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
+                self._stopping.wait(attempts.pause_s * random.uniform(0.8, 1.2))
 
     def _serve(self) -> None:
         """Read and write until the connection is gone."""
@@ -255,6 +256,11 @@ class Subscriber:
                         self._client.loop_write()
                     if events & selectors.EVENT_READ and self._client.socket() is not None:
                         self._client.loop_read()
+                if self._outworn == self._connection and not self._lost_because:
+                    self._lost_because = (
+                        "more came than fits into memory (--queue); the broker is to send the rest again"
+                    )
+                    self._client.disconnect()
                 self._client.loop_misc()
 
     def _on_packets(self, packets: list[PublishPacket]) -> None:
@@ -287,10 +293,10 @@ class Subscriber:
             self._lost_because = f"connection lost: {reason}"
 
     def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure or reason.value < 1]
-        for why in refused:
-            self._on_link("subscription_refused", {"reason": why})
-        self._subscribed += not refused
+        if reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
+            self._on_link("subscription_refused", {"reason": str(reasons[0])})
+            return
+        self._subscribed += 1
         if self._subscribed == len(self._subscriptions):
             self._on_link("subscribed", {"topics": self._subscribed})
 

@@ -41,8 +41,8 @@ class Births:
         self._known: dict[tuple[str, bytes | None], Known] = {}
         self._unsaved: list[tuple[str, Birth, int]] = []
 
-    def heard(self, device_id: str, payload: bytes, received_unix_ns: int) -> None:
-        """Take a birth message in.
+    def heard(self, device_id: str, payload: bytes, received_unix_ns: int) -> bytes:
+        """Take a birth message in; gives its boot nonce.
 
         Raises:
             WireError: a `birth_*` reason.
@@ -52,6 +52,7 @@ class Births:
         self._known[device_id, parsed.boot_nonce] = known
         self._known[device_id, None] = known
         self._unsaved.append((device_id, parsed, received_unix_ns))
+        return parsed.boot_nonce
 
     def of(self, device_id: str, boot_nonce: bytes | None) -> Known:
         """What is known of a boot."""

@@ -14,10 +14,15 @@ _OVERHEAD_BYTES = 500  # about what an empty Delivery takes
 
 
 class Inbox:
-    """A bounded queue between two threads.
+    """A bounded queue between two threads; putting never blocks.
 
-    When it is full, a QoS 0 message is shed and counted (nobody would send it again); at QoS 1 the network thread
-    waits, so that TCP and the receive maximum hold the broker back.
+    When it is full, a QoS 0 message is shed and counted: nobody would send it again. A QoS 1 message is held back, and
+    with it all that follow on its connection: they are not acknowledged, so the broker sends them again, in order, once
+    that connection is ended (`overdue`).
+
+    Why the network thread must not wait instead: the broker's answers to our own publishes come behind the messages
+    that do not fit, and acknowledging waits for those answers. The receive maximum should keep the broker from sending
+    that much, but mosquitto 2.0.11 exceeds it.
     """
 
     def __init__(self, max_messages: int, max_bytes: int = MAX_BYTES) -> None:
@@ -27,24 +32,31 @@ class Inbox:
         self._published: deque[Published] = deque()
         self._bytes = 0
         self._closed = False
+        self._overflown = 0  # the connection that brought too much; connections count from 1
+        self._told = False
         self._change = threading.Condition()
         self.shed = 0
+        self.held_back = 0
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Leave messages in their order; may block. What comes after `close` is dropped: it was not acknowledged."""
+        """Leave messages in their order. What comes after `close` is dropped: it was not acknowledged."""
         with self._change:
             for delivery in deliveries:
-                while self._full() and delivery.packet.qos and not self._closed:
-                    self._change.notify_all()
-                    self._change.wait()
                 if self._closed:
                     return
-                if self._full():
-                    self.shed += 1
+                if not self._takes(delivery):
                     continue
                 self._deliveries.append(delivery)
                 self._bytes += len(delivery.packet.payload) + _OVERHEAD_BYTES
             self._change.notify_all()
+
+    def overdue(self) -> int:
+        """A connection on which messages were held back, once all before them are taken; 0 for none. Told once."""
+        with self._change:
+            if not self._overflown or self._told or self._deliveries:
+                return 0
+            self._told = True
+            return self._overflown
 
     def put_published(self, published: Published) -> None:
         """Leave the broker's answer to a publish; never blocks. Bounded by what was published and not yet answered."""
@@ -81,5 +93,14 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._deliveries)
 
-    def _full(self) -> bool:
-        return len(self._deliveries) >= self._max_messages or self._bytes >= self._max_bytes
+    def _takes(self, delivery: Delivery) -> bool:
+        full = len(self._deliveries) >= self._max_messages or self._bytes >= self._max_bytes
+        if delivery.packet.qos == 0:
+            self.shed += full
+            return not full
+        if delivery.connection != self._overflown:
+            if not full:
+                return True
+            self._overflown, self._told = delivery.connection, False
+        self.held_back += 1
+        return False

@@ -32,6 +32,7 @@ class Link(Protocol):
     """What is needed of the broker's connection."""
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None: ...
+    def renew(self, connection: int) -> None: ...
 
 
 class Log(Protocol):
@@ -123,11 +124,12 @@ class Pipeline:
                 deliveries, published = self._inbox.take(takes, 0.05 if self._closing.is_set() else 0.5, GATHER_S)
                 for answer in published:
                     self._answered(answer)
-                # By connection: what a reconnect repeats is looked up in the ledger, so the first sending must be
-                # there.
+                # By connection: what a reconnect repeats is looked up in the ledger, the first sending must be there.
                 for connection, group in itertools.groupby(deliveries, lambda delivery: delivery.connection):
                     self._batch(connection, list(group))
                 self._link.acknowledge(self._ack_line.ready())
+                if not self._closing.is_set() and not len(self._ack_line) and (overflown := self._inbox.overdue()):
+                    self._link.renew(overflown)
                 if self._closing.is_set() and not deliveries and not len(self._inbox) and not len(self._ack_line):
                     return
         except _AbandonedError:

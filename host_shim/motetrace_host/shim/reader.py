@@ -11,6 +11,7 @@ from motetrace_host.core.link import Delivery
 from motetrace_host.core.message import Arrival, Message
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.core.wire_error import WireError
+from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.tally import Tally
@@ -35,6 +36,7 @@ class Reader:
         birth_topic: TopicTemplate,
         tenant: Tenant,
         bare_seq: BareSeq,
+        answers: Answers,
         births: Births,
         tally: Tally,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -43,6 +45,7 @@ class Reader:
         self._birth_topic = birth_topic
         self._tenant = tenant
         self._bare_seq = bare_seq
+        self._answers = answers
         self._births = births
         self._tally = tally
         self._entropy = entropy
@@ -65,16 +68,26 @@ class Reader:
         found = context.read(packet.user_properties, packet.payload)
         for reason in found.faults:
             self._tally.reject(device_id, reason)
-        nonce, entropy = None, b""
+        nonce, answering, entropy = None, None, b""
         if found.origin == "seq" and found.seq is not None:
             nonce = self._bare_seq.boot_nonce(
                 device_id, found.seq, packet.dup, delivery.received_unix_ns, self._entropy(5)
             )
+        elif found.parent_id is not None:
+            answering = self._answers.boot_nonce(device_id, found.parent_id)
         elif found.origin.startswith("none:"):
             entropy = self._entropy(message.ENTROPY_BYTES)
+        if answering is None and found.boot_nonce is not None:
+            self._answers.learn(device_id, found.boot_nonce)
         arrival = Arrival(device_id, packet.topic, template, packet.qos, len(packet.payload), delivery.received_unix_ns)
         return message.identify(
-            found, arrival, key=self._tenant.key, tenant=self._tenant.name, boot_nonce=nonce, entropy=entropy
+            found,
+            arrival,
+            key=self._tenant.key,
+            tenant=self._tenant.name,
+            boot_nonce=nonce,
+            answering_boot=answering,
+            entropy=entropy,
         )
 
     def device_of(self, topic: str) -> str:
@@ -105,7 +118,8 @@ class Reader:
             self._tally.reject("", packet.fault or "topic_without_device")
         elif packet.payload:  # an empty one clears what the broker kept
             try:
-                self._births.heard(device_id, packet.payload, delivery.received_unix_ns)
+                boot_nonce = self._births.heard(device_id, packet.payload, delivery.received_unix_ns)
+                self._answers.learn(device_id, boot_nonce)
                 self._tally.births += 1
             except WireError as error:
                 self._tally.reject(device_id, error.reason)

@@ -11,6 +11,7 @@ from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges import database
 from motetrace_host.edges.ledger import Ledger
+from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
@@ -39,12 +40,14 @@ class Bench:
             TopicTemplate("motetrace/{device_id}/birth"),
             Tenant("", bytes(32)),
             self.bare_seq,
+            Answers(self.ledger),
             self.births,
             self.tally,
         )
         self.journal = Journal(self.connection, self.births, self.bare_seq, self.tally)
         self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
+        self.renewed: list[int] = []
         self.published: list[tuple[str, bytes, list[tuple[str, str]], Sequence[Any]]] = []
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.failures: list[str] = []
@@ -64,6 +67,9 @@ class Bench:
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         self.acknowledged += [delivery.packet.packet_id for delivery in deliveries]
+
+    def renew(self, connection: int) -> None:
+        self.renewed.append(connection)
 
     def publish(self, topic: str, payload: bytes, pairs: Sequence[tuple[str, str]], more: Sequence[Any]) -> int:
         self.published.append((topic, payload, list(pairs), more))

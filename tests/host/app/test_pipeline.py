@@ -236,22 +236,41 @@ def test_a_message_that_comes_again_while_its_republish_is_unanswered_is_not_pub
     assert len(bench.published) == 1
 
 
-def test_a_full_inbox_sheds_qos_0_and_holds_qos_1_back() -> None:
+def delivery(qos: int, packet_id: int = 1, connection: int = 1) -> Delivery:
+    return Delivery(PublishPacket("t", packet_id, qos, False, False, b""), connection, 1)
+
+
+def test_a_full_inbox_sheds_qos_0_and_counts_it() -> None:
     inbox = Inbox(2)
-
-    def delivery(qos: int) -> Delivery:
-        return Delivery(PublishPacket("t", qos, qos, False, False, b""), 1, 1)
-
     inbox.put([delivery(0)] * 5)
-    assert (len(inbox), inbox.shed) == (2, 3)
-    waiting = threading.Thread(target=inbox.put, args=([delivery(1)],))
-    waiting.start()
-    waiting.join(0.05)
-    assert waiting.is_alive()
-    assert len(inbox.take(1, 0, 0)[0]) == 1
-    waiting.join(5)
-    assert not waiting.is_alive()
-    assert inbox.shed == 3
+    assert (len(inbox), inbox.shed, inbox.held_back) == (2, 3, 0)
+    assert inbox.overdue() == 0
+
+
+def test_a_full_inbox_holds_qos_1_back_in_order_until_the_connection_is_renewed() -> None:
+    inbox = Inbox(2)
+    inbox.put([delivery(1, packet_id) for packet_id in (1, 2, 3)])
+    assert inbox.overdue() == 0, "first all before it is to be taken"
+    taken = inbox.take(10, 0, 0)[0]
+    inbox.put([delivery(1, 4)])
+    assert inbox.take(10, 0, 0)[0] == [], "what follows is held back, too, though it would fit"
+    assert [inbox.overdue(), inbox.overdue()] == [1, 0], "told once"
+    inbox.put([delivery(1, packet_id, connection=2) for packet_id in (3, 4)])
+    taken += inbox.take(10, 0, 0)[0]
+    assert [one.packet.packet_id for one in taken] == [1, 2, 3, 4]
+    assert inbox.held_back == 2
+
+
+def test_an_overflown_connection_is_renewed_when_all_before_it_is_acknowledged(bench: Bench) -> None:
+    for packet_id in range(1, 1_003):
+        bench.send(packet_id, seqref(packet_id))
+    bench.pipeline.start()
+    deadline = time.monotonic() + 10
+    while not bench.renewed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert bench.acknowledged == list(range(1, 1_001))
+    assert bench.renewed == [1]
+    assert bench.pipeline.stop()
 
 
 def test_the_inbox_is_bounded_in_bytes_too() -> None:
