@@ -88,7 +88,6 @@ class Shim:
         self._ledger = Ledger(self._connection)
         self._spans = SpanStore(self._connection)
         with database.translated():
-            self._ledger.prepare()
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)

@@ -80,7 +80,7 @@ def test_an_answer_continues_the_commands_trace_and_is_counted_among_the_devices
     shim = make_shim(mosquitto.port).start()
     device = Connection(mosquitto.port)
     nonce = NONCE["ref"]
-    # The second command's own seq is the answer's: by its form alone it would pass for a message of the command's sender.
+    # The second command's own seq is the answer's: by its form alone it would pass for its sender's message.
     commands = {2: "0af7651916cd43dd8448eb211c80319c", 4: "0102030405000000048448eb211c8031"}
     for seq in (1, 3, 5):
         device.publish(("ref", seq), topic("ref"), b"{}", seqref(seq))

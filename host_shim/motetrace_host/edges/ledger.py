@@ -142,12 +142,6 @@ class Ledger:
             (device_id, birth.boot_nonce, received_unix_ns, birth.firmware or None, birth.text),
         )
 
-    def prepare(self) -> None:
-        """Make what `database.connect` does not: the table of inferred boots. Call once, outside a transaction."""
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS inferred_boot(device_id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID"
-        )
-
     def boot_state(self, device_id: str) -> bytes | None:
         """The packed state of `core.boots` for a device that sends a bare seq."""
         row = self._connection.execute("SELECT state FROM inferred_boot WHERE device_id = ?", (device_id,)).fetchone()

@@ -2,8 +2,7 @@
 
 paho keeps CONNECT, SUBSCRIBE, keep-alive, TLS and outgoing QoS. Reading is ours (`_Client.loop_read`), for two reasons:
 paho's reader drops the connection on messages that a broker may lawfully forward (the broker then sends the same one
-again, for ever), and it spends fifty times the processor time. It touches paho's private methods, therefore the pinned
-minor version in pyproject.toml.
+again, for ever), and it spends far more processor time. It uses private methods of paho 2.2: pin the minor version.
 """
 
 from __future__ import annotations
@@ -61,21 +60,14 @@ class _Client(paho.Client):
             frames, self.unread = mqtt_frame.split(self.unread + data)
         except WireError:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
-        batch: list[PublishPacket] = []
-        try:
-            for first, body in frames:
-                if first & 0xF0 == 0x30:
-                    batch.append(publish_packet.read(first, body))
-                    continue
+        code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        for first, body in frames:  # these first: CONNACK has to be known when what follows it is acknowledged
+            if first & 0xF0 != 0x30 and code <= 0 and self._sock is not None:
                 code = self._other_frame(first, body)
-                if code > 0:
-                    return self._loop_rc_handle(code)
-                if self._sock is None:
-                    return MQTTErrorCode.MQTT_ERR_CONN_LOST
-        finally:
-            if batch:
-                self.deliver(batch)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+        batch = [publish_packet.read(first, body) for first, body in frames if first & 0xF0 == 0x30]
+        if batch:
+            self.deliver(batch)
+        return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
         if first == 0x20 and len(body) == 2 and body[1]:  # an MQTT 3 CONNACK: the broker could not read our CONNECT

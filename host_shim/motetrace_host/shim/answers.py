@@ -1,7 +1,7 @@
 """Which message of a device an answer to a command is.
 
-An answer continues the command's trace, so its trace-id names no boot and no seq of this device. Its parent-id does: the
-last 4 bytes of the boot nonce, then seq. Without this each answer would look like a lost message.
+An answer continues the command's trace, so its trace-id names no boot and no seq of this device. Its parent-id does:
+the last 4 bytes of the boot nonce, then seq. Without this each answer would look like a lost message.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ class Bench:
     def __init__(self, path: Path, republish: bool = False) -> None:
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
-        self.ledger.prepare()
         self.tally = Tally()
         self.births = Births(self.ledger)
         self.bare_seq = BareSeq(self.ledger)

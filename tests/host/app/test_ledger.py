@@ -23,7 +23,6 @@ def seen(device: str, boot: int, seq: int, at: int = 0) -> Message:
 @pytest.fixture
 def opened(tmp_path: Path) -> Ledger:
     made = Ledger(database.connect(tmp_path / "motetrace.db"))
-    made.prepare()
     return made
 
 
