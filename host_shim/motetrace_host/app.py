@@ -149,7 +149,9 @@ class Shim:
         births = Births(ledger)
         bare_seq = BareSeq(ledger)
         answers = Answers(ledger)
-        reader = Reader(config.topics, config.birth_topic, self._tenant, bare_seq, answers, births, self._tally)
+        reader = Reader(
+            config.topics, config.birth_topic, self._tenant, bare_seq, answers, births, self._tally, config.trailer
+        )
         routes = [(source.template, target) for source, target in config.republish]
         return Pipeline(
             self._inbox,

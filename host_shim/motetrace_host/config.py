@@ -44,6 +44,7 @@ class Config:
     session_expiry: int
     receive_maximum: int
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
+    trailer: tuple[TopicTemplate, ...]
     max_spans: int
     max_messages: int
     queue: int
@@ -60,8 +61,8 @@ class Config:
 
     @property
     def topics(self) -> tuple[TopicTemplate, ...]:
-        """All templates of readings: those of `topic`, and what is to be republished."""
-        return tuple(dict.fromkeys((*self.topic, *(source for source, _ in self.republish))))
+        """All templates of readings: those of `topic` and `trailer`, and what is to be republished."""
+        return tuple(dict.fromkeys((*self.topic, *self.trailer, *(source for source, _ in self.republish))))
 
 
 def load(flags: Mapping[str, object], environment: Mapping[str, str], default_state: Path) -> Config:

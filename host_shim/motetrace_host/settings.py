@@ -209,6 +209,8 @@ SETTINGS = (
     Setting("republish", republish, None, "FROM TO",
             "Publish readings of template FROM once more to TO, with a full traceparent user property and without our "
             "members in the payload, for consumers that cannot derive ids. Repeatable.", count=2, many=True),
+    Setting("trailer", topic, None, "TEMPLATE",
+            "Readings to follow whose binary payloads end in a trailer with the context. Repeatable.", many=True),
     Setting("max_spans", whole_number(1_000, 10**10, "spans"), 1_000_000, "SPANS",
             "Keep at most so many spans on disk; the oldest go first."),
     Setting("max_messages", whole_number(1_000, 10**10, "messages"), 1_000_000, "MESSAGES",

@@ -9,6 +9,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
+from motetrace_host.core import trailer
 from tests.faults.fleet import Connection, Fleet, Message, topic
 from tests.faults.shim_process import TOPIC, ShimProcess, poll
 
@@ -110,6 +111,25 @@ def test_the_republished_message_carries_the_context_and_nothing_of_ours_in_its_
         ("traceparent", f"00-{trace_id.lower()}-{span_id.lower()}-03"),
         ("baggage", "site=hall%203"),
     ]
+
+
+def test_a_binary_payload_is_republished_without_its_trailer(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    consumer = Consumer(mosquitto.port)
+    shim = make_shim(mosquitto.port, "--trailer", "lora/{device_id}/up", "--republish", "lora/{device_id}/up", TARGET)
+    shim.start()
+    device = Connection(mosquitto.port)
+    context = bytes.fromhex("0a010203060000000103")
+    payload = b"\x01\x00\xff"
+    device.publish(("bin", 1), "lora/bin/up", payload + context + bytes([trailer.check(context), 10]) + trailer.MAGIC)
+    poll(lambda: consumer.messages, "it arrives")
+    device.close()
+    assert shim.terminate() == 0
+    consumer.close()
+    ((name, republished, pairs, _),) = consumer.messages
+    (row,) = shim.query("SELECT hex(trace_id), hex(span_id), seq, origin, carrier FROM message")
+    assert (name, republished) == ("bin", payload)
+    assert pairs == [("traceparent", f"00-{row[0].lower()}-{row[1].lower()}-03")]
+    assert row[2:] == (1, "seqref", "trailer")
 
 
 def test_a_republish_that_would_come_back_in_is_refused_at_start(mosquitto: Mosquitto, make_shim: MakeShim) -> None:

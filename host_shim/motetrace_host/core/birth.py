@@ -20,6 +20,8 @@ class _Wire(msgspec.Struct):
     nonce: str
     mode: str = ""
     fw: str = ""
+    boot: int | None = None
+    reset: str = ""
     baggage: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -33,7 +35,8 @@ class Birth:
     Attributes:
         boot_nonce: 5 bytes.
         firmware: "" when it does not say.
-        attributes: what each `device_publish` of this boot carries: `device.firmware`, `baggage.<key>`.
+        attributes: what each `device_publish` of this boot carries: `device.firmware`, `device.boot_count`,
+            `device.reset_cause`, `baggage.<key>`.
         text: the message as received.
     """
 
@@ -77,4 +80,8 @@ def parse(payload: bytes) -> Birth:
     }
     if firmware:
         attributes["device.firmware"] = firmware
+    if wire.reset:
+        attributes["device.reset_cause"] = wire.reset[:_MAX_VALUE]
+    if wire.boot is not None and 0 <= wire.boot < 2**63:
+        attributes["device.boot_count"] = wire.boot
     return Birth(nonce, firmware, attributes, tuple(wire.baggage.items()), text)

@@ -3,6 +3,8 @@
 1. user property `traceparent`   2. user property `seqref`
 3. JSON member `traceparent`     4. JSON member `seqref`     5. JSON member `seq`
 
+On topics that are configured so, a binary trailer is looked for between 2 and 3.
+
 What is broken is counted and the search goes on, so that a firmware bug in one carrier does not hide the other.
 """
 
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from motetrace_host.core import payload as payload_members
-from motetrace_host.core import seqref, traceparent, tracestate
+from motetrace_host.core import seqref, traceparent, tracestate, trailer
 from motetrace_host.core.traceparent import TraceParent
 from motetrace_host.core.wire_error import WireError
 
@@ -37,7 +39,7 @@ class Context:
         age_ms: 0..2**32-1 from sensor read to publish, when the device said so.
         tracestate: Valid text of at most 512 characters, or "". Our own member stays in it.
         baggage: As received, printable ASCII of at most 8192 bytes, or "".
-        carrier: `user_property`, `json` or `none`: where the context was found.
+        carrier: `user_property`, `trailer`, `json` or `none`: where the context was found.
         faults: Reasons to count, in the order found.
     Source: docs/wire-format.md, "search order"; tests/vectors/context.json.
     """
@@ -89,6 +91,13 @@ class _Properties:
         raise WireError(f"{name}_repeated", f"{len(values)} user properties {name!r}; send one")
 
 
+class _NoMembers:
+    """A carrier that has room for nothing but the context."""
+
+    def text(self, name: str) -> str | None:
+        return None
+
+
 class _Payload:
     """Our members of one payload."""
 
@@ -109,7 +118,9 @@ class _Payload:
         return None if self.members is None else payload_members.member_seq(self.payload, self.members)
 
 
-def read(user_properties: Iterable[tuple[str, str]] | None, payload: bytes) -> Context:
+def read(
+    user_properties: Iterable[tuple[str, str]] | None, payload: bytes, *, may_have_trailer: bool = False
+) -> Context:
     """Find the trace context of a message. Never raises on what a device can send; linear in its size.
 
     Tracestate is read only beside a valid traceparent and from the same carrier. Baggage is the user properties',
@@ -118,6 +129,7 @@ def read(user_properties: Iterable[tuple[str, str]] | None, payload: bytes) -> C
     Args:
         user_properties: MQTT 5 pairs as received, repetitions included; None or empty for 3.1.1.
         payload: As received, any bytes.
+        may_have_trailer: The topic is configured to carry binary trailers.
     Returns:
         What was found, and what was broken.
     Source: docs/wire-format.md, "search order"; tests/vectors/context.json.
@@ -126,6 +138,10 @@ def read(user_properties: Iterable[tuple[str, str]] | None, payload: bytes) -> C
     properties = _Properties(user_properties or ())
     if properties.values:
         found = _search(properties, "user_property", properties, faults)
+        if found is not None:
+            return found
+    if may_have_trailer:
+        found = _from_trailer(payload, properties, faults)
         if found is not None:
             return found
     members = _Payload(payload, faults)
@@ -162,6 +178,22 @@ def _search(source: _Source, carrier: str, baggage_source: _Source, faults: list
     except WireError as exc:
         faults.append(exc.reason)
     return None
+
+
+def _from_trailer(payload: bytes, baggage_source: _Source, faults: list[str]) -> Context | None:
+    """Look for a context behind a binary payload."""
+    try:
+        found = trailer.parse(payload)
+    except WireError as exc:
+        faults.append(exc.reason)
+        return None
+    if found is None:
+        return None
+    if isinstance(found.context, TraceParent):
+        return _continued(found.context, _NoMembers(), "trailer", baggage_source, faults)
+    nonce, seq, flags, _ = found.context
+    baggage = _baggage(baggage_source, faults)
+    return Context("seqref", None, None, flags, nonce, seq, None, "", baggage, "trailer", tuple(faults))
 
 
 def _continued(tp: TraceParent, source: _Source, carrier: str, baggage_source: _Source, faults: list[str]) -> Context:

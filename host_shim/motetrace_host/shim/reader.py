@@ -39,6 +39,7 @@ class Reader:
         answers: Answers,
         births: Births,
         tally: Tally,
+        trailer_topics: Sequence[TopicTemplate] = (),
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._topics = topics
@@ -48,6 +49,7 @@ class Reader:
         self._answers = answers
         self._births = births
         self._tally = tally
+        self._with_trailer = frozenset(topic.template for topic in trailer_topics)
         self._entropy = entropy
         self._seen_topics: dict[str, tuple[str, str] | None] = {}
 
@@ -65,7 +67,7 @@ class Reader:
             # Sent at subscribe, with the context of long ago: that trace must not be extended.
             self._tally.retained += 1
             return None
-        found = context.read(packet.user_properties, packet.payload)
+        found = context.read(packet.user_properties, packet.payload, may_have_trailer=template in self._with_trailer)
         for reason in found.faults:
             self._tally.reject(device_id, reason)
         nonce, answering, entropy = None, None, b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core import payload, traceparent
+from motetrace_host.core import payload, traceparent, trailer
 from motetrace_host.core.link import Delivery
 from motetrace_host.core.message import Message
 from motetrace_host.core.topic import TopicTemplate
@@ -19,9 +19,8 @@ class Republisher:
     """Republishes at QoS 1 what came on the topics it was given.
 
     A message that is delivered again while its republish is unanswered is not published a second time. One that is
-    delivered
-    again later is: whether the broker has it cannot be known after a kill, and twice is better than never. Consumers
-    recognise it by its trace-id and parent-id.
+    delivered again later is: whether the broker has it cannot be known after a kill, and twice is better than never.
+    Consumers recognise it by its trace-id and parent-id.
 
     Args:
         routes: from topic template to topic template; the second without wildcards.
@@ -50,9 +49,8 @@ class Republisher:
         baggage = ",".join(text for text in (message.baggage, birth_baggage) if text)
         if baggage:
             properties.append(("baggage", baggage))
-        packet_id = self._publish(
-            target.fill(message.device_id), payload.strip(packet.payload), properties, packet.passthrough
-        )
+        strip = trailer.strip if message.carrier == "trailer" else payload.strip
+        packet_id = self._publish(target.fill(message.device_id), strip(packet.payload), properties, packet.passthrough)
         self._unanswered[message.key] = packet_id
         self._keys[packet_id] = message.key
         return packet_id

@@ -22,8 +22,7 @@ def seen(device: str, boot: int, seq: int, at: int = 0) -> Message:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Ledger:
-    made = Ledger(database.connect(tmp_path / "motetrace.db"))
-    return made
+    return Ledger(database.connect(tmp_path / "motetrace.db"))
 
 
 NAMES = st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 2), st.integers(1, 12))

@@ -1,5 +1,6 @@
 """Promises of core/context.py."""
 
+import dataclasses
 import json
 import re
 import time
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import context
+from motetrace_host.core import context, trailer
 from motetrace_host.core.context import Context
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "context.json").read_text())["cases"]
@@ -108,3 +109,39 @@ def test_hostile_messages_take_time_in_proportion_to_their_size() -> None:
         began = time.process_time()
         context.read(pairs, payload)
         assert time.process_time() - began < 1.0  # measured: below 0.02; quadratic would take minutes
+
+
+TRAILER_SEQREF = bytes.fromhex("3f2a9c01d40000002a03")
+
+
+def trailed(binary: bytes) -> bytes:
+    return b"\x01\x02" + binary + bytes([trailer.check(binary), len(binary)]) + b"\xf5\x4d"
+
+
+def test_a_trailer_is_read_where_the_topic_may_have_one_and_nowhere_else() -> None:
+    payload = trailed(TRAILER_SEQREF)
+    found = context.read(None, payload, may_have_trailer=True)
+    assert (found.origin, found.carrier, found.seq) == ("seqref", "trailer", 42)
+    assert found.boot_nonce is not None
+    assert found.boot_nonce.hex() == "3f2a9c01d4"
+    assert context.read(None, payload).origin == "none:absent"
+
+
+def test_a_traceparent_in_a_trailer_is_as_good_as_one_in_text() -> None:
+    binary = bytes.fromhex("0000" + TP[3:35] + "01" + TP[36:52] + "02" + TP[53:])
+    found = context.read(None, trailed(binary), may_have_trailer=True)
+    text = context.read([("traceparent", TP)], b"")
+    assert found == dataclasses.replace(text, carrier="trailer")
+
+
+def test_a_user_property_goes_before_a_trailer_and_a_broken_trailer_is_counted() -> None:
+    payload = trailed(TRAILER_SEQREF)
+    assert context.read([("traceparent", TP)], payload, may_have_trailer=True).carrier == "user_property"
+    broken = payload[:2] + b"\xff" + payload[3:]
+    found = context.read(None, broken, may_have_trailer=True)
+    assert (found.origin, found.faults) == ("none:trailer_check", ("trailer_check",))
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_nothing_behind_a_payload_makes_it_raise(payload: bytes, magic: bool) -> None:
+    context.read(None, payload + (b"\xf5\x4d" if magic else b""), may_have_trailer=True)
