@@ -1,9 +1,9 @@
 """The same as `_port`, piece by piece, for CircuitPython, CPython and builds of MicroPython that lack something."""
 
 import os
-import sys
 import time
-from array import array
+
+from motetrace.pairs import painter  # noqa: F401
 
 try:
     from time import ticks_diff, ticks_ms
@@ -22,14 +22,6 @@ except ImportError:
 def view(buf, at, n):
     """Return n bytes of buf from byte offset `at`, sharing its memory."""
     return memoryview(buf)[at : at + n]
-
-
-def shared(n):
-    """Return (pairs, octets): the same n bytes as 16-bit words and as bytes; pairs is None where that cannot be."""
-    pairs = array("H", bytes(n))
-    if sys.byteorder == "little" and hasattr(memoryview, "cast"):
-        return pairs, memoryview(pairs).cast("B")
-    return None, bytearray(n)
 
 
 def cipher(key):

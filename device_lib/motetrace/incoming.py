@@ -11,6 +11,10 @@ class Incoming:
     Source: W3C Trace Context Level 2, 3.2; tests/vectors/traceparent.json.
     """
 
+    # What a carrier asks of a tracer: JsonMember(client, incoming) and UserProperty(client, incoming) send answers.
+    mode = "traceparent"
+    tracestate = None
+
     def __init__(self, tracer):
         self.tracer = tracer
         self.fault = "traceparent_length"
@@ -66,8 +70,7 @@ class Incoming:
         """Return 55 bytes for the answer: the command's trace-id and flags, and a parent-id of this device's own.
 
         The answer takes a seq as every message does. Its parent-id is the last 4 bytes of the boot nonce and seq, so
-        that the host can count it. Without a valid command to continue, a new trace is begun where the mode is
-        "traceparent"; in mode "seqref" that is the seqref.
+        that the host can count it. Where the last read() failed this is the tracer's own next(): a new trace.
         """
         t = self.tracer
         b = t.next()

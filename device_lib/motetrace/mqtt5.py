@@ -7,28 +7,13 @@ Status callback: besides 0 timeout, 1 acked, 2 unknown, a value from 128 on is t
 
 import select
 import socket
-from struct import pack_into
 from time import ticks_add, ticks_diff, ticks_ms
 
-from motetrace.publish import Publish, send
 from umqtt.simple2 import MQTTClient as _Simple2
 from umqtt.simple2 import MQTTException
 
-
-class _Property(Publish):
-    def bare(self, b, at):
-        b[at] = 0
-        return at + 1
-
-    def close(self, b, end):
-        t = self.tracer
-        if t:
-            if t.tracestate:
-                pack_into("15s12s", b, end, b"\x26\x00\x0atracestate\x00\x0c", t.tracestate)
-                end += 27
-            b[self._at + len(self.lead) - 1] = len(self._context)
-        b[self._at] = end - self._at - 1  # at most 5 + 71 + 27: one byte
-        return end
+from motetrace.publish import send
+from motetrace.user_property import UserProperty
 
 
 class MQTTClient(_Simple2):
@@ -37,11 +22,8 @@ class MQTTClient(_Simple2):
         self.session_expiry = session_expiry
         self.user_properties = []
         self.traceparent = None
-        # Property length, message expiry, and a user property up to its value, whose length is written each time.
-        lead = b"\x00\x02" + expiry.to_bytes(4, "big") if expiry else b"\x00"
-        if tracer:
-            lead += b"\x26\x00%s\x00\x00" % (b"\x0btraceparent" if tracer.mode[0] == "t" else b"\x06seqref")
-        self._publish = _Property(self, tracer, lead)
+        self._publish = p = UserProperty(self, tracer, expiry)
+        self.plain = p.plain
 
     def _write(self, b, length=-1):
         send(self, b, 0, len(b) if length < 0 else length)
@@ -55,6 +37,19 @@ class MQTTClient(_Simple2):
         h = bytearray(5)
         h[0] = first
         self._write(bytes(h[: self._varlen_encode(len(body), h, 1)]) + body)
+
+    def _recv_len(self, least=0):
+        # simple2's goes on for as long as a broker sends continuation bits.
+        n = i = 0
+        while i < 28:
+            b = self._read(1)[0]
+            n |= (b & 127) << i
+            i += 7
+            if b < 128:
+                i = 99
+        if i < 99 or n < least:
+            raise MQTTException(-1)
+        return n
 
     def connect(self, clean_session=True):
         """Connect; return True when the broker kept the session. Raises MQTTException(20, reason code) if refused."""
@@ -81,12 +76,13 @@ class MQTTClient(_Simple2):
         self.poller_w = select.poll()
         self.poller_w.register(self.sock, select.POLLOUT)
         self._sock_timeout(self.poller_w, self.socket_timeout)
-        flags = 2 if clean_session else 0
+        flags = 0
         if clean_session:
+            flags = 2
             self.rcv_pids.clear()
         b = self._text(self.client_id)
         if self.lw_topic:
-            flags |= 4 | self.lw_qos << 3 | (32 if self.lw_retain else 0)
+            flags |= 4 | self.lw_qos << 3 | self.lw_retain << 5
             b += b"\x00" + self._text(self.lw_topic) + self._text(self.lw_msg)
         if self.user is not None:
             flags |= 128
@@ -96,9 +92,9 @@ class MQTTClient(_Simple2):
                 b += self._text(self.pswd)
         h = bytes((flags, self.keepalive >> 8, self.keepalive & 255, 5, 0x11))
         self._packet(0x10, b"\x00\x04MQTT\x05" + h + self.session_expiry.to_bytes(4, "big") + b)
-        if self._read(1)[0] != 0x20:
+        if self._read(1) != b"\x20":
             raise MQTTException(29)
-        b = self._read(self._recv_len())
+        b = self._read(self._recv_len(2))
         if b[1]:
             raise MQTTException(20, b[1])
         self.last_cpacket = ticks_ms()
@@ -108,10 +104,6 @@ class MQTTClient(_Simple2):
         p = self._publish
         p.flags = (56 if dup else 48) | qos << 1 | (1 if retain else 0)
         return p(topic, msg, 0)
-
-    def plain(self, topic, msg, retain=False, qos=0):
-        """Publish without a context: for birth, stats and the like, which are no readings and take no seq."""
-        return self._publish.plain(topic, msg, retain, qos)
 
     def subscribe(self, topic, qos=0):
         pid = next(self.newpid)
@@ -125,12 +117,6 @@ class MQTTClient(_Simple2):
             if ticks_diff(self.rcv_pids[pid], now) <= 0:
                 self.rcv_pids.pop(pid)
                 self.cbstat(pid, 0)
-
-    def _status(self, pid, reason):
-        if self.rcv_pids.pop(pid, None) is None:
-            self.cbstat(pid, 2)
-        else:
-            self.cbstat(pid, reason if reason > 127 else 1)
 
     def _properties(self, b):
         # Keep the user properties of a PUBLISH; anything malformed ends the list.
@@ -155,27 +141,28 @@ class MQTTClient(_Simple2):
                     name = b[i + 2 : i + n]
                     i += n
                     n = 2 + (b[i] << 8 | b[i + 1])
-                    p.append((name, b[i + 2 : i + n]))
+                    b[i + n - 1]  # IndexError if it is cut
+                    value = b[i + 2 : i + n]
+                    p.append((name, value))
+                    if name == b"traceparent":
+                        # Two of them: nobody can say which is meant, so neither counts (W3C Trace Context 3.2.2).
+                        self.traceparent = value if self.traceparent is None else b""
                 i += n
         except IndexError:
-            return
-        for name, value in p:
-            if name == b"traceparent":
-                # Two of them: nobody can say which is meant, so neither counts (W3C Trace Context 3.2.2).
-                self.traceparent = value if self.traceparent is None else b""
+            pass
 
     def _incoming(self, first, n):
         topic = self._read(int.from_bytes(self._read(2), "big"))
-        n -= 2 + len(topic)
-        pid = None
-        if first & 6:
+        n -= 3 + len(topic)
+        pid = first & 6
+        if pid:
             pid = self._read(2)
             n -= 2
         p = self._recv_len()
-        n -= p + (1 if p < 128 else 2 if p < 16384 else 3)
-        self._properties(self._read(p))
+        n -= p + (p > 127) + (p > 16383)
         if n < 0:
             raise MQTTException(-1)
+        self._properties(self._read(p))
         self.cb(topic, self._read(n), bool(first & 1), bool(first & 8))
         if pid:
             self._write(b"\x40\x02" + pid)
@@ -197,16 +184,16 @@ class MQTTClient(_Simple2):
         if b == b"":
             raise MQTTException(1)
         first = b[0]
-        n = self._recv_len()
+        n = self._recv_len(2 if first < 0xD0 else 0)
         self.last_cpacket = ticks_ms()
         if first & 0xF0 == 0x30:
             self._incoming(first, n)
             return None
         b = self._read(n)
-        if first == 0x40:
-            self._status(b[0] << 8 | b[1], b[2] if n > 2 else 0)
-        elif first == 0x90:
-            self._status(b[0] << 8 | b[1], b[-1])
+        if first == 0x40 or first == 0x90:  # the reason: last of a SUBACK, third of a PUBACK if it is there at all
+            n = b[-1] if first == 0x90 else b[2] if n > 2 else 0
+            pid = b[0] << 8 | b[1]
+            self.cbstat(pid, 2 if self.rcv_pids.pop(pid, None) is None else n if n > 127 else 1)
         elif first == 0xE0:
             raise MQTTException(1, b[0] if n else 0)  # the broker says why it closes
         return None if first == 0xD0 else first

@@ -35,13 +35,14 @@ class Publish:
         self.client = client
         self.tracer = tracer
         self.lead = lead
-        self._topic = self._context = None
+        self._topic = None
 
     def _head(self, topic):
         n = len(topic)
         self._topic = bytes(topic)
         self._qos = self.flags & 2  # the flag bit, and the size of a packet id
         self._at = n + self._qos + 7
+        self._end = 0  # nothing yet that a retry could send again
         self._buf = b = bytearray(self._at + len(self.lead) + 90)
         b[5] = n >> 8
         b[6] = n & 255
@@ -49,14 +50,16 @@ class Publish:
         b[self._at : self._at + len(self.lead)] = self.lead
 
     def _fill(self):
-        # Put the context in; return the end. A retry sends the last one again.
-        n = self._at + len(self.lead)
-        if self.tracer:
-            if not self.flags & 8 or self._context is None:
-                self._context = self.tracer.next()
-            pack_into("55s" if self.tracer.mode[0] == "t" else "30s", self._buf, n, self._context)
-            n += len(self._context)
-        return self.close(self._buf, n)
+        # Put the context in; return the end. A retry finds it there, whatever the tracer was used for meanwhile.
+        if not self.flags & 8 or not self._end:
+            n = self._at + len(self.lead)
+            if self.tracer:
+                c = self.tracer.next()
+                self.size = len(c)
+                pack_into("55s" if self.tracer.mode[0] == "t" else "30s", self._buf, n, c)
+                n += self.size
+            self._end = self.close(self._buf, n)
+        return self._end
 
     def _start(self, n):
         # First byte and remaining length, right-aligned before the topic's length at 5; return where they begin.
@@ -73,6 +76,10 @@ class Publish:
             b[self._at - 2] = n >> 8
             b[self._at - 1] = n & 255
         return start
+
+    def publish(self, topic, msg, retain=False, qos=0, dup=False):
+        self.flags = (56 if dup else 48) | qos << 1 | (1 if retain else 0)
+        return self(topic, msg, 0)
 
     def plain(self, topic, msg, retain=False, qos=0):
         """Publish without a context: for birth, stats and the like, which are no readings and take no seq."""

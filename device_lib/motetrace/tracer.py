@@ -1,23 +1,23 @@
 """The trace context of this device's messages, kept in one buffer and renewed in place."""
 
-from array import array
-
 from motetrace import _port
 
-# Digits of seq and of the random part stand at even offsets, so that one 16-bit store writes both digits of a byte;
-# what is handed out is a view that starts at the odd offset this leads to.
-#   0         1         2         3         4         5
-#   01234567890123456789012345678901234567890123456789012345
-#   .00-nnnnnnnnnnSSSSSSSSrrrrrrrrrrrrrr-bbbbbbbbSSSSSSSS-ff    traceparent, from 1
-#   ...nnnnnnnnnn-SSSSSSSS-ff-aaaaaaa                           seqref, from 3
+# Everything that a message changes lies in one buffer, so that next() loads one attribute for all of it. What is handed
+# out are views of its beginning: traceparent 1..55, seqref 34..55 (with age to 63). Both end with the same digit of seq
+# and the same digit of flags; the random digits begin at an even offset, as Pairs wants it.
+#   0         1         2         3         4         5         6
+#   0123456789012345678901234567890123456789012345678901234567890123
+#   .00-nnnnnnnnnnSSSSSSSSrrrrrrrrrrrrrr-bbbbbbbbSSSSSSSS-ff........
+#   ..................................nnnnnnnnnn-SSSSSSSS-ff-aaaaaaa
+# 64..79 `block`, the cipher's input: boot nonce 5, seq 4 (big-endian), 6 of the seed, a byte that is 1 at boot only.
+# 80..95 `_random`, its output: two messages' random parts, at 80 and 88.
 
 
 def put_hex(dst, at, src, i, n, table):
-    """Write n bytes of src from i as 2n digits into dst from `at`."""
+    """Write n bytes of src from i as 2n digits into dst from `at`; `table` is a tracer's."""
     while n:
-        p = table[src[i]]
-        dst[at] = p & 255
-        dst[at + 1] = p >> 8
+        dst[at] = table[src[i] >> 4]
+        dst[at + 1] = table[src[i] & 15]
         at += 2
         i += 1
         n -= 1
@@ -44,31 +44,28 @@ class Tracer:
         self.threshold = threshold
         self.sampled = True
         self.tracestate = None  # after next(): bytes to send beside a traceparent, or None
+        self.table = b"0123456789abcdef"  # put_hex's
         self._full = full
         self._clock = clock
-        self._mark = -1
-        self.table = t = array("H", bytes(512))
-        for i in range(256):
-            t[i] = b"0123456789abcdef"[i >> 4] | b"0123456789abcdef"[i & 15] << 8
-        self._pairs, self._octets = _port.shared(56)
-        f = self._octets
-        i = 0
-        for b in b".00-%32s-%16s-03" % (b"", b"") if full else b"%13s-%8s-03-%7s" % (b"", b"", b""):
-            f[i] = b
-            i += 1
+        self._mark = 0  # ~ticks_ms() of a mark: below 0; 1 when the last context had an age, or the next is forced
+        self._force = False
+        text = b".00-%32s-%16s-03" if full else b"%44s-%8s-03-0000000"
+        self._octets = f = bytearray(text % (b"", b"") + bytes(40))
+        self.block = _port.view(f, 64, 16)
+        self._random = _port.view(f, 80, 16)
+        self._paint = None
         if full:
             self._short = self._long = _port.view(f, 1, 55)
-            self._state = bytearray(b"mt=a:0000000")
+            self._age = bytearray(b"mt=a:0000000")
+            self._paint, self._rows, self._palette = _port.painter(f, self._random, self.table)
         else:
-            self._short = _port.view(f, 3, 22)
-            self._long = _port.view(f, 3, 30)
-            self._state = None
+            self._short = _port.view(f, 34, 22)
+            self._long = _port.view(f, 34, 30)
+            self._age = _port.view(f, 52, 12)
+        self._late = 0  # an age's digits beyond the last 4
         key = _port.seed(entropy)
         self.source, self._encrypt = _port.cipher(key[:16])
-        self.block = bytearray(16)  # cipher input: boot nonce 5, seq 4 (big-endian), and byte 15 when not a message
-        self.block[9:15] = key[16:22]
-        self._random = bytearray(16)  # cipher output: two messages' random parts, at 0 and 8
-        self._random8 = _port.view(self._random, 8, 8)
+        f[73:79] = key[16:22]
         self._boot()
 
     def _boot(self):
@@ -84,22 +81,13 @@ class Tracer:
             i += 1
         if self._full:
             put_hex(self._octets, 37, r, 5, 4, self.table)
-            put_hex(self._octets, 4, c, 0, 5, self.table)
-        else:
-            put_hex(self._octets, 3, c, 0, 5, self.table)
+        put_hex(self._octets, 4 if self._full else 34, c, 0, 5, self.table)
         self._digits()
         self._encrypt(c, r)
 
     def _digits(self):
-        put_hex(self._octets, 14, self.block, 5, 4, self.table)
-        if self._full:
-            put_hex(self._octets, 45, self.block, 5, 4, self.table)
-
-    def _plain(self, r):
-        # What next() does by pairs, where the interpreter has no shared view of them.
-        self._digits()
-        if self._full:
-            put_hex(self._octets, 22, r, 0, 7, self.table)
+        put_hex(self._octets, 14, self.block, 5, 4, self.table)  # in mode seqref nobody sees these
+        put_hex(self._octets, 45, self.block, 5, 4, self.table)
 
     def _carry(self):
         # seq's low byte ran over: return its new value.
@@ -118,72 +106,83 @@ class Tracer:
 
     def mark(self):
         """Note the moment of the sensor read; the next context carries the age of the reading."""
-        self._mark = self._clock.ticks_ms()
+        self._mark = ~self._clock.ticks_ms()
+
+    def force(self):
+        """Have the next message sampled, whatever the threshold says."""
+        self._force = True
+        if not self._mark:
+            self._mark = 1
 
     def _aged(self):
+        if self._force:
+            self._force = False
+            self.sampled = True
+            self._octets[55] = 51
         m = self._mark
-        self._mark = -1
-        self.tracestate = None
-        if m < 0:
+        if m > 0:
+            self._mark = 0
+            self.tracestate = None
             return self._short
-        self._mark = -2  # the next call has an age to take back
-        m = self._clock.ticks_diff(self._clock.ticks_ms(), m)
-        if not 0 <= m <= 0xFFFFFFF:
+        self._mark = 1  # the next call has an age to take back
+        self.tracestate = self._age if self._full else None
+        m = self._clock.ticks_diff(self._clock.ticks_ms(), ~m)
+        if m >> 28:  # negative, or more than 7 digits
             m = 0xFFFFFFF
-        self.tracestate = f = self._state
-        i = 11
-        if not self._full:
-            f = self._octets
-            i = 32
-        n = 7
-        while n:
-            f[i] = self.table[m & 15] >> 8
-            m >>= 4
-            i -= 1
-            n -= 1
+        f = self._age
+        d = self.table
+        f[11] = d[m & 15]
+        f[10] = d[m >> 4 & 15]
+        f[9] = d[m >> 8 & 15]
+        f[8] = d[m >> 12 & 15]
+        m >>= 16
+        if m or self._late:  # most ages fit 4 digits, and the other 3 are 0 already
+            self._late = m
+            f[7] = d[m & 15]
+            f[6] = d[m >> 4 & 15]
+            f[5] = d[m >> 8]
         return self._long
 
     def next(self):
         """Advance seq and return the context of a new message, in a buffer that the next call overwrites."""
-        c = self.block
-        n = c[8] + 1
-        if n > 255:
-            n = self._carry()
-        c[8] = n
-        r = self._random
-        p = self.threshold
-        if self._full or p:
-            if n & 1:
-                r = self._random8
+        f = self._octets
+        n = f[72] + 1
+        if not n & 15:
+            if n > 255:
+                n = self._carry()
             else:
-                self._encrypt(c, r)
+                f[20] = f[51] = b"0123456789abcdef"[n >> 4]
+        f[72] = n
+        f[21] = f[52] = b"0123456789abcdef"[n & 15]
+        p = self._paint
+        if n & 1:
+            if p:
+                p.blit(self._rows, 22, -1, -1, self._palette)
+        else:
+            if p:
+                self._encrypt(self.block, self._random)
+                p.blit(self._rows, 22, 0, -1, self._palette)
+            elif self.threshold:
+                self._encrypt(self.block, self._random)
+        p = self.threshold
         if p or not self.sampled:
-            p = (r[0] << 8 | r[1]) >= p
+            n = 80 + (n & 1) * 8
+            p = (f[n] << 8 | f[n + 1]) >= p
             if p != self.sampled:
                 self.sampled = p
-                self._octets[55 if self._full else 24] = 51 if p else 50
-        t = self.table
-        a = self._pairs
-        if a is None:
-            self._plain(r)
-        else:
-            p = t[n]
-            a[10] = p
-            if self._full:
-                a[11] = t[r[0]]
-                a[12] = t[r[1]]
-                a[13] = t[r[2]]
-                a[14] = t[r[3]]
-                a[15] = t[r[4]]
-                a[16] = t[r[5]]
-                a[17] = t[r[6]]
-                c = self._octets
-                c[51] = p & 255
-                c[52] = p >> 8
-        if self._mark == -1:
-            return self._short
-        return self._aged()
+                f[55] = 51 if p else 50
+        if self._mark:
+            return self._aged()
+        return self._short
 
     def seq(self):
         """Return the number of the last message, 0 before the first; may allocate."""
         return int.from_bytes(self.block[5:9], "big")
+
+
+try:
+    from motetrace_fast import next  # device_lib/accelerator: the same in machine code
+
+    Tracer.next = next
+except Exception:  # not there, or compiled for something else: never a reason for the application to stop
+    pass

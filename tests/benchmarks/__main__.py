@@ -7,10 +7,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ci"))
 
 from tests.benchmarks import device_encoder, shim_throughput
-from tests.device import sizes
+from tests.device import ram, sizes
 
 BENCHMARKS = {
     "sizes": lambda: print(sizes.table(sizes.measure())),
+    "ram": ram.main,
     "encoder": device_encoder.main,
     "shim": shim_throughput.main,
 }
