@@ -13,7 +13,8 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    bytes themselves are `core/mqtt_frame` and `core/publish_packet`; edge and pipeline talk in `core/link`'s words.
 5. The way of a message: `shim/`, from `inbox` to `ack_line`; `span_intake` and `span_outbox`, spans in and out.
 6. For the stages after the shim: `stages/`, on the OpenTelemetry API.
-7. Composition: `settings`, `config`, `app`; `reports/` and `cli`, what an operator asks.
+7. Getting the device library onto a board: `board/`, which nothing else here needs.
+8. Composition: `settings`, `config`, `app`; `reports/` and `cli`, what an operator asks.
 
 `core/wire_error.py` is how a device's fault is named; `core/printable.py` is how its bytes are shown.
 """

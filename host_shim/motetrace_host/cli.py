@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from motetrace_host import __version__
+from motetrace_host.board.commands import device as device_commands
 from motetrace_host.settings import SETTINGS, Setting
 
 _EXIT_CONFIGURATION = 2
@@ -47,7 +48,11 @@ def main() -> None:
       motetrace run --topic 'devices/{device_id}/telemetry'      follow readings (see: motetrace run --help)
       motetrace devices                                          who was heard, what is missing
       motetrace trace sensor-0042 --seq 17                       one reading, hop by hop
+      motetrace device install --with mqtt5                      put the device library on a board
     """
+
+
+main.add_command(device_commands)
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:

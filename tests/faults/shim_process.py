@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "devices/{device_id}/telemetry"
 
 
-def poll(condition: Callable[[], Any], what: str, limit_s: float = 15.0) -> Any:
+def poll(condition: Callable[[], Any], what: str, limit_s: float = 30.0) -> Any:
     """Wait until a condition holds, and give its value."""
     deadline = time.monotonic() + limit_s
     while True:

@@ -69,9 +69,9 @@ def test_spans_wait_while_the_trace_backend_is_down_and_all_arrive(mosquitto: Mo
     poll(lambda: backend.count("span") > 0, "the first spans arrive")
     backend.kill()
     published = fleet.stop()
-    poll(lambda: shim.count("message") >= len(published), "all stored")
+    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
     backend.start()
-    poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=20)
+    poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=60)
     assert shim.terminate() == 0
     assert shim.logged("stopped")[0]["forwarded"]["pending"] == 0
     ids = "SELECT trace_id, span_id, span FROM span ORDER BY 1, 2"
@@ -90,7 +90,7 @@ def test_a_full_disk_stops_acknowledging_and_loses_nothing(mosquitto: Mosquitto,
     assert shim.running
     assert stored < len(published)
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, unlimited)
-    poll(lambda: shim.count("message") >= len(published), "all stored")
+    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
     assert shim.terminate() == 0
     assert set(shim.query("SELECT device_id, seq FROM message")) == published
 
@@ -110,7 +110,7 @@ def test_a_second_signal_ends_the_shim_at_once_and_the_broker_keeps_the_rest(
     assert shim.wait() == 130
     assert time.monotonic() - began < 5
     shim.start()
-    poll(lambda: shim.count("message") >= len(published), "all stored")
+    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
     assert shim.terminate() == 0
     assert set(shim.query("SELECT device_id, seq FROM message")) == published
 

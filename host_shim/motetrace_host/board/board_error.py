@@ -1,0 +1,5 @@
+"""Why a board could not be served, in words for the person at the keyboard."""
+
+
+class BoardError(Exception):
+    """A port, a board, a drive or a tool is not as it must be; the message says what to do about it."""

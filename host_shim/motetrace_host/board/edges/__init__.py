@@ -1,0 +1,1 @@
+"""What `motetrace device` touches: one program, library or device per file; they never import one another."""
