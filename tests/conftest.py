@@ -18,6 +18,16 @@ import parts as real_parts
 from services import Influxd, Mosquitto
 
 
+# With real processes that are killed, restarted or slow by nature: `make test` runs them, `make test-fast` does not.
+SLOW = ("board/test_install", "board/test_port", "clients/", "crossing/test_demo.py", "device/test_day", "faults/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 class Parts:
     """Where the parts are; each is looked for (and fetched, when missing) at its first use.
 
