@@ -96,7 +96,7 @@ def measure_one(folder: Path, module: str) -> Ram:
     if done.returncode or not said:
         raise RuntimeError(f"{module}: {said}\n{done.stderr}")
     if said.startswith("needs"):
-        return Ram(module, 0, 0, said.removeprefix("needs "))
+        return Ram(module, 0, 0, said.split("'")[-2])
     imported, made = said.split()
     return Ram(module, int(imported), int(made))
 
@@ -113,7 +113,7 @@ def table(figures: list[Ram]) -> str:
     """A Markdown table of them."""
     lines = ["| module | RAM after import | one object |", "|---|---|---|"]
     for ram in figures:
-        after = ram.needs or str(ram.import_bytes)
+        after = f"(needs {ram.needs})" if ram.needs else str(ram.import_bytes)
         lines.append(f"| {ram.module} | {after} | {ram.object_bytes or ''} |")
     return "\n".join(lines)
 
