@@ -21,11 +21,13 @@ class Incoming:
         self._buf = bytearray(b"00-%32s-%16s-00" % (b"", b""))
 
     def read(self, src, at=0, end=-1):
-        """Read a traceparent from src (bytes, bytearray or memoryview) from `at` to `end` (-1: its end).
+        """Read a traceparent from src (any buffer; None: there is none) from `at` to `end` (-1: its end).
 
         Returns:
-            True if it is one; then next() continues its trace. Optional white space around it is passed over.
+            True if it is one; then next() continues its trace, until the next read(). Optional white space around it is
+            passed over.
         """
+        src = src or b""
         if end < 0:
             end = len(src)
         while at < end and (src[at] == 32 or src[at] == 9):
@@ -70,11 +72,16 @@ class Incoming:
         """Return 55 bytes for the answer: the command's trace-id and flags, and a parent-id of this device's own.
 
         The answer takes a seq as every message does. Its parent-id is the last 4 bytes of the boot nonce and seq, so
-        that the host can count it. Where the last read() failed this is the tracer's own next(): a new trace.
+        that the host can count it. Where the last read() failed a new trace begins.
         """
         t = self.tracer
         b = t.next()
         if self.fault:
-            return b
+            if len(b) == 55:
+                return b
+            t._encrypt(t.block, t._random)  # a seqref's tracer has no whole context at hand
+            put_hex(self._buf, 3, t.block, 0, 9, t.table)
+            put_hex(self._buf, 21, t._random, 0, 7, t.table)
+            self._buf[54] = 51 if t.sampled else 50
         put_hex(self._buf, 36, t.block, 1, 8, t.table)
         return self._buf

@@ -15,6 +15,9 @@ from umqtt.simple2 import MQTTException
 from motetrace.publish import send
 from motetrace.user_property import UserProperty
 
+# Width in bytes of each property's value, by identifier; 0: two length bytes come first.
+_SIZES = b"\0\1\4\0\0\0\0\0\0\0\0\1\0\0\0\0\0\4\0\2\0\0\0\1\4\1\0\0\0\0\0\0\0\2\2\2\1\1\0\4\1\1\1"
+
 
 class MQTTClient(_Simple2):
     def __init__(self, *args, tracer=None, expiry=0, session_expiry=0, **kw):
@@ -67,7 +70,11 @@ class MQTTClient(_Simple2):
             import ssl
 
             s.setblocking(True)
-            self.sock = ssl.wrap_socket(s, **self.ssl_params)
+            try:
+                self.sock = ssl.wrap_socket(s, **self.ssl_params)
+            except Exception:
+                s.close()
+                raise
             s.setblocking(False)
         else:
             self.sock = s
@@ -97,6 +104,7 @@ class MQTTClient(_Simple2):
         b = self._read(self._recv_len(2))
         if b[1]:
             raise MQTTException(20, b[1])
+        self._properties(b[3:] if b[2:3] < b"\x80" else b"")  # so many that a device has no use for them
         self.last_cpacket = ticks_ms()
         return b[0] & 1
 
@@ -106,6 +114,8 @@ class MQTTClient(_Simple2):
         return p(topic, msg, 0)
 
     def subscribe(self, topic, qos=0):
+        if qos & ~1:
+            raise ValueError("qos: 0 or 1")
         pid = next(self.newpid)
         self.rcv_pids[pid] = ticks_add(ticks_ms(), self.message_timeout * 1000)
         self._packet(0x82, pid.to_bytes(2, "big") + b"\x00" + self._text(topic) + bytes((qos,)))
@@ -119,7 +129,7 @@ class MQTTClient(_Simple2):
                 self.cbstat(pid, 0)
 
     def _properties(self, b):
-        # Keep the user properties of a PUBLISH; anything malformed ends the list.
+        # Of a PUBLISH or a CONNACK; anything malformed ends the list.
         self.user_properties = p = []
         self.traceparent = None
         i = 0
@@ -127,15 +137,13 @@ class MQTTClient(_Simple2):
             while i < len(b):
                 k = b[i]
                 i += 1
-                n = 1
-                if k == 2:
-                    n = 4
-                elif k == 35:
-                    n = 2
+                n = _SIZES[k]
+                if k == 0x13:  # Server Keep Alive: the broker's word counts
+                    self.keepalive = b[i] << 8 | b[i + 1]
                 elif k == 11:
                     while b[i] & 128:
                         i += 1
-                elif k != 1:
+                elif not n:
                     n = 2 + (b[i] << 8 | b[i + 1])
                 if k == 38:
                     name = b[i + 2 : i + n]

@@ -10,7 +10,8 @@ def send(client, buf, at, n):
     """Write n bytes of buf from `at`, in as many partial writes as the socket takes.
 
     Raises:
-        MQTTException: 28 not connected, 30 nothing could be written for client.socket_timeout seconds.
+        MQTTException: 28 not connected, 30 nothing could be written for client.socket_timeout seconds (the connection
+            is then closed: connect anew).
         OSError: from the socket.
     """
     while n:
@@ -21,7 +22,17 @@ def send(client, buf, at, n):
             at += w
             n -= w
         else:
-            client._sock_timeout(client.poller_w, client.socket_timeout)
+            _wait(client)
+
+
+def _wait(client):
+    try:
+        client._sock_timeout(client.poller_w, client.socket_timeout)
+    except Exception:
+        # A part of the packet is out, and the broker would take whatever came next for the rest of it.
+        client.sock.close()
+        client.sock = None
+        raise
 
 
 class Publish:
@@ -91,7 +102,11 @@ class Publish:
 
         Args:
             topic, msg: bytes or str, or any buffer. msg is sent from `skip` on; -1: whole, and without a context.
+        Raises:
+            ValueError: qos is not 0 or 1.  MQTTException, OSError: see send.
         """
+        if self.flags & 4:
+            raise ValueError("qos: 0 or 1")
         if isinstance(topic, str):
             topic = topic.encode()
         if isinstance(msg, str):
@@ -101,6 +116,7 @@ class Publish:
         if skip < 0:
             skip = 0
             topic = self.bare(self._buf, self._at)
+            self._end = 0  # what a retry could send again is overwritten
         else:
             topic = self._fill()
         n = self._start(topic - 5 + len(msg) - skip)

@@ -291,3 +291,10 @@ def publish_until_it_fails():
         text = message.payload if carrier == "json" else message.user_properties[0][1].encode()
         assert b"%08x" % (before + 1) in text
         assert device.ask("t.seq()") == before + 1
+
+
+@every_interpreter
+def test_the_brokers_keep_alive_counts(start_mosquitto: Callable[..., Mosquitto], interpreter: str) -> None:
+    broker = start_mosquitto(settings="max_keepalive 10\n")
+    with client(interpreter, "mqtt5", broker.host, broker.port, options="keepalive=60") as device:
+        assert device.ask("c.keepalive") == 10

@@ -1,5 +1,7 @@
 """Incoming against tests/vectors/traceparent.json, in place, and the answers that continue a trace."""
 
+from binascii import hexlify
+
 import vectors
 from interpreter import at_seq
 
@@ -90,13 +92,25 @@ def test_only_sampled_and_random_of_the_flags_are_kept():
         assert bytes(incoming.next()[52:]) == b"-0%d" % (flags & 3)
 
 
-def test_a_seqref_device_answers_in_full_and_else_with_its_seqref():
+def test_a_seqref_device_answers_in_full_and_begins_a_whole_trace_where_there_is_no_command():
     t = Tracer("seqref")
     incoming = Incoming(t)
-    assert len(incoming.next()) == 22  # nothing read yet
-    assert incoming.read(VALID) and len(incoming.next()) == 55
-    assert not incoming.read(b"") and len(incoming.next()) == 22
-    assert t.seq() == 3
+    assert incoming.read(VALID) and bytes(incoming.next()[3:35]) == bytes(VALID[3:35])
+    seen = set()
+    for src in (b"", None, b"nonsense"):
+        assert not incoming.read(src)
+        answer = bytes(incoming.next())
+        again = Incoming(t)
+        assert len(answer) == 55 and again.read(answer), again.fault
+        assert answer[3:13] == hexlify(t.block[:5]) and answer[13:21] == answer[44:52] == b"%08x" % t.seq()
+        assert answer[36:44] == hexlify(t.block[1:5]) and answer[53:] == b"03"
+        seen.add(answer[21:35])
+    assert len(seen) == 3 and t.seq() == 4
+
+
+def test_no_command_at_all_is_no_command():
+    incoming = Incoming(Tracer())
+    assert not incoming.read(None) and incoming.fault == "traceparent_length"
 
 
 def test_reading_takes_no_seq():

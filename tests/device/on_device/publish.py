@@ -9,6 +9,7 @@ from umqtt.simple2 import MQTTException
 from motetrace import Tracer
 from motetrace.json_member import JsonMember
 from motetrace.publish import send
+from motetrace.user_property import UserProperty
 
 INTERPRETERS = ("micropython64", "micropython32")
 
@@ -247,3 +248,61 @@ def test_everything_else_of_a_wrapped_client_is_the_clients_own():
         pass
     else:
         raise AssertionError("no exception")
+
+
+def property_carrier(inner, tracer):
+    return UserProperty(inner, tracer)
+
+
+def member_carrier(inner, tracer):
+    return JsonMember(inner, tracer)
+
+
+def test_a_packet_that_stops_in_the_middle_ends_the_connection():
+    for carrier in (property_carrier, member_carrier):
+        inner = Client(iter((40, None)))
+
+        def never(poller, seconds):
+            raise MQTTException(30)
+
+        inner._sock_timeout = never
+        sock = inner.sock
+        c = carrier(inner, Tracer())
+        try:
+            c.publish(b"t/1", b'{"a":1}')
+            assert False, "it was published"
+        except MQTTException as e:
+            assert e.args[0] == 30
+        assert inner.sock is None and len(sock.written) == 40
+        try:
+            c.publish(b"t/1", b'{"a":2}')
+            assert False, "it was published"
+        except MQTTException as e:
+            assert e.args[0] == 28
+        assert len(sock.written) == 40
+
+
+def test_a_qos_that_the_client_does_not_speak_is_refused_and_nothing_is_sent():
+    for carrier in (property_carrier, member_carrier):
+        inner = Client()
+        c = carrier(inner, Tracer())
+        c.publish(b"t", b"{}")
+        sent = len(inner.sock.written)
+        for qos in (2, 3):
+            try:
+                c.publish(b"t", b"{}", False, qos)
+                assert False, qos
+            except ValueError:
+                pass
+        assert len(inner.sock.written) == sent
+
+
+def test_a_retry_after_a_plain_message_on_the_topic_is_whole():
+    inner = Client()
+    c = property_carrier(inner, Tracer())
+    c.publish(b"t", b"x", False, 1)
+    c.plain(b"t", b"y", False, 1)
+    before = len(inner.sock.written)
+    c.publish(b"t", b"x", False, 1, True)
+    again = bytes(inner.sock.written[before:])
+    assert again[:7] == b"\x3a\x4e\x00\x01t\x00\x03" and again[7] == 71 and len(again) == 80, again
