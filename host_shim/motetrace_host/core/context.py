@@ -41,7 +41,7 @@ class Context:
         baggage: As received, printable ASCII of at most 8192 bytes, or "".
         carrier: `user_property`, `trailer`, `json` or `none`: where the context was found.
         faults: Reasons to count, in the order found.
-    Source: docs/wire-format.md, "search order"; tests/vectors/context.json.
+    Source: docs/wire-format.md, "Carriers"; tests/vectors/context.json.
     """
 
     origin: str
@@ -132,7 +132,7 @@ def read(
         may_have_trailer: The topic is configured to carry binary trailers.
     Returns:
         What was found, and what was broken.
-    Source: docs/wire-format.md, "search order"; tests/vectors/context.json.
+    Source: docs/wire-format.md, "Carriers"; tests/vectors/context.json.
     """
     faults: list[str] = []
     properties = _Properties(user_properties or ())
@@ -227,7 +227,7 @@ def _tracestate(source: _Source, faults: list[str]) -> tuple[int | None, str]:
         faults.append(exc.reason)
     if len(text) > tracestate.MAX_PROPAGATED_CHARS:
         return age_ms, tracestate.format(tracestate.limit(members))
-    return age_ms, text.strip(" \t")
+    return age_ms, text.strip(" \t").replace("\t", " ")
 
 
 def _baggage(source: _Source, faults: list[str]) -> str:
@@ -246,4 +246,5 @@ def _baggage(source: _Source, faults: list[str]) -> str:
     if len(text) > MAX_BAGGAGE_BYTES:
         faults.append("baggage_too_long")
         return ""
-    return text
+    # A tab is white space here, and a control character to MQTT: mosquitto ends the connection of who sends one on.
+    return text.replace("\t", " ")

@@ -12,6 +12,7 @@ from typing import Final
 from motetrace_host.core.wire_error import WireError
 
 OWN_KEY: Final = "mt"
+WILL_FIELD: Final = "w:1"  # in our member: prepared long before it is published, since MQTT itself does not mark a will
 MAX_MEMBERS: Final = 32
 MAX_PROPAGATED_CHARS: Final = 512
 MAX_INPUT_CHARS: Final = 16_479  # 32 members of key 256, '=', value 256, and 31 commas

@@ -20,16 +20,14 @@ from opentelemetry.trace import (
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from motetrace_host.core.tracestate import OWN_KEY
+from motetrace_host.core.tracestate import OWN_KEY, WILL_FIELD
 from motetrace_host.otel.paho_options import Options
 from motetrace_host.otel.propagator import READ_FIELDS, Carried, MotetracePropagator, Pairs
 from motetrace_host.otel.user_properties import GETTER, SETTER
 from motetrace_host.stages import settings
-from motetrace_host.stages.incoming import Incoming, read, user_properties
+from motetrace_host.stages.incoming import Incoming, is_will, read, user_properties
 from motetrace_host.stages.outgoing import inject_json
 
-# In our tracestate member: the message was prepared long before it was sent. MQTT itself does not mark a will.
-WILL_FIELD: Final = "w:1"
 _JSON_SPACE: Final = b" \t\r\n"
 # Copied and not constructed: Properties() builds its tables of names each time.
 _NO_PROPERTIES: Final = {
@@ -66,7 +64,7 @@ class Carriage:
         payload = bytes(message.payload) if self._payload_member else b""
         pairs = user_properties(getattr(message, "properties", None))
         incoming = self._read(topic, pairs, payload, retained, base)
-        if incoming.remote is not None and not incoming.retained and _is_will(incoming.remote):
+        if incoming.remote is not None and not incoming.retained and is_will(incoming.remote):
             return replace(incoming, origin="none:will", context=set_span_in_context(INVALID_SPAN, incoming.context))
         return incoming
 
@@ -107,7 +105,9 @@ class Carriage:
         if properties is not None and not isinstance(properties, Properties):
             return properties  # paho refuses it in its own words
         pairs = [pair for pair in user_properties(properties) if pair[0] not in self._replaced]
-        self._propagator.inject(pairs, context, SETTER)
+        injected: list[tuple[str, str]] = []
+        self._propagator.inject(injected, context, SETTER)
+        pairs += [(name, _one_line(value)) for name, value in injected if _one_line(value).isprintable()]
         carrying = copy.copy(_NO_PROPERTIES[packet] if properties is None else properties)
         object.__setattr__(carrying, "UserProperty", pairs)  # paho's own assignment appends
         return carrying
@@ -140,5 +140,7 @@ def will_context(span: Span, context: Context) -> Context:
     return set_span_in_context(NonRecordingSpan(marked), context)
 
 
-def _is_will(remote: SpanContext) -> bool:
-    return WILL_FIELD in (remote.trace_state.get(OWN_KEY) or "").split(";")
+def _one_line(value: str) -> str:
+    """Return a value without tabs, which W3C allows around members: mosquitto ends the connection on any control
+    character, and paho would send the same message again, for ever (MQTT 5, section 1.5.4)."""
+    return value.replace("\t", " ")

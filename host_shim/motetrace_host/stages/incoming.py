@@ -17,6 +17,7 @@ from opentelemetry.trace import (
 )
 
 from motetrace_host.core import context as wire
+from motetrace_host.core import tracestate
 from motetrace_host.core.derive import derive
 from motetrace_host.stages import baggage, settings
 
@@ -108,8 +109,20 @@ def read(message: Message, base: Context) -> Incoming:
         # A retained message carries the context of whenever it was stored: that trace is over, so link, never extend.
         context = set_span_in_context(INVALID_SPAN, context)
         return Incoming("none:retained", remote, context, topic, device_id, template, True)
+    if is_will(remote):
+        return Incoming(
+            "none:will", remote, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, False
+        )
     context = set_span_in_context(NonRecordingSpan(remote), context)
     return Incoming(origin, remote, context, topic, device_id, template, False)
+
+
+def is_will(remote: SpanContext) -> bool:
+    """Tell whether a context was set for a will: long before it was published, so it is linked to and never continued.
+
+    Source: docs/wire-format.md, "age" (the member `mt`).
+    """
+    return tracestate.WILL_FIELD in (remote.trace_state.get(tracestate.OWN_KEY) or "").split(";")
 
 
 def raw_context(context: Context) -> RawContext | None:

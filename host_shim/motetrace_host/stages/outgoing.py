@@ -29,7 +29,7 @@ def inject(properties: Properties | None = None, context: Context | None = None)
             earlier traceparent, tracestate, baggage and seqref ones are replaced.
         context: default the current context. Without a valid span in it nothing is changed, so that a context that
             came with the properties still passes through.
-    Source: docs/wire-format.md, "MQTT 5 user properties".
+    Source: docs/wire-format.md, "Carriers".
     """
     properties = Properties(PacketTypes.PUBLISH) if properties is None else properties  # type: ignore[no-untyped-call]
     fields = carried_fields(context)
@@ -51,7 +51,7 @@ def inject_json(payload: bytes, context: Context | None = None) -> bytes:
         The new payload; the same one when the context holds no valid span.
     Raises:
         ValueError: the payload is not a JSON object; the remedy is an MQTT 5 client.
-    Source: docs/wire-format.md, "JSON member".
+    Source: docs/wire-format.md, "Carriers".
     """
     fields = carried_fields(context)
     if not fields:

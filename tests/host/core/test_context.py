@@ -145,3 +145,9 @@ def test_a_user_property_goes_before_a_trailer_and_a_broken_trailer_is_counted()
 @given(st.binary(max_size=80), st.booleans())
 def test_nothing_behind_a_payload_makes_it_raise(payload: bytes, magic: bool) -> None:
     context.read(None, payload + (b"\xf5\x4d" if magic else b""), may_have_trailer=True)
+
+
+def test_a_tab_in_what_is_passed_on_becomes_a_space_because_a_broker_would_end_the_connection() -> None:
+    pairs = [("traceparent", TP), ("tracestate", "foo=1\t,bar=2"), ("baggage", "a=1\t, b=2")]
+    found = context.read(pairs, b"")
+    assert (found.tracestate, found.baggage) == ("foo=1 ,bar=2", "a=1 , b=2")

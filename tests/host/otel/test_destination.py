@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +54,14 @@ def test_options_come_from_arguments_and_else_from_the_environment() -> None:
     assert (options.link_only, options.payload_member, options.topics.templates) == (False, True, ("c",))
     with pytest.raises(ValueError, match="MOTETRACE_PAHO_LINK_ONLY"):
         paho_options.load(environment={"MOTETRACE_PAHO_LINK_ONLY": "maybe"})
+
+
+def test_every_option_and_every_attribute_is_documented() -> None:
+    host = Path(paho_options.__file__).parent
+    documented = (Path(__file__).parents[3] / "docs" / "opentelemetry.md").read_text()
+    for field in fields(paho_options.Options):
+        assert f"`{field.name}` | `MOTETRACE_PAHO_{field.name.upper()}`" in documented
+    source = "".join((host / f"paho_{name}.py").read_text() for name in ("attributes", "tracing"))
+    names = set(re.findall(r'"((?:messaging|server|mqtt|code|error|trace|device)\.[a-z_.]+)"', source))
+    assert len(names) >= 14
+    assert not {name for name in names if f"`{name}`" not in documented}

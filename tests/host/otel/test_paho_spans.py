@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ Instrument = Callable[..., Any]
 TOPIC = "devices/sensor-0042/telemetry"
 TEMPLATE = "devices/{device_id}/telemetry"
 DEVICE = (int(TRACE_ID, 16), int(PARENT_ID, 16))
-VECTORS = Path(__file__).parents[2] / "vectors"
 
 
 @pytest.mark.parametrize("version", [CallbackAPIVersion.VERSION1, CallbackAPIVersion.VERSION2])
@@ -195,6 +193,29 @@ def test_with_3_1_1_a_payload_is_left_alone_until_asked(
     assert bare.parent is None
 
 
+def test_white_space_from_a_payload_does_not_cost_the_connection(
+    mosquitto: Mosquitto, instrument: Instrument, recorder: Recorder
+) -> None:
+    """mosquitto ends the connection on a control character in a user property, and W3C allows tabs in the lists."""
+
+    def forward(client: Any, _: Any, message: Any) -> None:
+        client.publish("out", b"x", 1)
+
+    fields = {"traceparent": TRACEPARENT, "tracestate": "foo=1\t,bar=2", "baggage": "a=1\t,b=2"}
+    with (
+        connected(mosquitto, "out") as (_, receive),
+        connected(mosquitto, "in", callback=forward),
+        connected(mosquitto, protocol=MQTTv311) as (device, _),
+    ):
+        device_publish = type(device).publish
+        instrument(payload_member=True)
+        device_publish(device, "in", json.dumps(fields), 1)
+        carried = dict(user_properties(receive().properties))
+        spans_named(recorder, "process", 2)
+    assert carried["traceparent"][3:35] == TRACE_ID
+    assert (carried["tracestate"], carried["baggage"]) == ("foo=1 ,bar=2", "a=1 ,b=2")
+
+
 def test_a_seqref_device_is_continued_where_the_key_is(
     mosquitto: Mosquitto, instrument: Instrument, recorder: Recorder
 ) -> None:
@@ -239,71 +260,3 @@ def test_a_chosen_propagator_is_used_instead(
     (sent,) = spans_named(recorder, "publish", 1)
     assert processed.parent is not None and ids(processed.parent) == ids(sent)
     assert processed.attributes is not None and processed.attributes["trace.origin"] == "propagator"
-
-
-def cases(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((VECTORS / f"{name}.json").read_text())["cases"]
-    return found
-
-
-def mqtt_can_carry(text: str) -> bool:
-    """MQTT 5 forbids NUL in a string, and mosquitto refuses every control character (MQTT 5, section 1.5.4)."""
-    return not any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in text)
-
-
-@pytest.mark.parametrize("carrier", ["user_property", "json"])
-def test_the_standards_cases_go_through_a_real_round_trip(
-    mosquitto: Mosquitto, instrument: Instrument, recorder: Recorder, carrier: str
-) -> None:
-    sent: list[tuple[str, dict[str, Any]]] = [
-        (name, case)
-        for name in ("traceparent", "tracestate")
-        for case in cases(name)
-        if carrier == "json" or mqtt_can_carry(case["input"])
-    ]
-    assert len(sent) == (136 if carrier == "json" else 136 - 20), len(sent)
-    protocol = MQTTv311 if carrier == "json" else MQTTv5
-    with (
-        connected(mosquitto, "out", protocol=protocol) as (_, receive),
-        connected(
-            mosquitto,
-            "in",
-            protocol=protocol,
-            callback=lambda client, _, message: client.publish("out", b"{}", 1) and None,
-        ),
-        connected(mosquitto, protocol=protocol) as (device, _),
-    ):
-        device_publish = type(device).publish  # the device is no part of the instrumented program
-        instrument(payload_member=True)
-        expected: list[tuple[str, tuple[int, int] | None, str]] = []
-        for name, case in sent:
-            fields = {"traceparent": TRACEPARENT} | {name: case["input"]}
-            if carrier == "json":
-                device_publish(device, "in", json.dumps(fields | {"t": 1}), 1)
-            else:
-                device_publish(device, "in", b"{}", 1, properties=publish_properties(*fields.items()))
-            out = receive()
-            carried = json.loads(out.payload) if carrier == "json" else dict(user_properties(out.properties))
-            if name == "tracestate":
-                assert carried["traceparent"].startswith(f"00-{TRACE_ID}-"), case["name"]
-                kept = [part.strip(" \t") for part in carried.get("tracestate", "").split(",") if part.strip(" \t")]
-                if not case["valid"]:
-                    assert kept == [], case["name"]
-                elif len(case["input"]) <= 512:
-                    assert kept == [f"{key}={value}" for key, value in case["members"]], case["name"]
-                expected.append((case["name"], DEVICE, "traceparent"))
-            elif case["valid"]:
-                assert carried["traceparent"][:36] == f"00-{case['trace_id']}-", case["name"]
-                assert int(carried["traceparent"][53:], 16) == case["flags"], case["name"]
-                if case["flags"] & 1:  # others are passed on and not recorded
-                    parent = int(case["trace_id"], 16), int(case["parent_id"], 16)
-                    expected.append((case["name"], parent, "traceparent"))
-            else:
-                expected.append((case["name"], None, f"none:{case['reason']}"))
-        processed = spans_named(recorder, "process", 2 * len(expected))
-    rules = [span for span in processed if (span.attributes or {})["messaging.destination.name"] == "in"]
-    assert len(expected) > 90
-    for (what, parent_ids, origin), rule in zip(expected, rules, strict=True):
-        assert (rule.parent and ids(rule.parent)) == parent_ids, what
-        assert [ids(link.context) for link in rule.links] == ([parent_ids] if parent_ids else []), what
-        assert (rule.attributes or {})["trace.origin"] == origin, what

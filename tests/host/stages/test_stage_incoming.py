@@ -180,3 +180,12 @@ def test_baggage_comes_back_as_it_was_written(members: dict[str, str]) -> None:
 def test_no_baggage_text_makes_the_parser_raise(text: str) -> None:
     for name in baggage.parse(text):
         assert name and "," not in name and ";" not in name
+
+
+def test_a_will_is_linked_to_and_never_the_parent() -> None:
+    message = FakeMessage(properties=publish_properties(("traceparent", TRACEPARENT), ("tracestate", "mt=a:1;w:1,x=y")))
+    incoming = read(message, Context())
+    assert incoming.origin == "none:will"
+    assert incoming.remote is not None
+    assert f"{incoming.remote.trace_id:032x}" == TRACE_ID
+    assert not get_current_span(incoming.context).get_span_context().is_valid
