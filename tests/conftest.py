@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ci"))
 import parts as real_parts
 from services import Influxd, Mosquitto
 
-
 # With real processes that are killed, restarted or slow by nature: `make test` runs them, `make test-fast` does not.
 SLOW = ("board/test_install", "board/test_port", "clients/", "crossing/test_demo.py", "device/test_day", "faults/")
 

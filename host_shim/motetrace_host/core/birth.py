@@ -55,7 +55,7 @@ def parse(payload: bytes) -> Birth:
     Raises:
         WireError: `birth_size`, `birth_format` (not JSON, a member missing or of the wrong type),
             `birth_version` (not 1), `birth_nonce` (not 10 lower-case hex digits), `birth_baggage` (more than 64).
-    Source: docs/wire-format.md, "birth".
+    Source: docs/device-messages.md, "birth".
     """
     if len(payload) > MAX_BYTES:
         raise WireError("birth_size", f"birth has {len(payload)} bytes; at most {MAX_BYTES}")

@@ -63,7 +63,7 @@ class BootState(NamedTuple):
         previous_nonce: 5 bytes: the boot before, or five zeros when there was none.
         previous_highest: 0..2**32-1, its highest seq.
         previous_unix_ns: When it ended: the receive time of the first message of this boot.
-    Source: docs/wire-format.md, "bare seq".
+    Source: docs/wire-format.md, "a bare number".
     """
 
     boot_nonce: bytes
@@ -85,7 +85,7 @@ class Sighting(NamedTuple):
         seq: 0..2**32-1, as received.
         new_boot: True for the first message of a boot (or of an epoch after the wrap).
         why: `first`, `next`, `gap`, `jump`, `late`, `late_previous`, `duplicate`, `reboot` or `wrap`.
-    Source: docs/wire-format.md, "bare seq".
+    Source: docs/wire-format.md, "a bare number".
     """
 
     boot_nonce: bytes
@@ -106,7 +106,7 @@ def observe(state: BootState | None, seq: int, received_unix_ns: int, entropy5: 
         The state to keep, and the sighting.
     Raises:
         ValueError: seq or entropy5 is out of range; names the value and the range.
-    Source: docs/wire-format.md, "bare seq"; the table above.
+    Source: docs/wire-format.md, "a bare number"; the table above.
     """
     if not 0 <= seq <= MAX_SEQ:
         raise ValueError(f"seq {seq} is outside 0..{MAX_SEQ}")

@@ -67,42 +67,6 @@ def derive(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int)
     return Derived(message + digest[:7], _not_zero(digest[7:]))
 
 
-def derive_trace_id(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int) -> bytes:
-    """Derive the trace-id of a message that carried only a seqref or a bare seq.
-
-    Args:
-        key: 16..64 bytes, secret, the same on every host of a tenant.
-        tenant: UTF-8, 0..255 bytes.
-        device_id: UTF-8, 1..255 bytes.
-        boot_nonce: 5 bytes.
-        seq: 0..2**32-1.
-    Returns:
-        16 bytes; byte 0..8 are boot_nonce and seq.
-    Raises:
-        ValueError: a length or range is wrong; names the value and the range.
-    Source: docs/wire-format.md, "seqref"; tests/vectors/derive.json.
-    """
-    return derive(key, tenant, device_id, boot_nonce, seq).trace_id
-
-
-def derive_device_span_id(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int) -> bytes:
-    """Derive the span-id of `device_publish` for a message that carried only a seqref or a bare seq.
-
-    Args:
-        key: 16..64 bytes, secret, the same on every host of a tenant.
-        tenant: UTF-8, 0..255 bytes.
-        device_id: UTF-8, 1..255 bytes.
-        boot_nonce: 5 bytes.
-        seq: 0..2**32-1.
-    Returns:
-        8 bytes, not all zero.
-    Raises:
-        ValueError: a length or range is wrong; names the value and the range.
-    Source: docs/wire-format.md, "seqref"; tests/vectors/derive.json.
-    """
-    return derive(key, tenant, device_id, boot_nonce, seq).span_id
-
-
 def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:
     """Derive the span-id of a span the host makes itself, so that two hosts, or one twice, make one span.
 
@@ -116,7 +80,7 @@ def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:
         8 bytes, not all zero.
     Raises:
         ValueError: an id has the wrong length.
-    Source: docs/wire-format.md, "spans the host makes"; tests/vectors/derive.json.
+    Source: docs/wire-format.md, "Keyed derivation"; tests/vectors/derive.json.
     """
     if len(trace_id) != 16:
         raise ValueError(f"trace_id has {len(trace_id)} bytes; it has 16")

@@ -43,7 +43,7 @@ class Members(msgspec.Struct, gc=False):
     Args:
         traceparent: Raw JSON value, empty when absent; the last one when repeated. The same holds for
             `seqref`, `tracestate`, `baggage` and `seq`.
-    Source: docs/wire-format.md, "JSON member".
+    Source: docs/wire-format.md, "Carriers".
     """
 
     traceparent: msgspec.Raw = _ABSENT
@@ -67,7 +67,7 @@ def members(payload: bytes) -> Members | None:
     Raises:
         WireError: `payload_too_large`, `json_malformed` (begins with a brace and is not JSON),
             `json_too_deep` (nested about 1000 levels).
-    Source: docs/wire-format.md, "JSON member".
+    Source: docs/wire-format.md, "Carriers".
     """
     if payload[:1] != b"{" and not _object_follows(payload):
         return None
@@ -119,7 +119,7 @@ def member_text(payload: bytes, found: Members, name: str) -> str | None:
     Raises:
         WireError: `<name>_type` (not a string, or not UTF-8), `<name>_repeated` (twice in the outermost object),
             `json_too_deep`, `json_malformed` (it cannot be found out whether it is repeated).
-    Source: docs/wire-format.md, "JSON member".
+    Source: docs/wire-format.md, "Carriers".
     """
     raw = getattr(found, name)
     if raw is _ABSENT:
@@ -144,7 +144,7 @@ def member_seq(payload: bytes, found: Members) -> int | None:
     Raises:
         WireError: `seq_type` (not an integer in plain digits: 17.0, 1e3, true and "17" are none), `seq_range`,
             `seq_repeated`, `json_too_deep`, `json_malformed`.
-    Source: docs/wire-format.md, "bare seq".
+    Source: docs/wire-format.md, "a bare number".
     """
     if found.seq is _ABSENT:
         return None
@@ -192,7 +192,7 @@ def strip(payload: bytes) -> bytes:
     Returns:
         What the application had before our device put the members in; the payload itself when there is
         nothing to cut, it is no JSON object, or it is over 256 KiB.
-    Source: docs/wire-format.md, "JSON member".
+    Source: docs/wire-format.md, "Without our fields".
     """
     match = _LEADING.match(payload)
     if match is None:

@@ -21,7 +21,7 @@ class TopicTemplate:
             `#`. At most 65,535 bytes in UTF-8.
     Raises:
         ValueError: the template breaks a rule; names the level and the remedy.
-    Source: MQTT 5, section 4.7 (topic names and filters), 4.8.2 (shared subscriptions).
+    Source: MQTT 5, section 4.7 (topic names and filters).
     """
 
     __slots__ = ("_levels", "_open_ended", "_slot", "filter", "template")
@@ -44,21 +44,6 @@ class TopicTemplate:
 
     def __hash__(self) -> int:
         return hash(self.template)
-
-    def shared_filter(self, group: str) -> str:
-        """Give the filter that shares the subscription with the other members of a group.
-
-        Args:
-            group: 1 character or more, without '/', '+', '#' and NUL.
-        Returns:
-            `$share/<group>/<filter>`.
-        Raises:
-            ValueError: the group's name breaks the rule.
-        Source: MQTT 5, section 4.8.2.
-        """
-        if not group or any(char in group for char in "/+#\0"):
-            raise ValueError(f"group {group!r} must be 1 character or more without '/', '+', '#' and NUL")
-        return f"$share/{group}/{self.filter}"
 
     def match(self, topic: str) -> str | None:
         """Find the device id in a topic.

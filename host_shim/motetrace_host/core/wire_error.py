@@ -11,7 +11,7 @@ class WireError(ValueError):
             and the second half of `trace.origin` in `none:<reason>`.
         message: For humans: names the value, the allowed range and the remedy. May quote device
             data only through `repr`, cut short, so that it is safe to print.
-    Source: STYLE.md, "Errors"; docs/wire-format.md, "reasons".
+    Source: docs/wire-format.md, "Carriers" (what is broken is counted by reason).
     """
 
     reason: str

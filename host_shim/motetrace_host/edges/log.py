@@ -1,4 +1,4 @@
-"""Structured logs on stderr: JSON lines or a readable console, by structlog.
+"""Structured logs on stderr: JSON lines or a readable console, by structlog; what libraries log goes the same way.
 
 Fields are named as OpenTelemetry names them in logs: timestamp, level, event, trace_id (32 hex), span_id (16 hex),
     device.id.
@@ -43,6 +43,23 @@ class Repeats:
         return event
 
 
+class _Library(logging.Handler):
+    """Brings what libraries say through `logging` (uvicorn, urllib3, asyncio) to structlog: no raw line, no traceback.
+
+    Without a handler, Python writes warnings and errors to stderr as they are.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as event `<logger's name>` with its text as `reason`."""
+        try:
+            logger = structlog.get_logger()
+            write = logger.error if record.levelno >= logging.ERROR else logger.warning
+            exception = {"exc_info": record.exc_info} if record.exc_info else {}
+            write(record.name, reason=record.getMessage().strip(), **exception)
+        except Exception:  # noqa: BLE001  what a library says must never fail the library
+            self.handleError(record)
+
+
 def configure(level: str, log_format: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
     """Set up logging of the whole process and give its logger.
 
@@ -57,16 +74,21 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> stru
         if console
         else structlog.processors.JSONRenderer()
     )
+    one_line = [] if console else [structlog.processors.format_exc_info]  # the console formats exceptions itself
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *one_line,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Library) for handler in root.handlers):
+        root.addHandler(_Library(logging.WARNING))
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger

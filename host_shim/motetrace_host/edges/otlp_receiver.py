@@ -13,6 +13,7 @@ import asyncio
 import socket
 import threading
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -22,11 +23,15 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_BODY_BYTES = 4 * 2**20
 MAX_INFLATED_BYTES = 8 * 2**20
 MAX_IN_FLIGHT = 32
 BODY_SECONDS = 30.0
+HEAD_SECONDS = 30.0
+# A stop waits so long for bodies that are under way, then refuses them: their senders keep the spans and try again.
+_STOP_BODY_SECONDS = 0.3
 # A body over the limit is still read up to here, so that the client gets to see the 413 and not a broken connection.
 _MAX_DISCARDED_BYTES = 4 * MAX_BODY_BYTES
 _MAX_CONNECTIONS = 256
@@ -67,12 +72,19 @@ class OtlpReceiver:
 
     Args:
         body_seconds: a body must have arrived by then, so that stuck senders cannot occupy every place.
+        head_seconds: so long may a connection be without a request in hand, then it is closed, for the same reason.
     Raises:
         BindError: the address is in use, not this machine's, or needs more rights.
     """
 
     def __init__(
-        self, intake: Intake, host: str = "127.0.0.1", port: int = 4318, *, body_seconds: float = BODY_SECONDS
+        self,
+        intake: Intake,
+        host: str = "127.0.0.1",
+        port: int = 4318,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        head_seconds: float = HEAD_SECONDS,
     ) -> None:
         self._intake = intake
         self._body_seconds = body_seconds
@@ -81,8 +93,10 @@ class OtlpReceiver:
         self.port: int = self._socket.getsockname()[1]
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="otlp-intake")
         self._in_flight = 0
+        self._stopping = False
+        self._reading: set[asyncio.Timeout] = set()
         routes = [Route("/", _about), Route("/v1/traces", self._traces, methods=["POST"])]
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 Starlette(routes=routes),
                 log_config=None,
@@ -90,12 +104,13 @@ class OtlpReceiver:
                 lifespan="off",
                 ws="none",
                 loop="asyncio",
-                http="h11",
+                http=_connections(head_seconds),
                 server_header=False,
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=5,
-            )
+            ),
+            self._hurry,
         )
         self._thread = threading.Thread(target=self._serve, name="otlp-receiver", daemon=True)
 
@@ -109,7 +124,10 @@ class OtlpReceiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the requests in hand (5 s at most), close all. May be called twice, or before `start`."""
+        """Finish the requests in hand (5 s at most), refuse those still on their way (503), close all.
+
+        May be called twice, or before `start`.
+        """
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join()
@@ -119,6 +137,13 @@ class OtlpReceiver:
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
+
+    def _hurry(self) -> None:
+        self._stopping = True
+        soon = asyncio.get_running_loop().time() + _STOP_BODY_SECONDS
+        for deadline in self._reading:
+            if not deadline.expired():
+                deadline.reschedule(min(soon, deadline.when() or soon))
 
     async def _traces(self, request: Request) -> Response:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -133,11 +158,13 @@ class OtlpReceiver:
     async def _receive(self, request: Request, content_type: str) -> Response:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await _read(request)
+            body = await self._read_in_time(request)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except TimeoutError:
+            if self._stopping:
+                message = "motetrace stops and the request body was not complete; try again"
+                return _last(await self._refusal(503, "stopping", message, content_type))
             message = f"request body took over {self._body_seconds:g} s to arrive"
             return _last(await self._refusal(408, "body_too_slow", message, content_type))
         if content_type not in _CONTENT_TYPES:
@@ -152,6 +179,14 @@ class OtlpReceiver:
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._worker, self._accept, body, encoding in _COMPRESSED, content_type)
         return _http(answer, content_type)
+
+    async def _read_in_time(self, request: Request) -> bytes | None:
+        async with asyncio.timeout(_STOP_BODY_SECONDS if self._stopping else self._body_seconds) as deadline:
+            self._reading.add(deadline)
+            try:
+                return await _read(request)
+            finally:
+                self._reading.discard(deadline)
 
     def _accept(self, body: bytes, compressed: bool, content_type: str) -> Answer:
         if compressed:
@@ -174,6 +209,59 @@ class OtlpReceiver:
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._worker, self._intake.refuse, status, reason, message, content_type)
         return _http(answer, content_type)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it begins to shut down."""
+
+    def __init__(self, config: uvicorn.Config, on_shutdown: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_shutdown = on_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_shutdown()
+        await super().shutdown(sockets)
+
+
+def _connections(head_seconds: float) -> type[asyncio.Protocol]:
+    """The class of connections that bring the head of their next request within `head_seconds`, or are closed.
+
+    uvicorn's own keep-alive timer does not begin before the first request, and ends with the first byte of the next:
+    _MAX_CONNECTIONS half heads would occupy every place for ever.
+    """
+
+    class Connection(H11Protocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._await_head()
+
+        def handle_events(self) -> None:
+            before = self.cycle
+            super().handle_events()
+            if self.cycle is not before:  # a head is complete; its body has a time limit of its own
+                self._forget_head()
+
+        def on_response_complete(self) -> None:
+            self._await_head()  # first, because a request may be waiting behind this one
+            super().on_response_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget_head()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            self._forget_head()
+            # abort, not close: close() would wait for a peer that does not read its answer
+            self._head_timer = self.loop.call_later(head_seconds, self.transport.abort)
+
+        def _forget_head(self) -> None:
+            if self._head_timer:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return Connection
 
 
 def _bind(host: str, port: int) -> socket.socket:

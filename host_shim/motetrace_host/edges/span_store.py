@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from motetrace_host.core.span import SpanRow
 
@@ -21,17 +21,9 @@ _SELECT = (
     "SELECT s.trace_id, s.span_id, s.name, s.start_unix_ns, s.end_unix_ns, s.status, r.resource, s.scope, s.span, s.id "
     "FROM span s JOIN resource r ON r.id = s.resource_id "
 )
+# One look into span_by_resource for each resource; `NOT IN (SELECT resource_id FROM span)` would read all spans.
+_DELETE_UNNAMED = "DELETE FROM resource WHERE NOT EXISTS (SELECT 1 FROM span WHERE span.resource_id = resource.id)"
 _AFTER_CURSOR = "WHERE s.id > (SELECT span_id_upto FROM forward_cursor WHERE target = ?) ORDER BY s.id LIMIT ?"
-
-
-class TraceSummary(NamedTuple):
-    """One line about a trace: its time range over all stored spans, and how many of them are errors."""
-
-    trace_id: bytes
-    start_unix_ns: int
-    end_unix_ns: int
-    spans: int
-    errors: int
 
 
 class Trimmed(NamedTuple):
@@ -75,19 +67,6 @@ class SpanStore:
         )
         return [SpanRow(*row) for row in found]
 
-    def recent(self, limit: int = 20) -> list[TraceSummary]:
-        """The traces that got a span last, newest first; `limit` is 1 or more."""
-        newest: dict[bytes, None] = {}
-        for (trace_id,) in self._connection.execute("SELECT trace_id FROM span ORDER BY id DESC"):
-            newest[trace_id] = None
-            if len(newest) >= limit:
-                break
-        summary = (
-            "SELECT trace_id, min(start_unix_ns), max(end_unix_ns), count(*), sum(status = 2) "
-            "FROM span WHERE trace_id = ?"
-        )
-        return [TraceSummary(*self._connection.execute(summary, (trace_id,)).fetchone()) for trace_id in newest]
-
     def count(self, name: str, by: int = 1) -> None:
         """Add to a named counter."""
         self._connection.execute(
@@ -99,23 +78,22 @@ class SpanStore:
         """All named counters."""
         return dict(self._connection.execute("SELECT name, value FROM counter ORDER BY name").fetchall())
 
-    def trim(self, *, max_spans: int, older_than_unix_ns: int, limit: int = 2_000) -> Trimmed:
-        """Delete spans that started before a time, then the oldest beyond `max_spans`; at most `limit` in one call.
+    def trim(self, *, max_spans: int, limit: int = 2_000, older_than_unix_ns: Literal[0] = 0) -> Trimmed:
+        """Delete the oldest spans beyond `max_spans`, in the order they were stored; at most `limit` in one call.
 
         Call it again while it deletes `limit`, so that no single transaction holds the write lock for long. A trace may
         lose its early spans before its late ones. What had not been forwarded is counted in forward_cursor.shed.
         """
-        doomed = self._ids("SELECT id FROM span WHERE start_unix_ns < ? LIMIT ?", older_than_unix_ns, limit)
-        excess = self._one("SELECT count(*) FROM span") - len(doomed) - max_spans
-        if excess > 0 and len(doomed) < limit:
-            oldest = self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess + len(doomed)))
-            doomed = list(dict.fromkeys(doomed + oldest))[: min(limit, excess + len(doomed))]
+        excess = self._one("SELECT count(*) FROM span") - max_spans
+        if excess <= 0:
+            return Trimmed(0, 0)
+        doomed = self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess))
         if not doomed:
             return Trimmed(0, 0)
         shed = self._count_shed(doomed)
-        self._connection.executemany("DELETE FROM span WHERE id = ?", ((span_id,) for span_id in doomed))
+        self._connection.execute("DELETE FROM span WHERE id <= ?", (doomed[-1],))
         if len(doomed) < limit:  # the last of a row of calls also drops resources that nothing names any more
-            self._connection.execute("DELETE FROM resource WHERE id NOT IN (SELECT resource_id FROM span)")
+            self._connection.execute(_DELETE_UNNAMED)
         return Trimmed(len(doomed), shed)
 
     def open_cursor(self, target: str) -> None:

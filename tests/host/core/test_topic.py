@@ -26,7 +26,6 @@ def test_a_template_gives_its_filter(template: str, subscription: str) -> None:
     found = TopicTemplate(template)
     assert found.template == template
     assert found.filter == subscription
-    assert found.shared_filter("shims") == f"$share/shims/{subscription}"
 
 
 @pytest.mark.parametrize(
@@ -111,12 +110,6 @@ def test_a_device_id_that_makes_no_topic_is_refused(device_id: str) -> None:
 def test_a_template_with_wildcards_names_no_single_topic() -> None:
     with pytest.raises(ValueError, match="wildcards"):
         TopicTemplate("{device_id}/#").fill("a")
-
-
-@pytest.mark.parametrize("group", ["", "a/b", "+", "a#", "a\0"])
-def test_a_wrong_group_is_refused(group: str) -> None:
-    with pytest.raises(ValueError, match="group"):
-        TELEMETRY.shared_filter(group)
 
 
 def test_templates_are_equal_by_their_text() -> None:

@@ -34,7 +34,7 @@ from motetrace_host.edges.otlp_forwarder import (
 from motetrace_host.edges.otlp_receiver import OtlpReceiver
 from motetrace_host.edges.span_store import Cursor, SpanStore
 from motetrace_host.span_intake import SpanIntake
-from motetrace_host.span_outbox import SpanOutbox
+from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 from tests.host.spans.conftest import Open
 from tests.host.spans.scripted_backend import Received, Reply, ScriptedBackend
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
@@ -407,9 +407,19 @@ def test_an_endpoint_that_cannot_work_is_refused_with_an_example(endpoint: str) 
 
 
 def test_credentials_in_an_endpoint_are_refused_and_not_repeated() -> None:
-    with pytest.raises(EndpointError, match="as a header") as caught:
+    with pytest.raises(EndpointError, match="--otlp-headers-file") as caught:
         traces_url("http://user:secret@host:4318")
     assert "secret" not in str(caught.value)
+
+
+def test_spans_that_a_former_target_never_got_are_counted_and_none_of_the_present_one(shim: Shim) -> None:
+    shim.add(make_rows(5))
+    with ScriptedBackend() as backend:
+        drain(shim.forwarder(backend.url))
+    shim.add(make_rows(3))
+    assert unsent_elsewhere(shim.connection, TARGET) == {}
+    assert unsent_elsewhere(shim.connection, "another") == {TARGET: 3}
+    assert unsent_elsewhere(shim.connection, "") == {TARGET: 3}
 
 
 FORWARD = """

@@ -8,7 +8,10 @@ import itertools
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from motetrace_host.core.otlp_envelope import MAX_SPANS, join
 from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import SpanKind, Status
-from motetrace_host.edges import otlp
+from motetrace_host.edges import otlp, otlp_receiver
 from motetrace_host.edges.otlp_receiver import (
     MAX_BODY_BYTES,
     MAX_IN_FLIGHT,
@@ -289,9 +292,7 @@ def test_bytes_that_are_no_http_do_not_kill_it(running: Running, junk: bytes) ->
 def test_a_sender_that_hangs_up_half_way_leaves_nothing_behind(running: Running) -> None:
     for _ in range(2 * MAX_IN_FLIGHT):
         with socket.create_connection((running.receiver.host, running.receiver.port)) as connection:
-            connection.sendall(
-                b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-            )
+            connection.sendall(HALF_BODY)
     body = join(make_rows(1))
     # The hang-ups may still be in hand: a 503 until they are noticed is the promise.
     statuses = itertools.takewhile(lambda status: status != 200, (running.post(body).status for _ in range(1000)))
@@ -303,14 +304,167 @@ def test_a_body_that_never_ends_in_time_gives_its_place_back() -> None:
     receiver = OtlpReceiver(SlowIntake(), port=0, body_seconds=0.05)
     receiver.start()
     with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
-        connection.sendall(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-        )
+        connection.sendall(HALF_BODY)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     receiver.stop()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"took over 0.05 s" in answer
     assert receiver._in_flight == 0
+
+
+HALF_HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-"
+HALF_BODY = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+UNREAD_BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """What still comes before the other side closes."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while more := connection.recv(4096):
+            received += more
+    return received
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"", 0),
+        (b"P", 0),
+        (HALF_HEAD, 0),
+        (WHOLE, 1),
+        (WHOLE + HALF_HEAD, 1),
+        (WHOLE + WHOLE + b"G", 2),
+        (UNREAD_BODY, 1),
+    ],
+    ids=["nothing", "one byte", "half a head", "idle", "half a second head", "pipelined", "a body nobody reads"],
+)
+def test_connections_that_never_finish_a_head_do_not_keep_their_places(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int
+) -> None:
+    monkeypatch.setattr(otlp_receiver, "_MAX_CONNECTIONS", 16)
+    receiver = OtlpReceiver(SlowIntake(), port=0, head_seconds=0.3)
+    receiver.start()
+    with contextlib.ExitStack() as stack:
+        idle: list[socket.socket] = []
+        for _ in range(15):
+            idle.append(stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=20)))
+            idle[-1].sendall(sent)
+        assert [until_closed(connection).count(b"HTTP/1.1 ") for connection in idle] == [answers] * 15
+        assert urllib3.request("GET", receiver.url, retries=False).status == 200
+    receiver.stop()
+
+
+def test_every_place_taken_by_half_heads_is_a_503_only_until_they_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp_receiver, "_MAX_CONNECTIONS", 16)
+    receiver = OtlpReceiver(SlowIntake(), port=0, head_seconds=2)
+    receiver.start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            connection = stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=20))
+            connection.sendall(HALF_HEAD)
+        assert urllib3.request("GET", receiver.url, retries=False).status == 503
+        until_closed(connection)
+        assert urllib3.request("GET", receiver.url, retries=False).status == 200
+    receiver.stop()
+
+
+def test_a_request_in_hand_is_not_bound_by_the_limit_for_heads() -> None:
+    intake, answers = SlowIntake(), list[tuple[int, bytes]]()
+    receiver = OtlpReceiver(intake, port=0, head_seconds=0.2)
+    receiver.start()
+    sender = threading.Thread(target=post_to, args=(receiver, b"slow", answers))
+    sender.start()
+    assert intake.entered.acquire(timeout=20)
+    with socket.create_connection((receiver.host, receiver.port), timeout=20) as later:
+        assert until_closed(later) == b""  # it came after the request's head, so that one's limit is over too
+    intake.go.set()
+    sender.join()
+    receiver.stop()
+    assert answers == [(200, b"slow")]
+
+
+def wait_for_body(receiver: OtlpReceiver) -> None:
+    deadline = time.monotonic() + 20
+    while not receiver._reading and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def test_a_stop_refuses_a_half_sent_body_and_does_not_wait_for_it(running: Running) -> None:
+    receiver = running.receiver
+    with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
+        connection.sendall(HALF_BODY)
+        wait_for_body(receiver)
+        begun = time.monotonic()
+        receiver.stop()
+        assert time.monotonic() - begun < 2  # 0.6 s on a quiet machine
+        answer = until_closed(connection)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in answer.lower()
+    assert running.store.counters() == {"otlp.requests_refused.stopping": 1}
+
+
+def test_a_body_that_is_complete_soon_after_the_stop_is_still_stored(running: Running) -> None:
+    receiver, body = running.receiver, json_body()
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
+        connection.sendall(head % len(body) + body[:9])
+        wait_for_body(receiver)
+        stopper = threading.Thread(target=receiver.stop)
+        stopper.start()
+        connection.sendall(body[9:])
+        answer = until_closed(connection)
+        stopper.join()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert len(running.store.trace(b"\xab" * 16)) == 1
+
+
+STOP_WITH_EVERYTHING_STUCK = """
+import socket, sys, threading
+from motetrace_host.edges import log
+from motetrace_host.edges.otlp_receiver import Answer, OtlpReceiver
+
+entered, go = threading.Event(), threading.Event()
+
+class StuckIntake:
+    def accept(self, body, content_type):
+        entered.set()
+        go.wait(20)
+        return Answer(200, b"")
+    def refuse(self, status, reason, message, content_type):
+        return Answer(status, b"")
+    def close(self):
+        pass
+
+log.configure("info", "json")
+receiver = OtlpReceiver(StuckIntake(), port=0)
+receiver._server.config.timeout_graceful_shutdown = 0.2
+receiver.start()
+address = receiver.host, receiver.port
+junk, half, whole = (socket.create_connection(address, timeout=20) for _ in range(3))
+junk.sendall(b"no http\\r\\n\\r\\n")
+junk.recv(1)
+head = b"POST /v1/traces HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{"
+whole.sendall(head + b"}")
+assert entered.wait(20)
+half.sendall(head)
+stopper = threading.Thread(target=receiver.stop)
+stopper.start()
+receiver._thread.join(10)
+go.set()
+stopper.join()
+"""
+
+
+def test_what_the_http_server_has_to_say_is_json_in_the_log_and_never_a_raw_traceback() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", STOP_WITH_EVERYTHING_STUCK], capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    assert {line["event"] for line in lines} == {"uvicorn.error"}
+    assert "Invalid HTTP request received." in {line["reason"] for line in lines}
+    assert [line["exception"].splitlines()[0] for line in lines if "exception" in line]
 
 
 def test_many_senders_at_once_lose_nothing(running: Running) -> None:

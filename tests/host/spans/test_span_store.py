@@ -11,13 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motetrace_host.core.otlp_span import pack
-from motetrace_host.core.span import SpanRow, Status
+from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database
-from motetrace_host.edges.span_store import SpanStore, TraceSummary
+from motetrace_host.edges.span_store import _DELETE_UNNAMED, SpanStore
 from tests.host.spans.conftest import Open
-from tests.host.spans.span_samples import MS, START, TRACE_ID, make_rows, make_span
-
-FOREVER = {"max_spans": 10**9, "older_than_unix_ns": 0}
+from tests.host.spans.span_samples import START, TRACE_ID, make_rows, make_span
 
 
 @pytest.fixture
@@ -30,8 +28,8 @@ def store(connection: sqlite3.Connection) -> SpanStore:
     return SpanStore(connection)
 
 
-def all_spans(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-    return connection.execute("SELECT id, start_unix_ns FROM span ORDER BY id").fetchall()
+def all_ids(connection: sqlite3.Connection) -> list[int]:
+    return [number for (number,) in connection.execute("SELECT id FROM span ORDER BY id")]
 
 
 def without_id(rows: list[SpanRow]) -> list[SpanRow]:
@@ -68,17 +66,6 @@ def test_what_a_rolled_back_transaction_stored_is_gone_with_its_resources(
     store.insert(make_rows(1, service_name="ghost"))
     assert len(store.trace(TRACE_ID)) == 1
     assert connection.execute("SELECT count(*) FROM resource").fetchone() == (1,)
-
-
-def test_recent_traces_come_newest_first_with_their_range_and_errors(store: SpanStore) -> None:
-    store.insert(make_rows(1, trace_id=b"\1" * 16))
-    store.insert(make_rows(2, trace_id=b"\2" * 16, end_unix_ns=START + 7 * MS, status=Status.ERROR))
-    store.insert(make_rows(1, trace_id=b"\1" * 16, start_unix_ns=START - 1))
-    assert store.recent() == [
-        TraceSummary(b"\1" * 16, START - 1, START + 5 * MS, 2, 0),
-        TraceSummary(b"\2" * 16, START, START + 7 * MS, 2, 2),
-    ]
-    assert [summary.trace_id for summary in store.recent(limit=1)] == [b"\1" * 16]
 
 
 def test_counters_add_up(store: SpanStore) -> None:
@@ -127,71 +114,81 @@ def test_retention_by_number_drops_the_oldest_and_counts_what_was_not_sent(store
     ids = [row.id for row in store.unforwarded("behind", 10, 10**6)]
     store.settle("behind", ids[3], sent=4, refused=0)
     store.settle("ahead", ids[9], sent=10, refused=0)
-    assert store.trim(max_spans=3, older_than_unix_ns=0) == (7, 3)
+    assert store.trim(max_spans=3) == (7, 3)
     assert without_id(store.trace(TRACE_ID)) == rows[7:]
     assert (store.cursor("behind").shed, store.cursor("ahead").shed) == (3, 0)
     assert without_id(store.unforwarded("behind", 10, 10**6)) == rows[7:]
 
 
-def test_retention_by_age_drops_by_start_time(store: SpanStore) -> None:
-    old, new = make_rows(3, start_unix_ns=START - 1), make_rows(2)
-    store.insert([*new, *old])
-    assert store.trim(max_spans=10, older_than_unix_ns=START).deleted == 3
-    assert without_id(store.trace(TRACE_ID)) == new
+def test_retention_goes_by_the_order_of_arrival_not_by_the_clock_of_the_sender(store: SpanStore) -> None:
+    first, second = make_rows(3), make_rows(2, start_unix_ns=START - 1)
+    store.insert([*first, *second])
+    assert store.trim(max_spans=2).deleted == 3
+    assert without_id(store.trace(TRACE_ID)) == second
 
 
 def test_a_row_number_is_never_used_again(store: SpanStore) -> None:
     store.insert(make_rows(3))
     store.open_cursor("t")
     store.settle("t", store.trace(TRACE_ID)[-1].id, sent=3, refused=0)
-    store.trim(max_spans=0, older_than_unix_ns=0)
+    store.trim(max_spans=0)
     store.insert(make_rows(1))
     assert len(store.unforwarded("t", 10, 10**6)) == 1
 
 
 def test_retention_drops_resources_nobody_names(store: SpanStore, connection: sqlite3.Connection) -> None:
-    store.insert(make_rows(1, service_name="old", start_unix_ns=START - 1))
+    store.insert(make_rows(2, service_name="old"))
+    store.insert(make_rows(1, service_name="both"))
     store.insert(make_rows(1, service_name="new"))
-    store.trim(max_spans=10, older_than_unix_ns=START)
-    assert connection.execute("SELECT count(*) FROM resource").fetchone() == (1,)
+    store.insert(make_rows(1, service_name="both"))
+    store.trim(max_spans=2)
+    named = connection.execute("SELECT id FROM resource ORDER BY id").fetchall()
+    assert named == connection.execute("SELECT DISTINCT resource_id FROM span ORDER BY 1").fetchall()
+    assert len(named) == 2
+
+
+def test_dropping_resources_does_not_read_all_spans_under_the_write_lock(connection: sqlite3.Connection) -> None:
+    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + _DELETE_UNNAMED)]
+    on_spans = [step for step in plan if " span" in step]
+    assert on_spans
+    assert all(step.startswith("SEARCH span USING COVERING INDEX span_by_resource") for step in on_spans), plan
 
 
 def test_nothing_to_trim_changes_nothing(store: SpanStore) -> None:
     store.insert(make_rows(2))
-    assert store.trim(**FOREVER) == (0, 0)
+    assert store.trim(max_spans=2) == (0, 0)
+    assert len(store.trace(TRACE_ID)) == 2
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    starts=st.lists(st.integers(1, 20), max_size=30),
+    spans=st.integers(0, 30),
     upto=st.integers(0, 30),
     max_spans=st.integers(0, 30),
-    older_than=st.integers(0, 21),
     limit=st.integers(1, 10),
 )
 def test_repeated_trims_keep_what_a_slow_and_obvious_oracle_keeps(
-    starts: list[int], upto: int, max_spans: int, older_than: int, limit: int
+    spans: int, upto: int, max_spans: int, limit: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         connection = database.connect(Path(folder) / "motetrace.db")
         try:
             store = SpanStore(connection)
-            store.insert([pack(make_span(start_unix_ns=start)) for start in starts])
+            store.insert(make_rows(spans))
             store.open_cursor("t")
             store.settle("t", upto, sent=0, refused=0)
-            before = all_spans(connection)
+            before = all_ids(connection)
             deleted = shed = 0
             while True:
-                trimmed = store.trim(max_spans=max_spans, older_than_unix_ns=older_than, limit=limit)
+                trimmed = store.trim(max_spans=max_spans, limit=limit)
                 assert trimmed.deleted <= limit
                 deleted, shed = deleted + trimmed.deleted, shed + trimmed.shed
                 if trimmed.deleted < limit:
                     break
-            kept = [(number, start) for number, start in before if start >= older_than]
-            kept = kept[max(0, len(kept) - max_spans) :]
+            kept = before[max(0, len(before) - max_spans) :]
             lost = set(before) - set(kept)
-            assert all_spans(connection) == kept
+            assert all_ids(connection) == kept
             assert deleted == len(lost)
-            assert shed == sum(number > upto for number, _ in lost) == store.cursor("t").shed
+            assert shed == sum(number > upto for number in lost) == store.cursor("t").shed
         finally:
             connection.close()
