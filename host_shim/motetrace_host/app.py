@@ -14,10 +14,10 @@ from typing import IO, Any
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database, key_file, log, state_folder
+from motetrace_host.edges import database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.mqtt import Subscriber
-from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder
+from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder, traces_url
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.shim.answers import Answers
@@ -30,7 +30,7 @@ from motetrace_host.shim.reader import Reader, Tenant
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
-from motetrace_host.span_outbox import SpanOutbox
+from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 
 DATABASE_NAME = "motetrace.db"
 SUMMARY_S = 60.0
@@ -60,7 +60,8 @@ def run(config: Config) -> int:
     try:
         shim = Shim(config, stop)
     except (
-        StoreError, key_file.KeyFileError, state_folder.StateFolderError, EndpointError, BindError, OSError
+        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError, EndpointError,
+        BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error
     return shim.run()
@@ -72,7 +73,8 @@ class Shim:
     Args:
         stop: set from outside to end it, and by itself when it cannot go on.
     Raises:
-        StoreError, KeyFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot be had.
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot
+            be had.
     """
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
@@ -81,7 +83,7 @@ class Shim:
         self._failure = ""
         self._log = log.configure(config.log_level, config.log_format)
         self._lock: IO[str] = state_folder.take(config.state)
-        self._tenant = Tenant(config.tenant, key_file.load(config.key_file))
+        self._tenant = Tenant(config.tenant, _key(config))
         self._client_id = config.client_id or state_folder.client_id(config.state)
         self._path = config.state / DATABASE_NAME
         self._connection = database.connect(self._path)
@@ -112,8 +114,10 @@ class Shim:
     def _new_forwarder(self) -> OtlpForwarder | None:
         if not self._config.otlp:
             return None
-        outbox = SpanOutbox(database.connect(self._path), self._config.otlp)
-        return OtlpForwarder(outbox, self._config.otlp)
+        url = traces_url(self._config.otlp)
+        file = self._config.otlp_headers_file
+        headers = headers_file.load(file) if file else {}
+        return OtlpForwarder(SpanOutbox(database.connect(self._path), url), url, headers=headers)
 
     def _new_receiver(self) -> OtlpReceiver | None:
         listen = self._config.otlp_listen
@@ -183,8 +187,21 @@ class Shim:
             client_id=self._client_id,
             state=str(self._config.state),
             otlp_receiver=self._receiver.url if self._receiver else "off",
-            otlp_forward=self._config.otlp or "off",
+            otlp_forward=self._forwarder.url if self._forwarder else "off",
         )
+        self._tell_former_targets()
+
+    def _tell_former_targets(self) -> None:
+        unsent: dict[str, int] = {}
+        with contextlib.suppress(StoreError):
+            unsent = unsent_elsewhere(self._connection, self._forwarder.url if self._forwarder else "")
+        for target, spans in unsent.items():
+            self._log.info(
+                "otlp_former_target",
+                target=target,
+                unsent=spans,
+                remedy="to send them there, name it with --otlp again; else nothing: --max-spans sheds the oldest",
+            )
 
     def _take_care(self) -> None:
         """Bound what is on disk, and say now and then how it goes."""
@@ -203,7 +220,7 @@ class Shim:
         full = 2_000
         while not self._stop.is_set():
             with database.transaction(self._connection):
-                trimmed = self._spans.trim(max_spans=config.max_spans, older_than_unix_ns=0, limit=full)
+                trimmed = self._spans.trim(max_spans=config.max_spans, limit=full)
             if trimmed.deleted < full:
                 break
         while not self._stop.is_set():
@@ -232,7 +249,7 @@ class Shim:
         }
         if self._forwarder:
             with contextlib.suppress(StoreError), database.translated():
-                cursor = self._spans.cursor(self._config.otlp)
+                cursor = self._spans.cursor(self._forwarder.url)
                 numbers["forwarded"] = {
                     "sent": cursor.sent, "pending": cursor.pending, "refused": cursor.refused, "shed": cursor.shed
                 }  # fmt: skip
@@ -247,11 +264,25 @@ class Shim:
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
         else:
-            self._log.warning(event, broker=broker, **fields)
+            self._log.warning(event, broker=broker, **fields, **_remedy(fields.get("reason", "")))
 
     def _fail(self, why: str) -> None:
         self._failure = why
         self._stop.set()
+
+
+def _key(config: Config) -> bytes:
+    is_default = config.key_file == config.default_key_file
+    return key_file.load_or_make(config.key_file) if is_default else key_file.load(config.key_file)
+
+
+def _remedy(reason: str) -> dict[str, str]:
+    """What to do about a lost connection, where something can be said; the names are those of Python's exceptions."""
+    if reason.startswith("ConnectionRefusedError"):
+        return {"remedy": "is the broker up there? check --broker"}
+    if reason.startswith("gaierror"):
+        return {"remedy": "check the host name in --broker"}
+    return {}
 
 
 def _first_line(path: Path | None) -> str:

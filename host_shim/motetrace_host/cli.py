@@ -52,6 +52,8 @@ def main() -> None:
     """
 
 
+# One line each in `motetrace --help`; the first sentence of a long help would be cut in its middle.
+device_commands.short_help = "Put the device library on a board, and check it there."
 main.add_command(device_commands)
 
 
@@ -74,7 +76,7 @@ def _option(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., N
     )
 
 
-@main.command(help=_RUN_HELP)
+@main.command(help=_RUN_HELP, short_help="Follow readings from broker to spans, until stopped.")
 @_with_settings
 @click.option("--config", metavar="FILE", help="TOML file with any of these settings; none is read unless named.")
 def run(**flags: Any) -> None:
@@ -99,13 +101,13 @@ def _state_options(command: Callable[..., None]) -> Callable[..., None]:
         "--state",
         envvar="MOTETRACE_STATE",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         help="State folder of the shim. [default: this user's state folder]",
     )
     return state(command)
 
 
-@main.command()
+@main.command(short_help="Print what is known of one reading, hop by hop.")
 @click.argument("device")
 @click.option("--seq", required=True, type=click.IntRange(0, 2**32 - 1), help="Number of the message within its boot.")
 @click.option("--boot", metavar="NONCE", help="Only this boot: 10 hex digits.")
@@ -114,7 +116,7 @@ def _state_options(command: Callable[..., None]) -> Callable[..., None]:
     "--key-file",
     envvar="MOTETRACE_KEY_FILE",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Key to derive trace-ids with. [default: STATE/key]",
 )
 @click.option("--tenant", envvar="MOTETRACE_TENANT", default="", metavar="NAME", help="As given to motetrace run.")
@@ -139,7 +141,7 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
     )
 
 
-@main.command()
+@main.command(short_help="Print per device what was seen, missed and rejected.")
 @click.argument("device", required=False)
 @_state_options
 def devices(device: str | None, state: Path | None) -> None:

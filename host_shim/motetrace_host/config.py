@@ -7,6 +7,9 @@ behaves differently depending on where it is started is hard to find out about.
 from __future__ import annotations
 
 import difflib
+import itertools
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +21,14 @@ from motetrace_host.core.topic_overlap import overlap
 from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
 
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
+KEY_NAME = "key"
+_PREFIX = "MOTETRACE_"
+# Read by others: what fetches the demo's services, the instrumentation of paho, the tests.
+_OTHERS_VARIABLES = re.compile(r"MOTETRACE_(PARTS|DEBIAN_MIRROR|(PAHO|TEST)_.+)")
+# Kubernetes and Docker set these in every container for a service that is called motetrace or motetrace-something.
+_SERVICE_LINKS = re.compile(
+    r"MOTETRACE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
 
 
 class ConfigError(ValueError):
@@ -35,6 +46,7 @@ class Config:
     broker: BrokerUrl
     topic: tuple[TopicTemplate, ...]
     otlp: str
+    otlp_headers_file: Path | None
     otlp_listen: Address | None
     state: Path
     key_file: Path
@@ -60,6 +72,11 @@ class Config:
         return TopicTemplate(self.prefix + "{device_id}/birth")
 
     @property
+    def default_key_file(self) -> Path:
+        """The one key file that is made when it is missing."""
+        return self.state / KEY_NAME
+
+    @property
     def topics(self) -> tuple[TopicTemplate, ...]:
         """All templates of readings: those of `topic` and `trailer`, and what is to be republished."""
         return tuple(dict.fromkeys((*self.topic, *self.trailer, *(source for source, _ in self.republish))))
@@ -71,12 +88,12 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], default_st
     Args:
         flags: by setting name, None or empty when not given; `config` may name the TOML file.
         environment: `MOTETRACE_*`; a list is separated by commas, the two of a pair by a space. An empty one is not
-            set.
+            set; one that nobody reads is a mistake.
         default_state: the state folder when none is named.
     Raises:
         ConfigError: with every mistake there is.
     """
-    mistakes: list[str] = []
+    mistakes = list(_unknown_variables(environment))
     file_name = flags.get("config") or environment.get(CONFIG_VARIABLE)
     table = _read_file(Path(str(file_name)), mistakes) if file_name else {}
     values: dict[str, Any] = {}
@@ -89,7 +106,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], default_st
     if mistakes:
         raise ConfigError(mistakes)
     values["state"] = values["state"] or default_state
-    values["key_file"] = values["key_file"] or values["state"] / "key"
+    values["key_file"] = values["key_file"] or values["state"] / KEY_NAME
     config = Config(**values)
     mistakes.extend(_contradictions(config))
     if mistakes:
@@ -108,12 +125,28 @@ def _read_file(path: Path, mistakes: list[str]) -> dict[str, object]:
         mistakes.append(f"configuration file {path} is not TOML: {error}")
         return {}
     names = [setting.name for setting in SETTINGS]
-    for key in table:
-        if key not in names:
-            near = difflib.get_close_matches(key.replace("-", "_"), names, 1, 0.5)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
-            mistakes.append(f"{key} in {path} is no setting; {remedy}")
+    mistakes.extend(
+        f"{key} in {path} is no setting; {_nearest(key.replace('-', '_'), names)}" for key in table if key not in names
+    )
     return table
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables with our prefix that nobody reads: most likely a setting, misspelt, and its default would be taken."""
+    known = {setting.variable for setting in SETTINGS} | {CONFIG_VARIABLE}
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX) or name in known or not environment[name]:
+            continue
+        if not _OTHERS_VARIABLES.fullmatch(name) and not _SERVICE_LINKS.fullmatch(name):
+            names = {variable.removeprefix(_PREFIX).lower(): variable for variable in sorted(known)}
+            yield f"{name} in the environment is no setting; {_nearest(name.removeprefix(_PREFIX).lower(), names)}"
+
+
+def _nearest(word: str, known: Sequence[str] | Mapping[str, str]) -> str:
+    """Which known name was meant, or all; a mapping gives each name as it is to be shown."""
+    shown = known if isinstance(known, Mapping) else {name: name for name in known}
+    near = difflib.get_close_matches(word, list(shown), 1, 0.5)
+    return f"did you mean {shown[near[0]]}?" if near else f"known are {', '.join(shown.values())}"
 
 
 def _find(
@@ -143,9 +176,17 @@ def _parse(setting: Setting, given: object) -> Any:
         return setting.parse(given) if given is not None else ("" if setting.name in _TEXTS else None)
     if given is None:
         return ()
-    if not isinstance(given, (list, tuple)):
-        raise ValueError("a list is needed")
+    if not isinstance(given, (list, tuple)) or (setting.count == 2 and any(isinstance(one, str) for one in given)):
+        raise ValueError(f"write a list: {setting.name} = {_as_list(setting, given)}")
     return tuple(setting.parse(one) for one in given)
+
+
+def _as_list(setting: Setting, given: object) -> str:
+    """How a list is written in TOML, as far as can be said with what was given."""
+    if setting.count == 1:
+        return json.dumps([given if isinstance(given, str) else setting.metavar], ensure_ascii=False)
+    is_pair = isinstance(given, list) and len(given) == 2 and all(isinstance(part, str) for part in given)
+    return json.dumps([given if is_pair else setting.metavar.split()], ensure_ascii=False)
 
 
 _TEXTS = ("client_id", "log_format")  # absent is ""
@@ -154,6 +195,7 @@ _TEXTS = ("client_id", "log_format")  # absent is ""
 def _contradictions(config: Config) -> Iterator[str]:
     if not config.topics:
         yield "--topic is missing: name at least one, for example --topic 'devices/{device_id}/telemetry'"
+    yield from _overlaps(config)
     ours = [*config.topics, config.birth_topic]
     for source, target in config.republish:
         for followed in ours:
@@ -166,7 +208,33 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--ca-file {config.ca_file} needs TLS: write mqtts:// in --broker"
     if config.password_file and not config.username:
         yield f"--password-file {config.password_file} needs --username"
+    if config.otlp_headers_file and not config.otlp:
+        yield f"--otlp-headers-file {config.otlp_headers_file} needs --otlp: name the backend that wants the headers"
+
+
+def _overlaps(config: Config) -> Iterator[str]:
+    """Templates that can match the same topic: the broker sends such a message once for each, and only the first of
+    them would say how it is read, whatever the others ask for."""
+    flags = {source.template: "--republish" for source, _ in config.republish}
+    flags |= {topic.template: "--trailer" for topic in config.trailer}
+    flags |= {topic.template: "--topic" for topic in config.topic}
+    for one, other in itertools.combinations(config.topics, 2):
+        if overlap(one.filter, other.filter):
+            yield (
+                f"{flags[one.template]} {one.template} and {flags[other.template]} {other.template} match the same "
+                "topics, so messages would be counted twice and read by the rules of one only; leave out the wider "
+                "one, or write it so that they share no topic (the very same template may stand in --topic, --trailer "
+                "and --republish)"
+            )
+    for topic in config.topics:
+        if overlap(topic.filter, config.birth_topic.filter):
+            yield (
+                f"{flags[topic.template]} {topic.template} matches birth messages, {config.birth_topic.template}, "
+                "which would be taken for readings; write a narrower one, or another --prefix here and on the devices"
+            )
 
 
 def _shown(given: object) -> str:
-    return " ".join(str(part) for part in given) if isinstance(given, (list, tuple)) else repr(given)
+    """What was written, without the credentials that somebody may have put into an address."""
+    text = " ".join(str(part) for part in given) if isinstance(given, (list, tuple)) else repr(given)
+    return re.sub(r"://[^/@\s]*@", "://***@", text)

@@ -187,7 +187,10 @@ SETTINGS = (
     Setting("topic", topic, None, "TEMPLATE",
             "Readings to follow. One level is {device_id}; + and # are allowed. Repeat it for more topics.", many=True),
     Setting("otlp", endpoint, "off", "URL",
-            "Trace backend to send every span to, OTLP over HTTP. What it cannot take waits on disk."),
+            "Trace backend to send every span to, OTLP over HTTP. What it cannot take waits on disk. "
+            "A backend named for the first time is sent all that is stored."),
+    Setting("otlp_headers_file", path, None, "FILE",
+            "Headers to send to the trace backend, such as credentials: lines of NAME: VALUE, mode 0600."),
     Setting("otlp_listen", address, "127.0.0.1:4318", "HOST:PORT",
             "Where the stages after the shim send their spans, OTLP over HTTP. Port 0: any free one; off: nowhere."),
     Setting("state", path, None, "DIR",

@@ -11,12 +11,28 @@ from motetrace_host.edges.span_store import SpanStore
 MAX_BATCH_BYTES = 2**20  # before gzip; common backends take 4 MiB and more
 
 
+def unsent_elsewhere(connection: sqlite3.Connection, target: str) -> dict[str, int]:
+    """Former targets, and how many stored spans were never sent there.
+
+    Such spans are not lost, and hold nothing up: they go to the present target, stay readable here, and are shed by
+    retention. Why the cursor is kept: named again, that backend gets what it missed, and nothing twice.
+
+    Args:
+        target: the present one, "" when there is none.
+    """
+    with database.translated():
+        names = connection.execute("SELECT target FROM forward_cursor WHERE target <> ? ORDER BY target", (target,))
+        pending = {name: SpanStore(connection).cursor(name).pending for (name,) in names.fetchall()}
+    return {name: spans for name, spans in pending.items() if spans}
+
+
 class SpanOutbox:
     """The forwarder's `Outbox` for one target; owns its connection.
 
     Args:
         connection: from `database.connect`, used by nobody else.
-        target: names the cursor; the backend's URL.
+        target: names the cursor; the backend's URL as `otlp_forwarder.traces_url` gives it, so that two ways to write
+            it are one target.
     """
 
     def __init__(self, connection: sqlite3.Connection, target: str) -> None:

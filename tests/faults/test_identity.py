@@ -94,3 +94,15 @@ def test_an_answer_continues_the_commands_trace_and_is_counted_among_the_devices
     rows = shim.query("SELECT seq, hex(boot_nonce), hex(trace_id) FROM message ORDER BY seq")
     assert [(seq, boot) for seq, boot, _ in rows] == [(seq, nonce.upper()) for seq in range(1, 6)]
     assert {seq: trace_id.lower() for seq, _, trace_id in rows if seq in commands} == commands
+
+
+def test_a_misspelt_key_file_is_refused_at_start_and_no_key_is_made(
+    mosquitto: Mosquitto, make_shim: MakeShim, tmp_path: Path
+) -> None:
+    shim = make_shim(mosquitto.port, "--key-file", str(tmp_path / "typo"))
+    shim.launch()
+    assert shim.wait() == 2
+    assert "leave --key-file out" in shim.log_path.read_text()
+    assert not (tmp_path / "typo").exists()
+    default = make_shim(mosquitto.port, "--key-file", str(tmp_path / "fresh" / "key"), name="fresh").start()
+    assert default.terminate() == 0, "the default may be named"

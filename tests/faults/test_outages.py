@@ -130,3 +130,14 @@ def test_somebody_who_looks_at_the_database_does_not_harm_it(mosquitto: Mosquitt
     device.close()
     shim.kill()
     assert shim.count("message") == 20
+
+
+def test_a_broker_that_is_not_there_is_told_with_the_remedy(make_shim: MakeShim) -> None:
+    with contextlib.closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port
+        shim = make_shim(unused.getsockname()[1])
+        shim.launch()
+        (line, *_) = poll(lambda: shim.logged("disconnected"), "it says so")
+    assert line["reason"].startswith("ConnectionRefusedError")
+    assert line["remedy"] == "is the broker up there? check --broker"
+    assert shim.terminate() == 0

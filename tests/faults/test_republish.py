@@ -72,6 +72,34 @@ def test_kill_minus_nine_between_commit_and_republish_loses_nothing_downstream(
     assert len(ids) == len(published), "a reading was republished under two traces"
 
 
+def test_readings_that_share_one_foreign_traceparent_are_all_counted_and_all_republished_across_kill_minus_nine(
+    mosquitto: Mosquitto, make_shim: MakeShim
+) -> None:
+    consumer = Consumer(mosquitto.port)
+    shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET).start()
+    device = Connection(mosquitto.port)
+    foreign = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    payloads = [b'{"temp":%d}' % number for number in range(400)]
+    for number, payload in enumerate(payloads):
+        device.publish(("up", number), topic("up"), payload, ("traceparent", foreign))
+        if number in (100, 250):
+            poll(lambda enough=number // 2: shim.count("message") > enough, "some of them are stored")
+            shim.kill()
+            shim.start()
+    poll(lambda: not device.waiting, "the broker has them all")
+    poll(lambda: {payload for _, payload, _, _ in list(consumer.messages)} == set(payloads), "all arrive downstream")
+    device.close()
+    poll(lambda: shim.count("message") >= len(payloads), "all are counted")
+    assert shim.terminate() == 0
+    consumer.close()
+    assert shim.count("message") == len(payloads), "a reading that came again was counted twice"
+    assert shim.query("SELECT count(DISTINCT span_id), count(*) FROM span WHERE name = 'device_publish'") == [
+        (len(payloads), len(payloads))
+    ]
+    spans = {dict(pairs)["traceparent"][36:52]: payload for _, payload, pairs, _ in consumer.messages}
+    assert len(spans) == len(payloads), "one span id stands for two readings, or a reading has two"
+
+
 def test_a_flood_beyond_the_inbox_is_worked_off_and_none_is_lost(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
     consumer = Consumer(mosquitto.port)
     shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET, "--queue", "500").start()
@@ -137,3 +165,15 @@ def test_a_republish_that_would_come_back_in_is_refused_at_start(mosquitto: Mosq
     shim.launch()
     assert shim.wait() == 2
     assert "would come back in" in shim.log_path.read_text()
+
+
+def test_topics_that_overlap_are_refused_at_start_by_name(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    source = "e/{device_id}/t"
+    shim = make_shim(
+        mosquitto.port, "--republish", source, TARGET, "--trailer", "e/{device_id}/bin", topic="e/{device_id}/#"
+    )
+    shim.launch()
+    assert shim.wait() == 2
+    log = shim.log_path.read_text()
+    assert f"--topic e/{{device_id}}/# and --republish {source} match the same topics" in log
+    assert "--trailer e/{device_id}/bin match the same topics" in log

@@ -32,7 +32,10 @@ def spans(message: Message, birth: Mapping[str, AttributeValue], broker: str, cl
 
 
 def device_publish(message: Message, birth: Mapping[str, AttributeValue]) -> Span:
-    """The device's own span: a root that ends when the shim received the message and began `age_ms` before."""
+    """The device's own span: it ends when the shim received the message and began `age_ms` before.
+
+    A root, or the child of the span that a foreign traceparent names.
+    """
     end = message.received_unix_ns
     attributes = _common(message)
     attributes["messaging.operation.name"] = "publish"
@@ -44,7 +47,7 @@ def device_publish(message: Message, birth: Mapping[str, AttributeValue]) -> Spa
     return Span(
         trace_id=message.trace_id,
         span_id=message.span_id,
-        parent_id=None,
+        parent_id=message.parent_id,
         name="device_publish",
         kind=SpanKind.PRODUCER,
         start_unix_ns=max(1, end - (message.age_ms or 0) * _NS_PER_MS),

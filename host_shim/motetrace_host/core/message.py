@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from motetrace_host.core.context import Context
-from motetrace_host.core.derive import derive
+from motetrace_host.core.derive import derive, derive_span_id
 
 _KEY_PERSON = b"motetrace.ledger"
 ENTROPY_BYTES = 24
@@ -22,9 +22,11 @@ class Message:
         template: the topic template that matched, low in cardinality.
         boot_nonce, seq: None when the context does not name them (a foreign traceparent, no context).
         trace_id: 16 bytes; span_id: 8 bytes, of `device_publish`.
+        parent_id: 8 bytes, the span that a foreign traceparent names and `device_publish` is a child of; else None.
         flags: trace-flags; bit 0 clear: counted, no spans.
         origin: traceparent, seqref, seq or none:<reason>.
         age_ms: from sensor read to publish, None when the device did not say.
+        faults: reasons of what was broken in it, to be counted once, however often it is delivered.
     """
 
     key: bytes
@@ -38,12 +40,14 @@ class Message:
     seq: int | None
     trace_id: bytes
     span_id: bytes
+    parent_id: bytes | None
     flags: int
     origin: str
     carrier: str
     age_ms: int | None
     tracestate: str
     baggage: str
+    faults: tuple[str, ...]
 
     @property
     def sampled(self) -> bool:
@@ -53,14 +57,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a message came: nothing of it was told by the device's context."""
+    """How a message came: nothing of it was told by the device's context.
+
+    Attributes:
+        payload: as received; beside the topic it tells messages with one foreign traceparent apart.
+        fault: why its properties or its topic could not be read, "" when all was well.
+    """
 
     device_id: str
     topic: str
     template: str
     qos: int
-    payload_bytes: int
+    payload: bytes
     received_unix_ns: int
+    fault: str = ""
 
 
 def identify(
@@ -82,9 +92,10 @@ def identify(
         entropy: 24 random bytes; needed for origin `none:*` only, whose redelivery therefore cannot be recognised.
     Raises:
         ValueError: what the origin needs is missing.
-    Source: docs/wire-format.md, "three ways a device can be traced".
+    Source: docs/wire-format.md, "What a device can send".
     """
     nonce, seq = context.boot_nonce, context.seq
+    parent_id = None
     if context.origin == "traceparent":
         if context.trace_id is None or context.parent_id is None:
             raise ValueError("a traceparent context has no ids")
@@ -92,7 +103,7 @@ def identify(
         if answering_boot is not None:  # what may look structured here is the ids of the command's sender
             nonce, seq = answering_boot, int.from_bytes(span_id[4:], "big")
         elif not context.structured:
-            nonce = seq = None
+            parent_id = span_id  # a span of the sender's own, which it may export itself
     elif seq is not None:
         nonce = nonce if nonce is not None else boot_nonce
         if nonce is None:
@@ -102,24 +113,31 @@ def identify(
         if len(entropy) != ENTROPY_BYTES:
             raise ValueError(f"entropy has {len(entropy)} bytes; {ENTROPY_BYTES} are needed")
         trace_id, span_id = entropy[:16], entropy[16:]
+    if parent_id is not None:
+        message_key = _foreign_key(arrival, trace_id, parent_id)
+        span_id = derive_span_id(trace_id, parent_id, f"device_publish {message_key.hex()}")
+    else:
+        message_key = _key(arrival.device_id, nonce, seq, trace_id, span_id)
     return Message(
-        _key(arrival.device_id, nonce, seq, trace_id, span_id),
+        message_key,
         arrival.device_id,
         arrival.topic,
         arrival.template,
         arrival.qos,
-        arrival.payload_bytes,
+        len(arrival.payload),
         arrival.received_unix_ns,
         nonce,
         seq,
         trace_id,
         span_id,
+        parent_id,
         context.flags,
         context.origin,
         context.carrier,
         context.age_ms,
         context.tracestate,
         context.baggage,
+        (arrival.fault, *context.faults) if arrival.fault else context.faults,
     )
 
 
@@ -127,3 +145,15 @@ def _key(device_id: str, nonce: bytes | None, seq: int | None, trace_id: bytes, 
     device = device_id.encode()
     named = nonce + seq.to_bytes(4, "big") if nonce is not None and seq is not None else trace_id + span_id
     return blake2b(b"%c%b%b" % (len(device), device, named), digest_size=16, person=_KEY_PERSON).digest()
+
+
+def _foreign_key(arrival: Arrival, trace_id: bytes, parent_id: bytes) -> bytes:
+    """Tell messages with one traceparent apart: a sender may publish any number of them within one span.
+
+    Source: docs/wire-format.md, "Foreign traceparents".
+    """
+    device, topic = arrival.device_id.encode(), arrival.topic.encode()
+    head = b"%c%b%b%b%b%b" % (len(device), device, trace_id, parent_id, len(topic).to_bytes(2, "big"), topic)
+    digest = blake2b(head, digest_size=16, person=_KEY_PERSON)
+    digest.update(arrival.payload)
+    return digest.digest()

@@ -16,17 +16,37 @@ class KeyFileError(ValueError):
     """The key file cannot be used; the message says why and what to do."""
 
 
-def load(path: Path) -> bytes:
+def load_or_make(path: Path) -> bytes:
     """Read the key, or make one of 32 random bytes (mode 0600) where none is.
 
     Raises:
-        KeyFileError: not readable, others than the owner may read it, or its length is outside 16..64 bytes.
+        KeyFileError: it cannot be made, or as `load`.
     """
     try:
         _create(path)
+    except OSError as error:
+        raise KeyFileError(f"key file {path}: {error.strerror}; choose a folder that this user can write to") from error
+    return load(path)
+
+
+def load(path: Path) -> bytes:
+    """Read the key.
+
+    Why a missing one is not made here: with a misspelt name each host would get a key of its own, and every trace would
+    break in two without a word.
+
+    Raises:
+        KeyFileError: missing, not readable, others than the owner may read it, or its length is outside 16..64 bytes.
+    """
+    try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             key = file.read(_RANGE.stop)
+    except FileNotFoundError as error:
+        raise KeyFileError(
+            f"key file {path} does not exist; copy it from another host of this tenant, or leave --key-file out: "
+            f"the one in the state folder is made at the first start"
+        ) from error
     except OSError as error:
         raise KeyFileError(
             f"key file {path}: {error.strerror}; name one that this user can read with --key-file"

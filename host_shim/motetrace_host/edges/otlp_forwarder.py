@@ -75,7 +75,7 @@ def traces_url(endpoint: str) -> str:
     except ValueError:
         parts, port_is_valid = urlsplit(""), False
     if parts.username is not None:
-        raise EndpointError("the OTLP endpoint holds a user name; pass credentials as a header instead")
+        raise EndpointError("the OTLP endpoint holds a user name; pass credentials as a header: --otlp-headers-file")
     is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_valid
     if not is_http or parts.query or parts.fragment:
         raise EndpointError(
@@ -180,7 +180,7 @@ class OtlpForwarder:
             retry_after = self._retry_after(answer.headers.get("Retry-After", ""))
             return self._failed("otlp_forward_busy", f"HTTP {answer.status}", retry_after)
         if answer.status in _OPERATORS_FAULT:
-            remedy = "check endpoint and credentials; until then spans wait on disk"
+            remedy = "check endpoint and credentials (--otlp-headers-file); until then spans wait on disk"
             return self._failed("otlp_forward_misconfigured", f"HTTP {answer.status}: {remedy}", None)
         if answer.status == 413 and spans > 1:
             self._max_spans = spans // 2

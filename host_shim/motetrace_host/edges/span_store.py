@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from motetrace_host.core.span import SpanRow
 
@@ -78,7 +78,7 @@ class SpanStore:
         """All named counters."""
         return dict(self._connection.execute("SELECT name, value FROM counter ORDER BY name").fetchall())
 
-    def trim(self, *, max_spans: int, limit: int = 2_000, older_than_unix_ns: Literal[0] = 0) -> Trimmed:
+    def trim(self, *, max_spans: int, limit: int = 2_000) -> Trimmed:
         """Delete the oldest spans beyond `max_spans`, in the order they were stored; at most `limit` in one call.
 
         Call it again while it deletes `limit`, so that no single transaction holds the write lock for long. A trace may

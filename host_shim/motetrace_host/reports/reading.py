@@ -16,7 +16,7 @@ from motetrace_host.edges import key_file, otlp
 from motetrace_host.edges.ledger import Boot, BootCount, Entry, Ledger
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.reports.report_error import ReportError
-from motetrace_host.reports.state import clock, opened
+from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened
 
 FOUND, NOT_FOUND = 0, 1
 # Which span shows that a reading came through which hop.
@@ -50,8 +50,8 @@ def report(
         ReportError: no database, a boot that is no nonce, a key that cannot be used.
     """
     nonce = _nonce(boot)
-    key = _key(key_path)
     with opened(folder) as connection:
+        key = _key(key_path, must_exist=key_path != folder / KEY_NAME)
         reading = _Reading(connection, key, tenant, device_id, seq)
         entries = [entry for entry in Ledger(connection).find(device_id, seq) if nonce in (None, entry.boot_nonce)]
         if not entries:
@@ -188,11 +188,13 @@ def _nonce(boot: str | None) -> bytes | None:
     return bytes.fromhex(boot)
 
 
-def _key(path: Path) -> bytes:
-    """The key if there is one; looking must not make one."""
-    if not path.exists():
-        return b""
+def _key(path: Path, *, must_exist: bool) -> bytes:
+    """The key, b"" when there is none where a shim would make it; looking must not make one."""
     try:
         return key_file.load(path)
     except key_file.KeyFileError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and not must_exist:
+            return b""
+        if isinstance(error.__cause__, PermissionError):
+            raise not_readable("key file", path, str(error.__cause__.strerror), "--key-file") from error
         raise ReportError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from motetrace_host.edges import database
 from motetrace_host.reports.report_error import ReportError
 
 DATABASE_NAME = "motetrace.db"
+KEY_NAME = "key"
 
 
 @contextmanager
@@ -23,11 +25,15 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         ReportError: there is none, or it cannot be read.
     """
     path = folder / DATABASE_NAME
-    if not path.exists():
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ReportError(
             f"no shim has run on the state folder {folder}; name the one given to `motetrace run` with --state, "
             f"or MOTETRACE_STATE"
-        )
+        ) from error
+    except OSError as error:
+        raise not_readable("state folder", folder, str(error.strerror), "--state") from error
     try:
         connection = database.connect(path)
         try:
@@ -36,7 +42,30 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         finally:
             connection.close()
     except StoreError as error:
+        if not os.access(path, os.R_OK | os.W_OK) or not os.access(folder, os.W_OK):  # SQLite keeps its lock beside it
+            raise not_readable("state folder", folder, str(error), "--state") from error
         raise ReportError(str(error)) from error
+
+
+def not_readable(what: str, path: Path, reason: str, flag: str) -> ReportError:
+    """What to say of a path that this user may not use."""
+    owner = _owner(path)
+    return ReportError(
+        f"{what} {path}: {reason}; it belongs to {owner}: look as that user, `sudo -u {owner} motetrace ...`, "
+        f"or name another with {flag}"
+    )
+
+
+def _owner(path: Path) -> str:
+    """Whose the path is, or where that cannot be seen, the nearest folder above: the one that says no."""
+    for place in (path, *path.absolute().parents):
+        try:
+            return place.owner()
+        except KeyError:  # a user without a name
+            return f"'#{place.stat().st_uid}'"  # as sudo takes it
+        except OSError:
+            continue
+    return "root"
 
 
 def clock(unix_ns: int) -> str:

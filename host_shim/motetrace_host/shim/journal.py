@@ -35,14 +35,20 @@ class Journal:
             self._bare_seq.connected()
 
     def write(self, batch: Sequence[tuple[Message, Sequence[SpanRow]]]) -> list[bool]:
-        """Write a batch; says for each message whether it is new. Spans of known ones are there already.
+        """Write a batch; says for each message whether it is new. Spans and faults of known ones are there already.
 
         Raises:
             StoreError: nothing of it was kept; `retry` says whether to try again.
         """
-        rejected = self._tally.unsaved()
         with database.transaction(self._connection):
             new = self._ledger.record([message for message, _ in batch])
+            faults = [
+                (message.device_id, reason)
+                for (message, _), is_new in zip(batch, new, strict=True)
+                if is_new
+                for reason in message.faults
+            ]
+            rejected = self._tally.unsaved(faults)
             self._spans.insert(row for (_, rows), is_new in zip(batch, new, strict=True) if is_new for row in rows)
             for device_id, birth, received_unix_ns in self._births.unsaved():
                 self._ledger.store_birth(device_id, birth, received_unix_ns)
@@ -50,5 +56,5 @@ class Journal:
             self._ledger.reject(rejected)
         self._births.saved()
         self._bare_seq.kept()
-        self._tally.saved(rejected)
+        self._tally.saved(rejected, faults)
         return new

@@ -28,7 +28,11 @@ class Tenant:
 
 
 class Reader:
-    """Reads deliveries one by one; what is broken is counted in the tally, by device and reason."""
+    """Reads deliveries one by one.
+
+    What is broken in a message goes with it, to be counted once. What makes no message (a retained reading, a broken
+    birth, a topic without a device) is in no ledger that would know it again: it is counted here, at each delivery.
+    """
 
     def __init__(
         self,
@@ -61,15 +65,13 @@ class Reader:
             self._not_a_reading(delivery)
             return None
         device_id, template = place
-        if packet.fault:
-            self._tally.reject(device_id, packet.fault)
         if packet.retain:
+            if packet.fault:
+                self._tally.reject(device_id, packet.fault)
             # Sent at subscribe, with the context of long ago: that trace must not be extended.
             self._tally.retained += 1
             return None
         found = context.read(packet.user_properties, packet.payload, may_have_trailer=template in self._with_trailer)
-        for reason in found.faults:
-            self._tally.reject(device_id, reason)
         nonce, answering, entropy = None, None, b""
         if found.origin == "seq" and found.seq is not None:
             nonce = self._bare_seq.boot_nonce(
@@ -81,7 +83,15 @@ class Reader:
             entropy = self._entropy(message.ENTROPY_BYTES)
         if answering is None and found.boot_nonce is not None:
             self._answers.learn(device_id, found.boot_nonce)
-        arrival = Arrival(device_id, packet.topic, template, packet.qos, len(packet.payload), delivery.received_unix_ns)
+        arrival = Arrival(
+            device_id,
+            packet.topic,
+            template,
+            packet.qos,
+            packet.payload,
+            delivery.received_unix_ns,
+            packet.fault,
+        )
         return message.identify(
             found,
             arrival,

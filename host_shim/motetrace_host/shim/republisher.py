@@ -18,9 +18,14 @@ Publish = Callable[[str, bytes, Sequence[tuple[str, str]], Sequence[tuple[int, i
 class Republisher:
     """Republishes at QoS 1 what came on the topics it was given.
 
-    A message that is delivered again while its republish is unanswered is not published a second time. One that is
-    delivered again later is: whether the broker has it cannot be known after a kill, and twice is better than never.
+    What the broker repeats on a new connection while the republish is unanswered is not published a second time: each
+    repeat is set against one republish made for an earlier connection. Everything else is published, a message that is
+    repeated later, too: whether the broker has it cannot be known after a kill, and twice is better than never.
     Consumers recognise it by its trace-id and parent-id.
+
+    Why not by the key alone: whatever has one key is one row in the ledger, but two readings that a device made equal
+    (a traceparent it never renews, a boot nonce it draws only once) are two readings to a consumer. The connection
+    and DUP tell them from repeats: a broker repeats on a new connection only (MQTT 5.0, 4.4), and says so (3.3.1.1).
 
     Args:
         routes: from topic template to topic template; the second without wildcards.
@@ -30,7 +35,8 @@ class Republisher:
     def __init__(self, routes: Sequence[tuple[str, TopicTemplate]], publish: Publish) -> None:
         self._routes = dict(routes)
         self._publish = publish
-        self._unanswered: dict[bytes, int] = {}
+        # packet id -> the connection that brought the message last, ascending
+        self._unanswered: dict[bytes, dict[int, int]] = {}
         self._keys: dict[int, bytes] = {}
 
     def republish(self, message: Message, delivery: Delivery, birth_baggage: str) -> int:
@@ -38,9 +44,10 @@ class Republisher:
         target = self._routes.get(message.template)
         if target is None:
             return 0
-        if message.key in self._unanswered:
-            return self._unanswered[message.key]
         packet = delivery.packet
+        repeated = self._repeated(message.key, delivery)
+        if repeated:
+            return repeated
         properties = [pair for pair in packet.user_properties if pair[0] not in OURS]
         ids = TraceParent(message.trace_id, message.span_id, message.flags)
         properties.append(("traceparent", traceparent.format(ids)))
@@ -51,7 +58,7 @@ class Republisher:
             properties.append(("baggage", baggage))
         strip = trailer.strip if message.carrier == "trailer" else payload.strip
         packet_id = self._publish(target.fill(message.device_id), strip(packet.payload), properties, packet.passthrough)
-        self._unanswered[message.key] = packet_id
+        self._unanswered.setdefault(message.key, {})[packet_id] = delivery.connection
         self._keys[packet_id] = message.key
         return packet_id
 
@@ -59,7 +66,20 @@ class Republisher:
         """The broker has it, or refused it."""
         key = self._keys.pop(packet_id, None)
         if key is not None:
-            del self._unanswered[key]
+            del self._unanswered[key][packet_id]
+            if not self._unanswered[key]:
+                del self._unanswered[key]
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def _repeated(self, key: bytes, delivery: Delivery) -> int:
+        unanswered = self._unanswered.get(key)
+        if not unanswered or not delivery.packet.dup:
+            return 0
+        packet_id, connection = next(iter(unanswered.items()))
+        if connection == delivery.connection:
+            return 0
+        del unanswered[packet_id]
+        unanswered[packet_id] = delivery.connection
+        return packet_id

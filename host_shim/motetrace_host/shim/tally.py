@@ -30,20 +30,27 @@ class Tally:
     def reject(self, device_id: str, reason: str) -> None:
         """Count a rejection; `device_id` is '' when the topic did not name one."""
         self.rejected[reason] += 1
+        self._unsaved[self._told_apart(device_id), reason] += 1
+
+    def unsaved(self, faults: Iterable[tuple[str, str]] = ()) -> dict[tuple[str, str], int]:
+        """Rejections that the ledger does not have yet, and `faults` (device, reason) of messages new in it.
+
+        The faults are counted by `saved` only: a batch that the disk refuses is written again.
+        """
+        return dict(self._unsaved + Counter((self._told_apart(device_id), reason) for device_id, reason in faults))
+
+    def saved(self, counts: dict[tuple[str, str], int], faults: Iterable[tuple[str, str]] = ()) -> None:
+        """The ledger has these now: what `unsaved` gave for these faults."""
+        for device_id, reason in faults:
+            self.reject(device_id, reason)
+        self._unsaved -= Counter(counts)
+
+    def _told_apart(self, device_id: str) -> str:
         if device_id not in self._devices:
             if len(self._devices) >= MAX_DEVICES:
-                device_id = ""
-            else:
-                self._devices.add(device_id)
-        self._unsaved[device_id, reason] += 1
-
-    def unsaved(self) -> dict[tuple[str, str], int]:
-        """Rejections that the ledger does not have yet."""
-        return dict(self._unsaved)
-
-    def saved(self, counts: dict[tuple[str, str], int]) -> None:
-        """The ledger has these now."""
-        self._unsaved -= Counter(counts)
+                return ""
+            self._devices.add(device_id)
+        return device_id
 
     def summary(self) -> dict[str, int | dict[str, int]]:
         """For the log."""

@@ -86,6 +86,7 @@ def test_lists_and_pairs_can_be_given_everywhere(tmp_path: Path) -> None:
         ("republish", (("a/{device_id}", "b/+/{device_id}"),), "wildcards"),
         ("password_file", "p", "--username"),
         ("ca_file", "ca.pem", "mqtts://"),
+        ("otlp_headers_file", "headers", "needs --otlp"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: object, told: str) -> None:
@@ -120,6 +121,51 @@ def test_an_unknown_key_in_the_file_is_refused_and_the_nearest_named(tmp_path: P
     assert "known are broker" in mistakes({"config": str(file)})
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f'topic = "{TOPIC}"', f'topic = ["{TOPIC}"]'),
+        (f'trailer = "{TOPIC}"', f'trailer = ["{TOPIC}"]'),
+        ("topic = 5", 'topic = ["TEMPLATE"]'),
+        ('republish = "a/{device_id} b/{device_id}"', 'republish = [["FROM", "TO"]]'),
+        ('republish = ["a/{device_id}", "b/{device_id}"]', 'republish = [["a/{device_id}", "b/{device_id}"]]'),
+    ],
+)
+def test_a_list_in_the_file_that_is_none_is_refused_with_how_to_write_it(tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(line + "\n")
+    flags = {} if line.startswith("topic") else {"topic": (TOPIC,)}
+    with pytest.raises(ConfigError) as refused:
+        config.load({**flags, "config": str(file)}, {}, STATE)
+    assert f"write a list: {told}" in str(refused.value)
+
+
+def test_a_variable_of_ours_that_nobody_reads_is_refused_and_the_nearest_named() -> None:
+    assert mistakes(None, {"MOTETRACE_KEYFILE": "k"}) == (
+        "MOTETRACE_KEYFILE in the environment is no setting; did you mean MOTETRACE_KEY_FILE?"
+    )
+    assert "known are MOTETRACE_BROKER, " in mistakes(None, {"MOTETRACE_ZZZ": "1"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MOTETRACE_PARTS",
+        "MOTETRACE_DEBIAN_MIRROR",
+        "MOTETRACE_PAHO_LINK_ONLY_TOPICS",
+        "MOTETRACE_SERVICE_HOST",
+        "MOTETRACE_SERVICE_PORT_OTLP",
+        "MOTETRACE_PORT",
+        "MOTETRACE_PORT_4318_TCP_ADDR",
+        "MOTETRACE_SHIM_SERVICE_HOST",
+        "OTHER",
+    ],
+)
+def test_variables_that_others_read_or_kubernetes_sets_are_let_pass(name: str) -> None:
+    load(None, {name: "x"})
+    load(None, {"MOTETRACE_QUEUES": ""})  # empty is not set
+
+
 def test_no_topic_is_refused_with_an_example() -> None:
     assert "--topic 'devices/{device_id}/telemetry'" in mistakes({"topic": ()})
 
@@ -135,6 +181,34 @@ def test_no_topic_is_refused_with_an_example() -> None:
 )
 def test_a_republish_that_would_come_back_in_is_refused(target: str) -> None:
     assert "come back in" in mistakes({"republish": ((TOPIC, target),)})
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"topic": ("e/{device_id}/#", "e/+/{device_id}")}, ("--topic e/{device_id}/#", "--topic e/+/{device_id}")),
+        ({"republish": (("e/{device_id}/t", "r/{device_id}/t"),)}, ("--topic e/{device_id}/#", "--republish e/{d")),
+        ({"trailer": ("e/{device_id}/bin",)}, ("--topic e/{device_id}/#", "--trailer e/{device_id}/bin")),
+        ({"trailer": ("{device_id}/x/+",)}, ("--topic e/{device_id}/#", "--trailer {device_id}/x/+")),
+    ],
+)
+def test_templates_that_share_topics_are_refused_by_both_names(more: dict[str, object], named: tuple[str, str]) -> None:
+    told = mistakes({"topic": ("e/{device_id}/#",), **more})
+    assert all(name in told for name in named)
+    assert "counted twice" in told
+    assert "leave out the wider one" in told
+
+
+def test_the_same_template_may_be_followed_republished_and_have_a_trailer() -> None:
+    loaded = load({"trailer": (TOPIC,), "republish": ((TOPIC, "traced/{device_id}"),)})
+    assert [topic.template for topic in loaded.topics] == [TOPIC]
+    load({"trailer": ("e/{device_id}/bin",), "republish": (("e/{device_id}/t", "r/{device_id}"),)})
+
+
+def test_a_template_that_would_take_births_for_readings_is_refused() -> None:
+    told = mistakes({"topic": ("{device_id}/#",)})
+    assert "matches birth messages, motetrace/{device_id}/birth" in told
+    assert "--prefix" in told
 
 
 @given(st.sampled_from([setting.name for setting in SETTINGS]), st.text(max_size=40))
@@ -172,3 +246,11 @@ def test_overlapping_filters_are_those_with_a_common_topic(one: str, other: str)
 
     common = any(matches(one, topic) and matches(other, topic) for topic in topics(5))
     assert overlap(one, other) == common
+
+
+@pytest.mark.parametrize("name", ["broker", "otlp"])
+def test_credentials_in_an_address_are_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load({"topic": ("d/{device_id}",), name: "mqtt://user:s3cret@host"}, {}, Path("state"))
+    assert "s3cret" not in str(caught.value.mistakes)
+    assert "***@host" in str(caught.value.mistakes)

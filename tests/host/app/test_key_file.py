@@ -13,16 +13,30 @@ from motetrace_host.edges.state_folder import StateFolderError
 
 def test_a_missing_key_is_made_of_32_random_bytes_for_the_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key"
-    key = key_file.load(path)
+    key = key_file.load_or_make(path)
     assert len(key) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert key_file.load_or_make(path) == key
     assert key_file.load(path) == key
-    assert key_file.load(tmp_path / "other") != key
+    assert key_file.load_or_make(tmp_path / "other") != key
+
+
+def test_a_named_key_that_is_missing_is_refused_with_the_remedy_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "typo" / "key"
+    with pytest.raises(KeyFileError, match=r"does not exist; copy it from another host.*leave --key-file out"):
+        key_file.load(path)
+    assert not path.parent.exists()
+
+
+def test_a_key_that_cannot_be_made_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyFileError, match="a folder that this user can write to"):
+        key_file.load_or_make(tmp_path / "file" / "key")
 
 
 def test_shims_that_start_together_agree_on_the_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: key_file.load(tmp_path / "key"), range(8)))
+        keys = set(pool.map(lambda _: key_file.load_or_make(tmp_path / "key"), range(8)))
     assert len(keys) == 1
 
 

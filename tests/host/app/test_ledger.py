@@ -16,7 +16,7 @@ from tests.host.app.conftest import NOW
 
 def seen(device: str, boot: int, seq: int, at: int = 0) -> Message:
     found = context.read([("seqref", f"{boot:010x}-{seq:08x}-03")], b"")
-    arrival = Arrival(device, f"devices/{device}/telemetry", "devices/{device_id}/telemetry", 1, 0, NOW + at)
+    arrival = Arrival(device, f"devices/{device}/telemetry", "devices/{device_id}/telemetry", 1, b"", NOW + at)
     return message.identify(found, arrival, key=bytes(32), tenant="")
 
 

@@ -1,6 +1,7 @@
 """Messages get their ids, and spans that say what is known and nothing more."""
 
 import json
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given
@@ -14,14 +15,16 @@ from motetrace_host.core.wire_error import WireError
 
 KEY = bytes(range(32))
 NOW = 1_795_000_000_000_000_000
-ARRIVAL = Arrival("s-1", "devices/s-1/telemetry", "devices/{device_id}/telemetry", 1, 60, NOW)
+ARRIVAL = Arrival("s-1", "devices/s-1/telemetry", "devices/{device_id}/telemetry", 1, b"x", NOW)
 TRACEPARENT = "00-0a010203040000000711111111111111-7f7e7d7c00000007-03"
 FOREIGN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def identified(*pairs: tuple[str, str], payload: bytes = b"x", device: str = "s-1") -> Message:
+def identified(
+    *pairs: tuple[str, str], payload: bytes = b"x", device: str = "s-1", topic: str = ARRIVAL.topic
+) -> Message:
     found = context.read(pairs, payload)
-    arrival = Arrival(device, ARRIVAL.topic, ARRIVAL.template, 1, len(payload), NOW)
+    arrival = Arrival(device, topic, ARRIVAL.template, 1, payload, NOW)
     return message.identify(found, arrival, key=KEY, tenant="t", boot_nonce=b"nonce", entropy=bytes(range(1, 25)))
 
 
@@ -31,9 +34,49 @@ def test_a_structured_traceparent_keeps_its_ids_and_names_boot_and_seq() -> None
     assert (made.boot_nonce, made.seq, made.origin) == (bytes.fromhex("0a01020304"), 7, "traceparent")
 
 
-def test_a_foreign_traceparent_keeps_its_ids_and_has_no_seq() -> None:
+def test_a_foreign_traceparent_keeps_its_trace_and_names_the_parent_and_no_seq() -> None:
     made = identified(("traceparent", FOREIGN))
     assert (made.trace_id.hex(), made.boot_nonce, made.seq) == (FOREIGN[3:35], None, None)
+    assert made.parent_id == bytes.fromhex(FOREIGN[36:52])
+    assert made.span_id != made.parent_id, "that span is the sender's, who may export it"
+
+
+def test_the_ids_of_a_foreign_message_are_those_of_the_wire_format() -> None:
+    made = identified(("traceparent", FOREIGN), payload=b"{}")
+    ids, topic = bytes.fromhex(FOREIGN[3:35] + FOREIGN[36:52]), b"devices/s-1/telemetry"
+    named = b"\x03s-1" + ids + len(topic).to_bytes(2, "big") + topic + b"{}"
+    key = blake2b(named, digest_size=16, person=b"motetrace.ledger").digest()
+    assert made.key == key
+    name = b"device_publish " + key.hex().encode()
+    assert made.span_id == blake2b(ids + name, digest_size=8, person=b"motetrace.span").digest()
+
+
+def test_messages_of_one_foreign_traceparent_are_told_apart_by_device_topic_and_payload() -> None:
+    traced = ("traceparent", FOREIGN)
+    made = [
+        identified(traced),
+        identified(traced, payload=b"y"),
+        identified(traced, device="s-2"),
+        identified(traced, topic="devices/s-1/alarm"),
+        identified(traced, topic="devices/s-1/alar", payload=b"mx"),
+    ]
+    assert len({one.key for one in made}) == len({one.span_id for one in made}) == 5
+    assert {one.trace_id.hex() for one in made} == {FOREIGN[3:35]}
+    assert identified(traced) == made[0]
+
+
+def test_an_answer_is_the_devices_own_span_whatever_its_payload() -> None:
+    found = context.read([("traceparent", FOREIGN)], b"x")
+    made = message.identify(found, ARRIVAL, key=KEY, tenant="t", answering_boot=b"\x01\xb7\xad\x6b\x71")
+    assert (made.span_id.hex(), made.parent_id) == (FOREIGN[36:52], None)
+    assert (made.boot_nonce, made.seq) == (b"\x01\xb7\xad\x6b\x71", 0x69203331)
+
+
+def test_device_publish_is_the_child_of_a_foreign_senders_span_and_broker_forward_its_own() -> None:
+    made = identified(("traceparent", FOREIGN))
+    device, broker = hops.spans(made, {}, "b:1", "c")
+    assert (device.span_id, device.parent_id) == (made.span_id, bytes.fromhex(FOREIGN[36:52]))
+    assert broker.parent_id == device.span_id
 
 
 def test_seqref_and_bare_seq_are_derived() -> None:
@@ -116,7 +159,7 @@ def test_an_unsampled_message_gets_no_spans() -> None:
 
 
 def test_two_messages_of_one_continued_trace_have_different_broker_spans() -> None:
-    one, two = identified(("traceparent", FOREIGN)), identified(("traceparent", FOREIGN.replace("3331", "3332")))
+    one, two = identified(("traceparent", FOREIGN)), identified(("traceparent", FOREIGN), payload=b"y")
     assert hops.broker_forward(one, "b", "c").span_id != hops.broker_forward(two, "b", "c").span_id
 
 

@@ -16,6 +16,9 @@ from tests.host.app.conftest import Bench
 MakeBench = Callable[..., Bench]
 
 
+FOREIGN = "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 def seqref(seq: int) -> tuple[str, str]:
     return "seqref", f"0a01020304-{seq:08x}-03"
 
@@ -191,6 +194,49 @@ def test_faults_are_counted_by_device_and_reason(bench: Bench) -> None:
     ]
 
 
+def test_the_faults_of_a_message_are_counted_once_however_often_it_comes(bench: Bench) -> None:
+    for connection in (1, 2, 3):
+        broken = ("traceparent", "00-zz"), seqref(1)
+        bench.send(1, *broken, connection=connection, dup=connection > 1, fault="properties_too_many")
+    assert bench.run()
+    assert bench.rows("SELECT deliveries FROM message") == [(3,)]
+    assert bench.rows("SELECT * FROM rejection ORDER BY reason") == [
+        ("s", "properties_too_many", 1),
+        ("s", "traceparent_length", 1),
+    ]
+    assert bench.tally.rejected == {"properties_too_many": 1, "traceparent_length": 1}
+
+
+def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None:
+    for packet_id in (1, 2):
+        bench.send(packet_id, retain=True, fault="properties_too_many")
+        bench.send(packet_id, topic="elsewhere")
+    assert bench.run()
+    assert sorted(bench.rows("SELECT * FROM rejection")) == [
+        ("", "topic_without_device", 2),
+        ("s", "properties_too_many", 2),
+    ]
+
+
+def test_faults_of_a_batch_that_the_disk_refused_at_first_are_counted_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reject = bench.journal._ledger.reject
+    attempts: list[int] = []
+
+    def full(counts: Any) -> None:
+        attempts.append(1)
+        reject(counts)
+        if len(attempts) < 3:
+            raise StoreError("the disk is full", retry=True)
+
+    monkeypatch.setattr(bench.journal._ledger, "reject", full)
+    bench.send(1, ("traceparent", "00-zz"), seqref(1))
+    assert bench.run()
+    assert bench.rows("SELECT * FROM rejection") == [("s", "traceparent_length", 1)]
+    assert bench.tally.rejected == {"traceparent_length": 1}
+
+
 def test_a_republished_message_is_acknowledged_when_its_republish_is(make_bench: MakeBench) -> None:
     bench = make_bench(republish=True)
     for packet_id in (1, 2, 3):
@@ -234,6 +280,36 @@ def test_a_message_that_comes_again_while_its_republish_is_unanswered_is_not_pub
     bench.pipeline.start()
     bench.pipeline.stop(0.5)
     assert len(bench.published) == 1
+
+
+def test_equal_readings_on_one_connection_are_each_republished_and_their_repeats_are_not(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench(republish=True)
+    for connection in (1, 2, 3):
+        for packet_id in (1, 2, 3):
+            bench.send(packet_id, FOREIGN, connection=connection, dup=connection > 1)
+    bench.send(4, FOREIGN, connection=3, dup=True)  # sent before the connection was lost, and not read in time
+    for packet_id in (1, 2, 3, 4):
+        bench.answer(packet_id)
+    bench.pipeline.start()
+    bench.pipeline.stop(0.5)
+    assert len(bench.published) == 4
+    assert bench.rows("SELECT count(*), sum(deliveries) FROM message") == [(1, 10)]
+
+
+def test_messages_of_one_foreign_traceparent_are_rows_spans_and_republishes_of_their_own(make_bench: MakeBench) -> None:
+    bench = make_bench(republish=True)
+    for packet_id in range(1, 21):
+        bench.send(packet_id, FOREIGN, payload=b"%d" % packet_id)
+    bench.pipeline.start()
+    bench.pipeline.stop(0.5)
+    assert [payload for _, payload, _, _ in bench.published] == [b"%d" % number for number in range(1, 21)]
+    spans = {row[0] for row in bench.rows("SELECT hex(span_id) FROM span WHERE name = 'device_publish'")}
+    assert len(spans) == 20
+    assert FOREIGN[1][36:52].upper() not in spans, "the sender's own span would be dropped as a duplicate"
+    sent = {dict(pairs)["traceparent"] for _, _, pairs, _ in bench.published}
+    assert sent == {f"{FOREIGN[1][:36]}{span.lower()}-01" for span in spans}
 
 
 def delivery(qos: int, packet_id: int = 1, connection: int = 1) -> Delivery:

@@ -1,9 +1,11 @@
 """What `motetrace trace` and `motetrace devices` tell, in plain words; and the command line around them."""
 
+import os
+import pwd
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,89 @@ def test_looking_at_an_empty_folder_says_so_and_makes_nothing(tmp_path: Path) ->
     assert result.exit_code == 2
     assert "no shim has run" in result.output
     assert not (tmp_path / "none").exists()
+
+
+def test_a_named_key_that_is_missing_is_refused_and_the_default_may_be_missing(state: Path) -> None:
+    result = trace(state, "s", "--seq", "3", "--key-file", str(state / "typo"))
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+    (state / "key").unlink()
+    assert "(derived by the host)" in trace(state, "s", "--seq", "3").output
+    assert not (state / "key").exists()
+
+
+AS_NOBODY = """
+import os, pwd, sys
+from motetrace_host.cli import main
+from motetrace_host.reports import devices, reading
+if os.geteuid() == 0:  # only now: nobody may not read root's Python
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+main(sys.argv[1:], "motetrace")
+"""
+
+
+def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user to whom nothing belongs; where the tests do not run as root, as their own."""
+    return subprocess.run([sys.executable, "-c", AS_NOBODY, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Iterator[None]:
+    """pytest keeps the folders of its tests to their owner: let others pass through to this one."""
+    opened = [(folder, folder.stat().st_mode) for folder in (tmp_path, *tmp_path.parents) if is_ours(folder)]
+    for folder, mode in opened:
+        folder.chmod(mode | 0o011)
+    yield
+    for folder, mode in opened:
+        folder.chmod(mode)
+
+
+def is_ours(folder: Path) -> bool:
+    return folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001
+
+
+@pytest.mark.usefixtures("reachable")
+@pytest.mark.parametrize("words", [["devices"], ["trace", "s", "--seq", "3"]])
+def test_a_state_folder_of_somebody_else_is_told_with_its_owner(state: Path, tmp_path: Path, words: list[str]) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (state / "motetrace.db").rename(closed / "motetrace.db")
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    for mode in (0o000, 0o500):
+        closed.chmod(mode)
+        (closed / "motetrace.db").chmod(0o600 if mode == 0 else 0o000)
+        result = as_nobody(*words, "--state", str(closed))
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr
+        assert result.stderr.startswith(f"motetrace: state folder {closed}: ")
+        assert f"it belongs to {owner}: look as that user" in result.stderr
+        assert "--state" in result.stderr
+    closed.chmod(0o700)
+
+
+@pytest.mark.usefixtures("reachable")
+def test_a_key_of_somebody_else_is_told_with_its_owner(state: Path, tmp_path: Path) -> None:
+    (state / "key").chmod(0o000)
+    for path in (state, *state.glob("motetrace.db*")):
+        path.chmod(0o777)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "key").touch()
+    closed.chmod(0o000)
+    for key in (state / "key", closed / "key"):
+        result = as_nobody("trace", "s", "--seq", "3", "--state", str(state), "--key-file", str(key))
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.startswith(f"motetrace: key file {key}: Permission denied; it belongs to ")
+        assert result.stderr.rstrip().endswith("or name another with --key-file")
+    closed.chmod(0o700)
+
+
+def test_help_lists_each_command_with_a_whole_sentence() -> None:
+    listed = command("--help").output.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) == len(main.commands)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 
 def test_help_teaches_with_examples() -> None:
