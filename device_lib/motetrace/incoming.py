@@ -28,7 +28,7 @@ class Incoming:
             passed over.
         """
         src = src or b""
-        if end < 0:
+        if end < 0 or end > len(src):
             end = len(src)
         while at < end and (src[at] == 32 or src[at] == 9):
             at += 1

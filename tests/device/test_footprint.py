@@ -12,6 +12,7 @@ from tests.device.session import Session
 FRAME_WORDS = 11
 HOT = {
     "tracer": ("put_hex", "_boot", "_digits", "_carry", "mark", "force", "_aged", "next"),
+    "command": ("read_member",),
     "incoming": ("read", "_check", "next"),
     "publish": ("send", "_fill", "_start", "publish", "plain", "__call__"),
     "json_member": ("bare", "close", "_skip", "publish"),
