@@ -184,8 +184,9 @@ def test_a_state_folder_of_somebody_else_is_told_with_its_owner(state: Path, tmp
     (state / "motetrace.db").rename(closed / "motetrace.db")
     owner = pwd.getpwuid(os.geteuid()).pw_name
     for mode in (0o000, 0o500):
-        closed.chmod(mode)
+        closed.chmod(0o700)
         (closed / "motetrace.db").chmod(0o600 if mode == 0 else 0o000)
+        closed.chmod(mode)
         result = as_nobody(*words, "--state", str(closed))
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr
