@@ -1,6 +1,12 @@
 """Trace context for readings that leave a microcontroller: 55 or 22 bytes, no allocation per message.
 
-`Tracer` makes the bytes; `mqtt5`, `json_member` put them on the wire; `incoming` continues somebody else's trace.
+The core: `tracer` makes the bytes; `_port` knows the interpreter (`_port_other`, `pairs`, `sfc16` where it lacks much).
+On the wire: `publish` with `user_property`, `json_member`, `binary_trailer`; `carrier` with `member`, `trailer`; `binary`.
+Clients: `mqtt5`, `simple`, `robust2`, `mqtt_as`, `minimqtt`.  Commands: `incoming`, `command`.
+Once per boot: `birth`, `reset_cause`, `boot_count` in `nvs`, `file_slots`, `nvm`, or `slots` of `memory`, or `words`.
+Now and then: `stats` (`counted`, `counted_async`, `tally`, `in_flight`, `ranges`, `every`).  Deep sleep: `asleep`.
+On demand: `sampling` (`desired`, `sampling_state`, `countdown`, `flat_json`, `json_number`).
+They share `json_buffer`, `json_text`, `ticks`.
 """
 
 from motetrace.tracer import Tracer
