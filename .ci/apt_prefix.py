@@ -16,6 +16,11 @@ import apt_sources
 from progress import Progress
 
 INDEX_LIFE_S = 24 * 3600
+# A mirror that is being updated, or a proxy that kept one file too long, serves an index that does not fit its Release
+# file. apt gives up on that at once; a while later the same request succeeds.
+UPDATE_PAUSES_S = (2.0, 8.0, 20.0, 40.0)
+_CONTRADICTION = re.compile(r"unexpected size|Hash Sum mismatch|Hashes of expected file|Mirror sync in progress")
+_PAST_CACHES = ("-o", "Acquire::http::No-Cache=true", "-o", "Acquire::https::No-Cache=true")
 # What maintainer scripts need, and a program in a prefix does not: everything that is not a shared library.
 _LIBRARY = re.compile(r"^(lib|zlib1g)")
 _UNUSED = (*(f"usr/share/{name}" for name in ("bug", "doc", "lintian", "locale", "man")), "usr/lib/*/gconv")
@@ -60,17 +65,34 @@ class Apt:
         same = listing.is_file() and listing.read_text() == wanted and stamp.is_file()
         if same and not force and 0 <= time.time() - stamp.stat().st_mtime < INDEX_LIFE_S:
             return
+        self._update(wanted, progress)
+        stamp.touch()
+
+    def _update(self, listing: str, progress: Progress) -> None:
+        """Fetch the index into a fresh home, again after a pause while the mirror contradicts itself."""
+        what = f"package index of {self.source.suite} {self.architecture}"
+        options: tuple[str, ...] = ()
+        for pause_s in (*UPDATE_PAUSES_S, None):
+            self._lay_out(listing)
+            try:
+                self._apt_get(["update", "-q=2", *options], self.home, progress, what)
+                if not any((self.home / "lists").glob("*Packages*")):  # an apt that does not know Error-Mode
+                    raise AptError(f"no {what} came from {self.source.uri}")
+                return
+            except AptError as error:
+                if pause_s is None or not _CONTRADICTION.search(str(error)):
+                    raise
+                progress.say(f"{what}: the mirror contradicts itself just now, trying again in {pause_s:.0f} s")
+                time.sleep(pause_s)
+                options = _PAST_CACHES
+
+    def _lay_out(self, listing: str) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
         for folder in ("lists/partial", "cache/archives/partial"):
             (self.home / folder).mkdir(parents=True)
         (self.home / "status").touch()
-        listing.write_text(wanted)
+        (self.home / "sources.list").write_text(listing)
         (self.home / "apt.conf").write_text(self._configuration())
-        what = f"package index of {self.source.suite} {self.architecture}"
-        self._apt_get(["update", "-q=2"], self.home, progress, what)
-        if not any((self.home / "lists").glob("*Packages*")):  # an apt that does not know Error-Mode
-            raise AptError(f"no {what} came from {self.source.uri}")
-        stamp.touch()
 
     def closure(self, name: str) -> list[Package]:
         """The package and the shared libraries it needs, the C library included.

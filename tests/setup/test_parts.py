@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.server
 import io
 import os
 import shutil
@@ -11,9 +12,12 @@ import tarfile
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import apt_prefix
 import parts as real_parts
 import pytest
 import umqtt_sdist
@@ -143,6 +147,45 @@ def test_a_mirror_out_of_reach_is_said_in_apts_own_words(
     with pytest.raises(real_parts.PartError, match=r"127\.0\.0\.1:1(?s:.*)Get it with: .*install influxdb"):
         real_parts.ensure("influxd")
     assert not (empty_cache / "parts").exists()
+
+
+class _StumblingMirror(http.server.BaseHTTPRequestHandler):
+    """The machine's own mirror, except that the first package index it gives is not the one its Release file names."""
+
+    real = ""
+    stumbled: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        with urllib.request.urlopen(self.real + self.path, timeout=30) as answer:
+            body = answer.read()
+        if "/binary-" in self.path and not self.stumbled:
+            self.stumbled.append(self.path)
+            body += b"of another day"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_a_mirror_that_contradicts_itself_is_asked_again(
+    empty_cache: Path, private: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apt_prefix, "UPDATE_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(_StumblingMirror, "real", apt_prefix.apt_sources.choose().uri)
+    monkeypatch.setattr(_StumblingMirror, "stumbled", [])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _StumblingMirror) as mirror:
+        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MOTETRACE_DEBIAN_MIRROR", f"http://127.0.0.1:{mirror.server_port}")
+        try:
+            assert real_parts.ensure("influxd").version.startswith("1.")
+        finally:
+            mirror.shutdown()
+    assert _StumblingMirror.stumbled
+    assert "the mirror contradicts itself just now, trying again in 0 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
