@@ -1,0 +1,288 @@
+"""The ledger states of one machine in SQLite: states in rows, and a log of the runs added since they were written.
+
+Everything runs inside the caller's transaction (`database.transaction`), so that the ledger and the records of a batch
+reach the disk together. That also makes a batch count once: it is there or it is not, and a repeated one is a new one.
+
+Why a log: a batch of a few thousand messages changes as many states, scattered over all pages of the table; writing
+them costs 2 us each and rewrites the whole table in the write-ahead log, some MB for each second of a fleet. The runs
+alone, 24 bytes each in one blob, cost a tenth of that. After LOG_RUNS runs the changed states are written (*folded*)
+once for all their messages, in the transaction of that batch, and the log begins anew.
+
+What must hold: a state row names the log row up to which it has everything (`log_id`); a state is that of its row and
+then the runs of the later log rows, in order. States that the log changed stay in memory until they are folded, so a
+row read later is never behind. The highest log row is never deleted without a higher one: seeing another than its own,
+a store knows that somebody else wrote (retention in another process) or that its work was rolled back, and reads anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from motetrace_host.core import seen_log
+from motetrace_host.core.delta import Delta
+from motetrace_host.core.seen import REORDER_WINDOW_MS, Runs, Seen
+from motetrace_host.core.seen_store import SeenRow
+from motetrace_host.core.store_error import StoreError
+
+CACHE_STATES: Final = 100_000  # 54 MB when full
+LOG_RUNS: Final = 65_536  # 1.5 MB of log, read again at every start and by every report
+SCHEMA: Final = """
+-- Ledger states (edges/sqlite_seen.py): which numbers of which boot were seen at which hop.
+CREATE TABLE seen(
+    id           INTEGER PRIMARY KEY,
+    device_id    TEXT NOT NULL,      -- '' at hops that know only the boot
+    boot_nonce   BLOB NOT NULL,      -- 5 bytes
+    hop          TEXT NOT NULL,
+    log_id       INTEGER NOT NULL,   -- seen_log.id up to which this row has everything
+    last_unix_ms INTEGER NOT NULL,   -- for retention; as of log_id
+    state        BLOB NOT NULL,      -- core/seen_bytes.py
+    UNIQUE(device_id, boot_nonce, hop)
+);
+CREATE INDEX seen_by_boot ON seen(boot_nonce);
+CREATE INDEX seen_by_age ON seen(last_unix_ms);
+CREATE TABLE seen_log(
+    id   INTEGER PRIMARY KEY,        -- one for each batch
+    runs BLOB NOT NULL               -- version (1), reorder window in ms (4); each run: seen.id, start, end, at_unix_ms
+);
+"""
+_KEYS_PER_SELECT: Final = 500
+_UPSERT: Final = (
+    "INSERT INTO seen(log_id, last_unix_ms, state, id, device_id, boot_nonce, hop) VALUES(?,?,?,?,?,?,?)"
+    " ON CONFLICT(id) DO UPDATE SET log_id = excluded.log_id, last_unix_ms = excluded.last_unix_ms,"
+    " state = excluded.state"
+)
+_UPDATE: Final = "UPDATE seen SET log_id = ?, last_unix_ms = ?, state = ? WHERE id = ?"
+_SELECT: Final = "SELECT seen.id, device_id, boot_nonce, hop, log_id, state FROM "
+_BY_ID: Final = "seen.id = wanted.column1"
+_BY_KEY: Final = "device_id = wanted.column1 AND boot_nonce = wanted.column2 AND hop = wanted.column3"
+
+Key = tuple[str, bytes, str]
+
+
+class _Row(NamedTuple):
+    """One row of the table, unpacked."""
+
+    row_id: int
+    key: Key
+    log_id: int
+    seen: Seen
+
+
+class SqliteSeen:
+    """The ledger states of one database; one thread at a time.
+
+    Args:
+        connection: With the tables of SCHEMA.
+        reorder_window_ms: 0..2**32-1; a gap that was older when a number of it came had been a loss.
+        cache_states: How many states are held in memory, and those of one batch; 540 bytes each.
+        log_runs: After how many runs the changed states are written.
+    Raises:
+        StoreError: (by every method) a row is damaged. sqlite3.Error: for `database.transaction` or
+            `database.translated` around the call to turn into a StoreError.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        reorder_window_ms: int = REORDER_WINDOW_MS,
+        cache_states: int = CACHE_STATES,
+        log_runs: int = LOG_RUNS,
+    ) -> None:
+        self._connection = connection
+        self._reorder_window_ms = reorder_window_ms
+        self._cache_states = cache_states
+        self._log_runs = log_runs
+        self._states: dict[Key, tuple[int, Seen]] = {}
+        self._changed: dict[int, Seen] = {}  # since the last fold, by row id
+        self._logged = 0
+        self._log_id = -1  # none: read the log first
+        self._next_id = 1
+
+    def merge(self, batch_id: int, deltas: Sequence[Delta]) -> list[Runs]:
+        """Add the runs of a batch; see `SeenStore.merge`. Runs inside the caller's transaction; needs no batch id."""
+        try:
+            self._catch_up()
+            keys = [delta[:3] for delta in deltas]
+            self._load({key for key in keys if key not in self._states})
+            return self._merge(keys, deltas)
+        except BaseException:
+            self.forget_cache()
+            raise
+
+    def read(self, device_id: str | None = None, boot_nonce: bytes | None = None) -> list[SeenRow]:
+        """The states; see `SeenStore.read`. Sees one moment of the database, whoever else writes."""
+        if self._connection.in_transaction:
+            return self._read(device_id, boot_nonce)
+        self._connection.execute("BEGIN")
+        try:
+            return self._read(device_id, boot_nonce)
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
+        """Delete states last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
+        try:
+            self._catch_up()
+            self._fold(self._log_id + 1)
+            oldest = self._connection.execute(
+                "SELECT id, device_id, boot_nonce, hop FROM seen WHERE last_unix_ms < ? ORDER BY last_unix_ms LIMIT ?",
+                (last_unix_ms, limit),
+            ).fetchall()
+            self._connection.executemany("DELETE FROM seen WHERE id = ?", [row[:1] for row in oldest])
+            for row in oldest:
+                self._states.pop(row[1:], None)
+        except BaseException:
+            self.forget_cache()
+            raise
+        return len(oldest)
+
+    def forget_cache(self) -> None:
+        """Read everything anew: the transaction was rolled back."""
+        self._states.clear()
+        self._changed.clear()
+        self._log_id = -1
+
+    def _merge(self, keys: list[Key], deltas: Sequence[Delta]) -> list[Runs]:
+        states, changed, window_ms = self._states, self._changed, self._reorder_window_ms
+        pack = seen_log.RUN.pack
+        log = [seen_log.HEAD.pack(seen_log.VERSION, window_ms)]
+        whole: dict[int, Key] = {}
+        results: list[Runs] = []
+        for key, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, deltas, strict=True):
+            again: Runs = ()
+            state = states.get(key)
+            if (state is None or expected_first is not None) and runs:
+                state, runs = self._begin(key, runs, at_unix_ms, expected_first)
+                whole[state[0]] = key
+            for start, end in runs:
+                row_id, seen = state  # type: ignore[misc]  # a state was begun for the first run
+                again += seen.add(start, end, at_unix_ms, window_ms)
+                log.append(pack(row_id, start, end, at_unix_ms))
+                changed[row_id] = seen
+            results.append(again)
+        self._write(log, whole)
+        return results
+
+    def _begin(
+        self, key: Key, runs: Sequence[tuple[int, int]], at_unix_ms: int, expected_first: int | None
+    ) -> tuple[tuple[int, Seen], Sequence[tuple[int, int]]]:
+        """The state of a boot that begins here, or that is told its first number; and the runs still to be added."""
+        state = self._states.get(key)
+        if state is None:
+            (start, end), *runs = runs
+            state = self._states[key] = (self._next_id, Seen(start, end, at_unix_ms, expected_first))
+            self._next_id += 1
+        elif expected_first is not None:
+            state[1].expect(expected_first, at_unix_ms)
+        self._changed[state[0]] = state[1]
+        return state, runs
+
+    def _write(self, log: list[bytes], whole: dict[int, Key]) -> None:
+        """Write the log row of a batch, and the states that a log of runs cannot tell; fold when it is time."""
+        log_id = self._log_id + 1
+        if whole:
+            rows = [(*_values(log_id, self._changed[row_id]), row_id, *key) for row_id, key in whole.items()]
+            self._connection.executemany(_UPSERT, rows)
+        self._logged += len(log) - 1
+        if self._logged >= self._log_runs or len(self._changed) > self._cache_states:
+            self._fold(log_id)
+        else:
+            self._connection.execute("INSERT INTO seen_log(id, runs) VALUES(?, ?)", (log_id, b"".join(log)))
+        self._log_id = log_id
+
+    def _fold(self, log_id: int) -> None:
+        """Write the changed states, begin the log anew with row `log_id`, and keep the memory within its bound."""
+        changed = self._changed
+        rows = [(*_values(log_id, changed[row_id]), row_id) for row_id in sorted(changed)]  # page by page
+        self._connection.executemany(_UPDATE, rows)
+        self._connection.execute("DELETE FROM seen_log")
+        self._connection.execute(
+            "INSERT INTO seen_log(id, runs) VALUES(?, ?)",
+            (log_id, seen_log.HEAD.pack(seen_log.VERSION, self._reorder_window_ms)),
+        )
+        self._log_id = log_id
+        self._logged = 0
+        if len(self._states) > self._cache_states:  # those not seen since the last fold go first
+            kept = ((key, state) for key, state in self._states.items() if state[0] in changed)
+            self._states = dict(islice(kept, self._cache_states))
+        changed.clear()
+
+    def _catch_up(self) -> None:
+        """Read the log, unless what this store holds is what the database has."""
+        newest = self._connection.execute("SELECT max(id) FROM seen_log").fetchone()[0]
+        if self._log_id == (newest or 0):
+            return
+        self.forget_cache()
+        self._next_id = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM seen").fetchone()[0]
+        log = self._log()
+        for row in _replayed(self._select(_BY_ID, {(run.row_id,) for _, run in log}), log):
+            self._states[row.key] = (row.row_id, row.seen)
+            self._changed[row.row_id] = row.seen
+        self._logged = len(log)
+        self._log_id = newest or 0
+
+    def _load(self, keys: set[Key]) -> None:
+        """Read states that are not held; the log names none of them."""
+        for row in self._select(_BY_KEY, keys):
+            self._states[row.key] = (row.row_id, row.seen)
+
+    def _read(self, device_id: str | None, boot_nonce: bytes | None) -> list[SeenRow]:
+        where = " AND ".join(
+            f"{column} = ?"
+            for column, value in (("device_id", device_id), ("boot_nonce", boot_nonce))
+            if value is not None
+        )
+        found = self._connection.execute(
+            f"{_SELECT} seen WHERE {where or 'true'} ORDER BY device_id, boot_nonce, hop",
+            [value for value in (device_id, boot_nonce) if value is not None],
+        )
+        rows = [_row(*values) for values in found]
+        return [SeenRow(*row.key, row.seen) for row in _replayed(rows, self._log())]
+
+    def _select(self, condition: str, wanted: Iterable[tuple[object, ...]]) -> Iterator[_Row]:
+        """Rows by id or key, in few statements."""
+        remaining = iter(wanted)
+        while part := list(islice(remaining, _KEYS_PER_SELECT)):
+            marks = ",".join(["(" + ",".join("?" * len(part[0])) + ")"] * len(part))
+            query = f"WITH wanted AS (VALUES {marks}) {_SELECT} wanted CROSS JOIN seen ON {condition}"
+            for values in self._connection.execute(query, [value for key in part for value in key]):
+                yield _row(*values)
+
+    def _log(self) -> list[tuple[int, seen_log.LoggedRun]]:
+        """The runs that were added since the last fold, each with the id of its log row, in order."""
+        rows = self._connection.execute("SELECT id, runs FROM seen_log ORDER BY id")
+        try:
+            return [(log_id, run) for log_id, runs in rows for run in seen_log.unpack(runs)]
+        except ValueError as exc:
+            raise _damaged("a row of seen_log", exc) from exc
+
+
+def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, state: bytes) -> _Row:
+    try:
+        return _Row(row_id, (device_id, boot_nonce, hop), log_id, Seen.unpack(state))
+    except ValueError as exc:
+        raise _damaged(f"row {row_id} of seen", exc) from exc
+
+
+def _replayed(rows: Iterable[_Row], log: Iterable[tuple[int, seen_log.LoggedRun]]) -> list[_Row]:
+    """The rows with the runs that the log has and they have not."""
+    by_id = {row.row_id: row for row in rows}
+    for log_id, run in log:
+        row = by_id.get(run.row_id)
+        if row is not None and log_id > row.log_id:
+            row.seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+    return list(by_id.values())
+
+
+def _values(log_id: int, seen: Seen) -> tuple[int, int, bytes]:
+    return log_id, seen.last_unix_ms, seen.pack()
+
+
+def _damaged(what: str, fault: ValueError) -> StoreError:
+    return StoreError(
+        f"{what} is damaged: {fault}; stop motetrace and run `sqlite3 FILE 'PRAGMA integrity_check'`", retry=False
+    )
