@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import urllib3
 
-FIVE_SPANS = frozenset({"device_publish", "broker_forward", "rule_evaluate", "transform_store", "db_write"})
+from motetrace_host.edges.message_log import MessageLog
+
+# The other two of the five, device_publish and broker_forward, the shim makes of the message itself.
+STAGES = frozenset({"rule_evaluate", "transform_store", "db_write"})
 LATE_SPANS_NS = 60 * 10**9  # the spans of one trace arrive within this time
 _ERROR = 2  # OTLP status code
 
@@ -74,17 +77,18 @@ def draw_up(progress: Mapping[str, Progress], state: Path, stored: Mapping[str, 
     with connect(state) as database:
         names, failed = _traces(database)
         whole_since_unix_ns = _whole_since_unix_ns(database)
-        for device_id, seq, trace_id, received_unix_ns in database.execute(
-            "SELECT device_id, seq, trace_id, received_unix_ns FROM message WHERE seq IS NOT NULL"
-        ):
+        for entry in MessageLog(database).entries():
+            message, device_id = entry.record, entry.place.device_id
+            if not message.numbered:
+                continue
             account = accounts.setdefault(device_id, Account(device_id))
-            account.seen.add(seq)
-            if received_unix_ns < whole_since_unix_ns:
-                account.judged_from = max(account.judged_from, seq + 1)
-            if trace_id in failed:
-                account.failed.add(seq)
-            if names[trace_id] >= FIVE_SPANS:
-                account.complete.add(seq)
+            account.seen.add(message.seq)
+            if message.received_unix_ns < whole_since_unix_ns:
+                account.judged_from = max(account.judged_from, message.seq + 1)
+            if message.trace_id in failed:
+                account.failed.add(message.seq)
+            if message.kept and names[message.trace_id] >= STAGES:
+                account.complete.add(message.seq)
     for device_id, seqs in stored.items():
         accounts.setdefault(device_id, Account(device_id)).stored.update(seqs)
     return sorted(accounts.values(), key=lambda account: account.device_id)
@@ -93,17 +97,19 @@ def draw_up(progress: Mapping[str, Progress], state: Path, stored: Mapping[str, 
 def cold_start(state: Path) -> tuple[str, int] | None:
     """Return (device id, seq) of the trace with the longest transform_store, None when there is none."""
     with connect(state) as database:
-        found: tuple[str, int] | None = database.execute(
-            "SELECT m.device_id, m.seq FROM span s JOIN message m ON m.trace_id = s.trace_id "
-            "WHERE s.name = 'transform_store' ORDER BY s.end_unix_ns - s.start_unix_ns DESC LIMIT 1"
+        slowest = database.execute(
+            "SELECT trace_id FROM span WHERE name = 'transform_store' ORDER BY end_unix_ns - start_unix_ns DESC LIMIT 1"
         ).fetchone()
-        return found
+        for entry in MessageLog(database).entries() if slowest else ():
+            if entry.record.trace_id == slowest[0]:
+                return entry.place.device_id, entry.record.seq
+    return None
 
 
 def seen(state: Path) -> int:
     """Return how many messages are in the ledger."""
     with connect(state) as database:
-        return int(database.execute("SELECT count(*) FROM message").fetchone()[0])
+        return MessageLog(database).count()
 
 
 def connect(state: Path) -> sqlite3.Connection:

@@ -8,25 +8,32 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from motetrace_host.config import Config, ConfigError
+from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database, headers_file, key_file, log, state_folder
+from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.edges.mqtt import Subscriber
 from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder, traces_url
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
+from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.pipeline import Pipeline, Place
-from motetrace_host.shim.reader import Reader, Tenant
+from motetrace_host.shim.pipeline import Pipeline, poisoned
+from motetrace_host.shim.places import Places, Tenant
+from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
@@ -35,6 +42,7 @@ from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 DATABASE_NAME = "motetrace.db"
 SUMMARY_S = 60.0
 TRIM_S = 10.0
+MAX_PLACES = 1_000_000
 _DRAIN_S = 10.0
 _FLUSH_S = 5.0
 _FORCED_EXIT = 130
@@ -89,10 +97,14 @@ class Shim:
         self._connection = database.connect(self._path)
         self._ledger = Ledger(self._connection)
         self._spans = SpanStore(self._connection)
-        with database.translated():
+        self._messages = MessageLog(self._connection)
+        self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
+        with database.transaction(self._connection):
+            Running(self._connection).note({"broker": self._where.broker, "client_id": self._where.client_id})
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
+        self._outbox: SpanOutbox | None = None
         self._forwarder = self._new_forwarder()
         self._receiver = self._new_receiver()
         self._subscriber = self._new_subscriber()
@@ -117,7 +129,8 @@ class Shim:
         url = traces_url(self._config.otlp)
         file = self._config.otlp_headers_file
         headers = headers_file.load(file) if file else {}
-        return OtlpForwarder(SpanOutbox(database.connect(self._path), url), url, headers=headers)
+        self._outbox = SpanOutbox(database.connect(self._path), url, self._where)
+        return OtlpForwarder(self._outbox, url, headers=headers)
 
     def _new_receiver(self) -> OtlpReceiver | None:
         listen = self._config.otlp_listen
@@ -150,27 +163,49 @@ class Shim:
     def _new_pipeline(self, connection: sqlite3.Connection) -> Pipeline:
         config = self._config
         ledger = Ledger(connection)
-        births = Births(ledger)
         bare_seq = BareSeq(ledger)
         answers = Answers(ledger)
-        reader = Reader(
-            config.topics, config.birth_topic, self._tenant, bare_seq, answers, births, self._tally, config.trailer
-        )
+        births = Births(ledger, config.birth_topic, self._birth_heard(answers))
+        side_topics = (births,)
         routes = [(source.template, target) for source, target in config.republish]
+        republished = frozenset(source for source, _ in routes)
+        with_trailer = frozenset(topic.template for topic in config.trailer)
+        special = republished | with_trailer
+        places = Places(
+            MessageLog(connection),
+            config.topics,
+            self._tenant,
+            is_plain=lambda template: template not in special,
+            tails=answers.tails,
+        )
+        reader = Reader(
+            places, side_topics, self._tenant, bare_seq, answers, self._tally, with_trailer, republished,
+            on_poison=lambda device_id, error: poisoned(self._log, device_id, error),
+        )  # fmt: skip
         return Pipeline(
             self._inbox,
             reader,
             births,
-            Journal(connection, births, bare_seq, self._tally),
+            Journal(connection, SqliteSeen(connection), places, bare_seq, side_topics, self._tally),
             self._subscriber,
             Republisher(routes, self._subscriber.publish),
             self._tally,
-            Place(f"{config.broker.host}:{config.broker.port}", self._client_id),
             self._log,
             log_messages=config.log_level == "debug",
             on_failure=self._fail,
             on_stored=self._forwarder.notify if self._forwarder else lambda: None,
         )
+
+    def _birth_heard(self, answers: Answers) -> Callable[[str, bytes], None]:
+        outbox = self._outbox
+
+        def heard(device_id: str, boot_nonce: bytes) -> None:
+            answers.learn(device_id, boot_nonce)
+            self._tally.births += 1
+            if outbox is not None:
+                outbox.births_changed()
+
+        return heard
 
     def _start(self) -> None:
         if self._forwarder:
@@ -225,10 +260,12 @@ class Shim:
                 break
         while not self._stop.is_set():
             with database.transaction(self._connection):
-                gone = self._ledger.trim(config.max_messages, full)
+                gone = self._messages.trim(config.max_messages)
                 gone_boots = self._ledger.trim_boots(full)
-            if max(gone, gone_boots) < full:
+            if not gone and gone_boots < full:
                 break
+        with database.transaction(self._connection):
+            self._messages.trim_places(MAX_PLACES)
 
     def _shut_down(self) -> bool:
         """In this order: take no more, work off, commit, acknowledge, disconnect, send spans on."""
@@ -249,10 +286,7 @@ class Shim:
         }
         if self._forwarder:
             with contextlib.suppress(StoreError), database.translated():
-                cursor = self._spans.cursor(self._forwarder.url)
-                numbers["forwarded"] = {
-                    "sent": cursor.sent, "pending": cursor.pending, "refused": cursor.refused, "shed": cursor.shed
-                }  # fmt: skip
+                numbers["forwarded"] = ForwardCursor(self._connection, self._forwarder.url).state()._asdict()
         return numbers
 
     def _on_link(self, event: str, fields: dict[str, Any]) -> None:

@@ -1,18 +1,27 @@
-"""Spans out: the span table as the forwarder's queue. Composes the store and the codec."""
+"""Spans out: what is stored, as the forwarder's queue. Makes the spans of messages when they are sent.
+
+First the spans of messages, from blocks of records; then what the stages sent. Composes log, store and codec.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass, field
 
+from motetrace_host.core import hops, record
+from motetrace_host.core.hops import Hops, Pair, Where
 from motetrace_host.core.otlp_envelope import join
 from motetrace_host.edges import database, otlp
+from motetrace_host.edges.forward_cursor import ForwardCursor, Position
+from motetrace_host.edges.message_log import SPANS_PER_MESSAGE, Block, MessageLog
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.whose import Origins
 
-MAX_BATCH_BYTES = 2**20  # before gzip; common backends take 4 MiB and more
+MAX_BATCH_BYTES = 2**21  # before gzip; common backends take 4 MiB and more
 
 
 def unsent_elsewhere(connection: sqlite3.Connection, target: str) -> dict[str, int]:
-    """Former targets, and how many stored spans were never sent there.
+    """Former targets, and about how many stored spans were never sent there.
 
     Such spans are not lost, and hold nothing up: they go to the present target, stay readable here, and are shed by
     retention. Why the cursor is kept: named again, that backend gets what it missed, and nothing twice.
@@ -22,8 +31,18 @@ def unsent_elsewhere(connection: sqlite3.Connection, target: str) -> dict[str, i
     """
     with database.translated():
         names = connection.execute("SELECT target FROM forward_cursor WHERE target <> ? ORDER BY target", (target,))
-        pending = {name: SpanStore(connection).cursor(name).pending for (name,) in names.fetchall()}
+        states = {name: ForwardCursor(connection, name).state() for (name,) in names.fetchall()}
+    pending = {name: at.pending_spans + SPANS_PER_MESSAGE * at.pending_messages for name, at in states.items()}
     return {name: spans for name, spans in pending.items() if spans}
+
+
+@dataclass(slots=True)
+class _Load:
+    """A request in the making: spans of messages, and where the reading stands."""
+
+    at: Position
+    pairs: list[Pair] = field(default_factory=list)
+    size_bytes: int = 0
 
 
 class SpanOutbox:
@@ -35,28 +54,79 @@ class SpanOutbox:
             it are one target.
     """
 
-    def __init__(self, connection: sqlite3.Connection, target: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, target: str, where: Where) -> None:
         self._connection = connection
-        self._store = SpanStore(connection)
-        self._target = target
+        self._spans = SpanStore(connection)
+        self._log = MessageLog(connection)
+        self._cursor = ForwardCursor(connection, target)
+        self._hops = Hops(where, Origins(connection).of)
+        self._block: Block | None = None
+        self._stale = False
         with database.transaction(connection):
-            self._store.open_cursor(target)
+            self._cursor.open()
 
-    def batch(self, max_spans: int) -> tuple[int, int, bytes]:
+    def births_changed(self) -> None:
+        """A birth came; called from another thread."""
+        self._stale = True
+
+    def batch(self, max_spans: int) -> tuple[int, Position, bytes]:
         """See `otlp_forwarder.Outbox.batch`."""
+        if self._stale:
+            self._stale = False
+            self._hops.forget()
         with database.translated():
-            rows = self._store.unforwarded(self._target, max_spans, MAX_BATCH_BYTES)
-        return (len(rows), rows[-1].id, join(rows)) if rows else (0, 0, b"")
+            begun = self._cursor.position()
+            load = _Load(begun)
+            while self._room(load, max_spans) and self._load_block(load, max_spans):
+                pass
+            if load.pairs:
+                return SPANS_PER_MESSAGE * len(load.pairs), load.at, hops.request(load.pairs)
+            rows = self._spans.after(begun.span_id, max_spans, MAX_BATCH_BYTES)
+        if rows:
+            return len(rows), load.at._replace(span_id=rows[-1].id), join(rows)
+        if load.at != begun:  # nothing but messages that are not sampled
+            self.settle(load.at, sent=0, refused=0)
+        return 0, load.at, b""
 
     def rejected(self, body: bytes, content_type: str) -> tuple[int, str]:
         """See `otlp_forwarder.Outbox.rejected`."""
         return otlp.partial_success(body, content_type)
 
-    def settle(self, upto: int, *, sent: int, refused: int) -> None:
+    def settle(self, upto: Position, *, sent: int, refused: int) -> None:
         """See `otlp_forwarder.Outbox.settle`."""
         with database.transaction(self._connection):
-            self._store.settle(self._target, upto, sent=sent, refused=refused)
+            self._cursor.settle(upto, sent=sent, refused=refused)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _room(self, load: _Load, max_spans: int) -> bool:
+        # At least one message, whose two spans cannot be parted.
+        spans = SPANS_PER_MESSAGE * (len(load.pairs) + 1)
+        return not load.pairs or (spans <= max_spans and load.size_bytes < MAX_BATCH_BYTES)
+
+    def _load_block(self, load: _Load, max_spans: int) -> bool:
+        """Make spans of the next block until the request is full; False when there is no block."""
+        block = self._next_block(load.at.block)
+        if block is None:
+            return False
+        offset = load.at.offset if load.at.block < block.id else 0
+        extras = record.split_extras(block.extras) if block.extras else {}
+        for number, kept in enumerate(record.kept(block.records, offset), offset):
+            if kept:
+                if not self._room(load, max_spans):
+                    load.at = load.at._replace(offset=number)
+                    return True
+                found = record.unpack(block.records, number * record.SIZE)
+                pair = self._hops.spans(found, extras.get(number, record.NO_EXTRA))
+                load.pairs.append(pair)
+                load.size_bytes += len(pair.device_publish) + len(pair.broker_forward)
+        load.at = load.at._replace(block=block.id, offset=0)
+        return True
+
+    def _next_block(self, after: int) -> Block | None:
+        """The block behind one; the same block is asked for again and again while it is sent in parts."""
+        if self._block is None or self._block.id <= after:
+            self._block = next(self._log.blocks(after, limit=1), None)
+        return self._block

@@ -21,7 +21,7 @@ def _connect(host: str, port: int) -> socket.socket:
 def _packet(number: int) -> bytes:
     device, seq = number % DEVICES, number // DEVICES + 1
     topic = TOPIC % device
-    context = b"00-00000000%02x%08x%014x-%08x%08x-03" % (device, seq, number * 0x9E3779B97F4A7C % 2**56, device, seq)
+    context = b"00-00000000%02x%08x%014x-b0%06x%08x-03" % (device, seq, number * 0x9E3779B97F4A7C % 2**56, device, seq)
     properties = b"\x26\x00\x0btraceparent\x00\x37" + context
     pid = number % 60000 + 1
     head = struct.pack(">H", len(topic)) + topic + struct.pack(">H", pid) + bytes((len(properties),)) + properties

@@ -19,6 +19,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from services import Influxd
 
+from tests import tables
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEVICES = {"sensor-0041", "sensor-0042", "sensor-0043", "sensor-0044", "legacy-0007"}
 FAULTY = "sensor-0044"
@@ -59,17 +61,15 @@ class Demo:
     services: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def read(self) -> None:
-        with sqlite3.connect(self.folder / "state" / "motetrace.db") as database:
-            self.messages = database.execute("SELECT device_id, seq, trace_id, origin FROM message").fetchall()
-            for trace_id, span, resource in database.execute(
-                "SELECT s.trace_id, s.span, r.resource FROM span s JOIN resource r ON r.id = s.resource_id"
-            ):
-                parsed = Span.FromString(span)
-                assert parsed.name not in self.spans[trace_id], f"two {parsed.name} in one trace"
-                self.spans[trace_id][parsed.name] = parsed
-                for attribute in Resource.FromString(resource).attributes:
-                    if attribute.key == "service.name":
-                        self.services[parsed.name].add(attribute.value.string_value)
+        path = self.folder / "state" / "motetrace.db"
+        self.messages = tables.query(path, "SELECT device_id, seq, trace_id, origin FROM message")
+        for trace_id, span, resource in tables.query(path, "SELECT trace_id, span, resource FROM span"):
+            parsed = Span.FromString(span)
+            assert parsed.name not in self.spans[trace_id], f"two {parsed.name} in one trace"
+            self.spans[trace_id][parsed.name] = parsed
+            for attribute in Resource.FromString(resource).attributes:
+                if attribute.key == "service.name":
+                    self.services[parsed.name].add(attribute.value.string_value)
 
     def traces_of(self, device_id: str) -> list[dict[str, Span]]:
         return [self.spans[trace_id] for device, _, trace_id, _ in self.messages if device == device_id]
@@ -219,13 +219,10 @@ class Running:
             time.sleep(0.05)
 
     def messages(self) -> int:
-        if not self.database.exists():
+        try:
+            return tables.messages(self.database)
+        except sqlite3.OperationalError:  # the schema is not there yet
             return 0
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as database:
-            try:
-                return int(database.execute("SELECT count(*) FROM message").fetchone()[0])
-            except sqlite3.OperationalError:  # the schema is not there yet
-                return 0
 
     def parts(self) -> list[str]:
         """The command lines of the processes that belong to this demo: its folder or its broker's port is in them."""

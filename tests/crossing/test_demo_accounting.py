@@ -8,9 +8,12 @@ from types import ModuleType
 
 import pytest
 
+from motetrace_host.core import record
+from motetrace_host.core.message import Message
 from motetrace_host.edges import database
+from motetrace_host.edges.message_log import MessageLog, PlaceRow
 
-FIVE = ("device_publish", "broker_forward", "rule_evaluate", "transform_store", "db_write")
+STAGES = ("rule_evaluate", "transform_store", "db_write")
 DEVICE = "sensor-0041"
 SECOND_NS = 10**9
 
@@ -28,12 +31,13 @@ def store(state: Path, seq: int, names: tuple[str, ...], status: int = 0, at_s: 
     """Put one message and its spans into the shim's database."""
     trace_id = seq.to_bytes(16, "big")
     connection = database.connect(state / "motetrace.db")
-    connection.execute(
-        "INSERT INTO message(message_key, device_id, boot_nonce, seq, trace_id, span_id, flags, origin, carrier, topic,"
-        " qos, received_unix_ns, payload_bytes)"
-        " VALUES(?, ?, ?, ?, ?, ?, 3, 'traceparent', 'user_property', 't', 1, ?, 1)",
-        (trace_id, DEVICE, bytes(5), seq, trace_id, bytes(8), at_s * SECOND_NS),
-    )
+    message = Message(
+        trace_id, DEVICE, "t", "t", 1, 1, at_s * SECOND_NS, bytes(5), seq, trace_id, bytes(8), None,
+        3, "traceparent", "user_property", None, "", "", (),
+    )  # fmt: skip
+    log = MessageLog(connection)
+    log.add_places([PlaceRow(1, DEVICE, "t", "t")])
+    log.append([record.pack(message, 1, 0)[0]], {})
     for name in names:
         connection.execute(
             "INSERT INTO span(trace_id, span_id, name, start_unix_ns, end_unix_ns, status, resource_id, scope, span)"
@@ -51,17 +55,17 @@ def unaccounted(accounting: ModuleType, state: Path, acked: int, stored: list[in
 
 
 def test_stored_and_refused_readings_are_accounted_for(accounting: ModuleType, tmp_path: Path) -> None:
-    store(tmp_path, 1, FIVE)
-    store(tmp_path, 2, FIVE, status=2)
+    store(tmp_path, 1, STAGES)
+    store(tmp_path, 2, STAGES, status=2)
     assert unaccounted(accounting, tmp_path, 2, [1]) == {}
 
 
 def test_a_missing_reading_is_named_with_the_place_where_it_was_seen_last(
     accounting: ModuleType, tmp_path: Path
 ) -> None:
-    store(tmp_path, 1, FIVE)
-    store(tmp_path, 3, FIVE[:3])
-    store(tmp_path, 4, FIVE[:4])
+    store(tmp_path, 1, STAGES)
+    store(tmp_path, 3, STAGES[:1])
+    store(tmp_path, 4, STAGES[:2])
     found = unaccounted(accounting, tmp_path, 4, [1, 4])
     assert list(found) == [2, 3, 4]
     assert "never seen by the shim" in found[2]
@@ -70,15 +74,15 @@ def test_a_missing_reading_is_named_with_the_place_where_it_was_seen_last(
 
 
 def test_what_the_database_says_is_stored_must_be_there(accounting: ModuleType, tmp_path: Path) -> None:
-    store(tmp_path, 1, FIVE)
+    store(tmp_path, 1, STAGES)
     assert "neither stored nor refused" in unaccounted(accounting, tmp_path, 1, [])[1]
 
 
 def test_what_retention_has_deleted_is_not_judged_and_the_rest_is(accounting: ModuleType, tmp_path: Path) -> None:
-    store(tmp_path, 1, FIVE, at_s=1000)
-    store(tmp_path, 2, FIVE, at_s=1001)
-    store(tmp_path, 3, FIVE[:3], at_s=1100)
+    store(tmp_path, 1, STAGES, at_s=1000)
+    store(tmp_path, 2, STAGES, at_s=1001)
+    store(tmp_path, 3, STAGES[:1], at_s=1100)
     connection = database.connect(tmp_path / "motetrace.db")
-    connection.execute("DELETE FROM span WHERE id <= 5")
+    connection.execute("DELETE FROM span WHERE id <= 3")
     connection.close()
     assert list(unaccounted(accounting, tmp_path, 3, [1, 2])) == [3]

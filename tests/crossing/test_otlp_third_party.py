@@ -21,9 +21,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
+from motetrace_host.core.hops import Where
 from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import Link, Span, SpanKind, Status
 from motetrace_host.edges import database
+from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.otlp_forwarder import OtlpForwarder
 from motetrace_host.edges.otlp_receiver import OtlpReceiver
 from motetrace_host.edges.span_store import SpanStore
@@ -204,10 +206,10 @@ def forward(folder: Path, spans: list[Span], url: str) -> None:
     connection = database.connect(folder / "shim.db")
     with database.transaction(connection):
         SpanStore(connection).insert([pack(span) for span in spans])
-    forwarder = OtlpForwarder(SpanOutbox(database.connect(folder / "shim.db"), url), url)
+    forwarder = OtlpForwarder(SpanOutbox(database.connect(folder / "shim.db"), url, Where("broker:1883", "shim")), url)
     forwarder.start()
     assert forwarder.stop(DEADLINE_SECONDS)
-    assert SpanStore(connection).cursor(url)[1:] == (len(spans), 0, 0, 0)
+    assert ForwardCursor(connection, url).state() == (len(spans), 0, 0, 0, 0)
     connection.close()
 
 

@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "devices/{device_id}/telemetry"
@@ -95,14 +96,12 @@ class ShimProcess:
         return found
 
     def query(self, statement: str, *values: object) -> list[Any]:
-        """Ask its database."""
-        path = self.state / "motetrace.db"
-        if not path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
-            return connection.execute(statement, values).fetchall()
+        """Ask its database; see tests/tables.py."""
+        return tables.query(self.state / "motetrace.db", statement, *values)
 
     def count(self, table: str) -> int:
         """Rows of a table."""
+        if table == "message":
+            return tables.messages(self.state / "motetrace.db")
         rows = self.query(f"SELECT count(*) FROM {table}")
         return int(rows[0][0]) if rows else 0

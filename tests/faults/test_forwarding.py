@@ -29,7 +29,7 @@ def test_a_slash_more_in_the_url_sends_nothing_twice_and_another_backend_is_told
             shim = make_shim(mosquitto.port, "--otlp", url).start()
             publish(mosquitto.port, shim, 5)
             assert shim.terminate() == 0
-            assert shim.logged("stopped")[0]["forwarded"]["pending"] == 0
+            assert shim.logged("stopped")[0]["forwarded"]["pending_messages"] == 0
         assert len(backend.span_ids) == len(set(backend.span_ids)) == 10
         assert shim.query("SELECT target FROM forward_cursor") == [(backend.url + "/v1/traces",)]
         assert not shim.logged("otlp_former_target")
@@ -60,7 +60,8 @@ def test_a_backend_that_wants_authorization_gets_it_and_the_log_does_not(
         poll(lambda: shim.logged("otlp_forward_misconfigured"), "the backend refuses")
         assert "--otlp-headers-file" in shim.logged("otlp_forward_misconfigured")[0]["error"]
         assert shim.terminate() == 0
-        assert shim.logged("stopped")[0]["forwarded"] == {"sent": 0, "pending": 6, "refused": 0, "shed": 0}
+        forwarded = shim.logged("stopped")[0]["forwarded"]
+        assert forwarded == {"sent": 0, "pending_spans": 0, "pending_messages": 3, "refused": 0, "shed": 0}
 
         options = ["--otlp", backend.url, "--otlp-headers-file", str(headers), "--log-level", "debug"]
         shim = make_shim(mosquitto.port, *options).start()

@@ -73,7 +73,7 @@ def test_spans_wait_while_the_trace_backend_is_down_and_all_arrive(mosquitto: Mo
     backend.start()
     poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=60)
     assert shim.terminate() == 0
-    assert shim.logged("stopped")[0]["forwarded"]["pending"] == 0
+    assert shim.logged("stopped")[0]["forwarded"]["pending_messages"] == 0
     ids = "SELECT trace_id, span_id, span FROM span ORDER BY 1, 2"
     assert backend.query(ids) == shim.query(ids)
 

@@ -31,40 +31,59 @@ class Derived(NamedTuple):
     span_id: bytes
 
 
-def derive(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int) -> Derived:
-    """Derive trace-id and device span-id of a message in one go (half the price of one after the other).
+class Deriver:
+    """Derives the ids of one device's messages; what they share is hashed once.
 
     Args:
         key: 16..64 bytes, secret, the same on every host of a tenant.
         tenant: UTF-8, 0..255 bytes.
         device_id: UTF-8, 1..255 bytes.
-        boot_nonce: 5 bytes.
-        seq: 0..2**32-1; 0 only from foreign firmware's bare seq.
-    Returns:
-        The ids.
     Raises:
-        ValueError: a length or range is wrong; names the value and the range.
+        ValueError: a length is wrong; names the value and the range.
+    """
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, key: bytes, tenant: str, device_id: str) -> None:
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
+        tenant_bytes = tenant.encode()
+        device_bytes = device_id.encode()
+        if len(tenant_bytes) > MAX_NAME_BYTES:
+            raise ValueError(f"tenant has {len(tenant_bytes)} bytes in UTF-8; at most {MAX_NAME_BYTES}")
+        if not 1 <= len(device_bytes) <= MAX_NAME_BYTES:
+            raise ValueError(f"device_id has {len(device_bytes)} bytes in UTF-8; 1..{MAX_NAME_BYTES} are needed")
+        # A length byte before each part: ("ab", "c") and ("a", "bc") must not share ids.
+        shared = b"%c%b%c%b\x05" % (len(tenant_bytes), tenant_bytes, len(device_bytes), device_bytes)
+        self._begun = blake2b(shared, digest_size=15, key=key, person=_SEQREF)
+
+    def ids(self, boot_nonce: bytes, seq: int) -> Derived:
+        """Derive trace-id and device span-id of a message in one go (half the price of one after the other).
+
+        Args:
+            boot_nonce: 5 bytes.
+            seq: 0..2**32-1; 0 only from foreign firmware's bare seq.
+        Raises:
+            ValueError: a length or range is wrong; names the value and the range.
+        Source: docs/wire-format.md, "seqref"; tests/vectors/derive.json.
+        """
+        if len(boot_nonce) != 5:
+            raise ValueError(f"boot_nonce has {len(boot_nonce)} bytes; it has 5")
+        if not 0 <= seq <= MAX_SEQ:
+            raise ValueError(f"seq {seq} is outside 0..{MAX_SEQ}")
+        number = seq.to_bytes(4, "big")
+        hashed = self._begun.copy()
+        hashed.update(boot_nonce + b"\x04" + number)
+        digest = hashed.digest()
+        return Derived(boot_nonce + number + digest[:7], _not_zero(digest[7:]))
+
+
+def derive(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int) -> Derived:
+    """Derive the ids of a single message; arguments and errors as for Deriver and its `ids`.
+
     Source: docs/wire-format.md, "seqref"; tests/vectors/derive.json.
     """
-    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-        raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
-    tenant_bytes = tenant.encode()
-    device_bytes = device_id.encode()
-    if len(tenant_bytes) > MAX_NAME_BYTES:
-        raise ValueError(f"tenant has {len(tenant_bytes)} bytes in UTF-8; at most {MAX_NAME_BYTES}")
-    if not 1 <= len(device_bytes) <= MAX_NAME_BYTES:
-        raise ValueError(f"device_id has {len(device_bytes)} bytes in UTF-8; 1..{MAX_NAME_BYTES} are needed")
-    if len(boot_nonce) != 5:
-        raise ValueError(f"boot_nonce has {len(boot_nonce)} bytes; it has 5")
-    if not 0 <= seq <= MAX_SEQ:
-        raise ValueError(f"seq {seq} is outside 0..{MAX_SEQ}")
-    message = boot_nonce + seq.to_bytes(4, "big")
-    # A length byte before each part: ("ab", "c") and ("a", "bc") must not share ids.
-    data = b"%c%b%c%b\x05%b\x04%b" % (
-        len(tenant_bytes), tenant_bytes, len(device_bytes), device_bytes, boot_nonce, message[5:],
-    )  # fmt: skip
-    digest = blake2b(data, digest_size=15, key=key, person=_SEQREF).digest()
-    return Derived(message + digest[:7], _not_zero(digest[7:]))
+    return Deriver(key, tenant, device_id).ids(boot_nonce, seq)
 
 
 def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:

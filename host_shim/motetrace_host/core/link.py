@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from motetrace_host.core.mqtt_frame import Frame
 from motetrace_host.core.publish_packet import PublishPacket
 
 
@@ -43,6 +46,20 @@ class Delivery:
     packet: PublishPacket
     connection: int
     received_unix_ns: int
+
+
+class Chunk(NamedTuple):
+    """PUBLISH packets that were read together, in the broker's order.
+
+    Attributes:
+        connection: counts connections, from 1: an older one's packet ids mean nothing.
+        size_bytes: what the packets take in memory, about.
+    """
+
+    frames: Sequence[Frame]
+    connection: int
+    received_unix_ns: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

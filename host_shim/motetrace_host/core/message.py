@@ -117,7 +117,9 @@ def identify(
         message_key = _foreign_key(arrival, trace_id, parent_id)
         span_id = derive_span_id(trace_id, parent_id, f"device_publish {message_key.hex()}")
     else:
-        message_key = _key(arrival.device_id, nonce, seq, trace_id, span_id)
+        message_key = _drawn_key(trace_id, span_id)
+        if nonce is not None and seq is not None:
+            message_key = numbered_key(arrival.device_id, nonce, seq)
     return Message(
         message_key,
         arrival.device_id,
@@ -141,10 +143,15 @@ def identify(
     )
 
 
-def _key(device_id: str, nonce: bytes | None, seq: int | None, trace_id: bytes, span_id: bytes) -> bytes:
+def numbered_key(device_id: str, boot_nonce: bytes, seq: int) -> bytes:
+    """The key of a message that has a number: 16 bytes, the same for every delivery of it."""
     device = device_id.encode()
-    named = nonce + seq.to_bytes(4, "big") if nonce is not None and seq is not None else trace_id + span_id
-    return blake2b(b"%c%b%b" % (len(device), device, named), digest_size=16, person=_KEY_PERSON).digest()
+    named = b"%c%b%b%b" % (len(device), device, boot_nonce, seq.to_bytes(4, "big"))
+    return blake2b(named, digest_size=16, person=_KEY_PERSON).digest()
+
+
+def _drawn_key(trace_id: bytes, span_id: bytes) -> bytes:
+    return blake2b(trace_id + span_id, digest_size=16, person=_KEY_PERSON).digest()
 
 
 def _foreign_key(arrival: Arrival, trace_id: bytes, parent_id: bytes) -> bytes:

@@ -70,6 +70,11 @@ def encode_resource(service_name: str, extra: Attributes | None = None) -> bytes
     return _attributes(b"\x0a", {"service.name": service_name, **extra} if extra else {"service.name": service_name})
 
 
+def encode_attributes(attributes: Attributes) -> bytes:
+    """Encode the attributes of a span, in their order."""
+    return _attributes(b"\x4a", attributes)
+
+
 _TIMES = struct.Struct("<BQBQ")
 
 

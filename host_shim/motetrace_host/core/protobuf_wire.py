@@ -17,6 +17,8 @@ def varint(number: int) -> bytes:
     """Encode 0..2**64-1 in 1 to 10 bytes."""
     if number < 0x80:
         return _ONE_BYTE[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)

@@ -26,7 +26,31 @@ BUSY_TIMEOUT_MS = 10_000
 SCHEMA_VERSION = 1
 
 _SCHEMA_1 = """
--- Ledger (edges/ledger.py): which message was seen, once per message however often it was delivered.
+-- Messages (edges/message_log.py): compact records, a block per batch; core/record.py says what is in one.
+CREATE TABLE message_block(
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    first_unix_ns INTEGER NOT NULL,
+    last_unix_ns  INTEGER NOT NULL,
+    messages      INTEGER NOT NULL,
+    records       BLOB NOT NULL,
+    extras        BLOB NOT NULL
+);
+CREATE TABLE place(
+    id        INTEGER PRIMARY KEY,
+    device_id TEXT NOT NULL,
+    topic     TEXT NOT NULL,
+    template  TEXT NOT NULL,
+    UNIQUE(topic, device_id, template)             -- how a topic is read may change with the settings
+);
+CREATE INDEX place_by_device ON place(device_id);
+CREATE TABLE delivery(                             -- messages that came again, or have no number
+    message_key BLOB PRIMARY KEY,                  -- 16 bytes
+    deliveries  INTEGER NOT NULL,
+    block_id    INTEGER NOT NULL                   -- retention: goes with this block
+) WITHOUT ROWID;
+CREATE INDEX delivery_by_block ON delivery(block_id);
+
+-- Ledger (edges/ledger.py, edges/sqlite_seen.py): which numbers of which boot were seen at which hop.
 CREATE TABLE device_boot(
     device_id          TEXT NOT NULL,
     boot_nonce         BLOB NOT NULL,              -- 5 bytes
@@ -34,29 +58,30 @@ CREATE TABLE device_boot(
     first_seen_unix_ns INTEGER NOT NULL,
     firmware           TEXT,
     birth              TEXT,                       -- JSON of the birth message
-    last_seq           INTEGER,
     PRIMARY KEY(device_id, boot_nonce)
 ) WITHOUT ROWID;
-CREATE TABLE message(
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,
-    message_key      BLOB NOT NULL UNIQUE,         -- 16 bytes, the de-duplication key
-    device_id        TEXT NOT NULL,
-    boot_nonce       BLOB,
-    seq              INTEGER,
-    trace_id         BLOB NOT NULL,
-    span_id          BLOB NOT NULL,                -- of device_publish
-    flags            INTEGER NOT NULL,
-    origin           TEXT NOT NULL,
-    carrier          TEXT NOT NULL,
-    topic            TEXT NOT NULL,
-    qos              INTEGER NOT NULL,
-    received_unix_ns INTEGER NOT NULL,
-    age_ms           INTEGER,
-    payload_bytes    INTEGER NOT NULL,
-    deliveries       INTEGER NOT NULL DEFAULT 1
+CREATE TABLE unnumbered(
+    device_id    TEXT PRIMARY KEY,
+    messages     INTEGER NOT NULL,                 -- without a number: no context, or a foreign one
+    duplicates   INTEGER NOT NULL,
+    last_unix_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE seen(                                 -- a state is this row and what the log has behind log_id
+    id           INTEGER PRIMARY KEY,
+    device_id    TEXT NOT NULL,                    -- '' at hops that know only the boot
+    boot_nonce   BLOB NOT NULL,
+    hop          TEXT NOT NULL,
+    log_id       INTEGER NOT NULL,                 -- seen_log.id up to which this row has everything
+    last_unix_ms INTEGER NOT NULL,                 -- for retention; as of log_id
+    state        BLOB NOT NULL,                    -- core/seen_bytes.py
+    UNIQUE(device_id, boot_nonce, hop)
 );
-CREATE INDEX message_by_seq ON message(device_id, seq, boot_nonce);
-CREATE INDEX message_by_trace ON message(trace_id);
+CREATE INDEX seen_by_boot ON seen(boot_nonce);
+CREATE INDEX seen_by_age ON seen(last_unix_ms);
+CREATE TABLE seen_log(
+    id   INTEGER PRIMARY KEY,                      -- one for each batch
+    runs BLOB NOT NULL                             -- core/seen_log.py
+);
 CREATE TABLE inferred_boot(
     device_id TEXT PRIMARY KEY,
     state     BLOB NOT NULL                        -- what core/boots.py knows of a device that sends a bare seq
@@ -91,9 +116,15 @@ CREATE INDEX span_by_resource ON span(resource_id); -- retention asks it which r
 CREATE TABLE forward_cursor(
     target       TEXT PRIMARY KEY,                 -- URL the spans go to
     span_id_upto INTEGER NOT NULL DEFAULT 0,       -- span.id up to which everything was settled
+    block_upto   INTEGER NOT NULL DEFAULT 0,       -- message_block.id likewise
+    block_offset INTEGER NOT NULL DEFAULT 0,       -- messages of the next block that were settled
     sent         INTEGER NOT NULL DEFAULT 0,
     refused      INTEGER NOT NULL DEFAULT 0,
     shed         INTEGER NOT NULL DEFAULT 0        -- deleted by retention before they were sent
+) WITHOUT ROWID;
+CREATE TABLE running(                              -- settings in force, for reports: of the shim that ran last
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE counter(
     name  TEXT PRIMARY KEY,

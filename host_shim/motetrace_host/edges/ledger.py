@@ -1,55 +1,19 @@
-"""The ledger tables: which message was seen, once per message however often it came, and what was rejected and why.
+"""What devices are and what was wrong with their messages: boots, births, inferred boots, rejections.
 
-Writing methods run inside the caller's transaction (`database.transaction`): ledger rows and spans of one batch reach
-the disk together, and only then is the batch acknowledged to the broker.
+Which numbers were seen of a boot is in edges/sqlite_seen.py or edges/redis_seen.py; the messages themselves are in
+edges/message_log.py. Writing methods run inside the caller's transaction (`database.transaction`): all of one batch
+reaches the disk together, and only then is the batch acknowledged to the broker.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from motetrace_host.core.birth import Birth
-from motetrace_host.core.message import Message
 
 MAX_BOOTS = 100_000  # beyond it the boots seen first are forgotten: their messages stay, their births go
-
-_INSERT = (
-    "INSERT OR IGNORE INTO message(message_key, device_id, boot_nonce, seq, trace_id, span_id, flags, origin, carrier,"
-    " topic, qos, received_unix_ns, age_ms, payload_bytes) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
-_ENTRY = (
-    "SELECT device_id, boot_nonce, seq, trace_id, span_id, flags, origin, carrier, topic, qos, received_unix_ns,"
-    " age_ms, payload_bytes, deliveries FROM message "
-)
-_COUNTS = (
-    "SELECT device_id, boot_nonce, count(*), sum(deliveries - 1), min(seq), max(seq), max(received_unix_ns)"
-    " FROM message"
-)
-_BOOT = (
-    "INSERT INTO device_boot(device_id, boot_nonce, inferred, first_seen_unix_ns, last_seq) VALUES(?,?,?,?,?)"
-    " ON CONFLICT(device_id, boot_nonce) DO UPDATE SET last_seq = max(coalesce(last_seq, 0), excluded.last_seq)"
-)
-
-
-class Entry(NamedTuple):
-    """One message as the ledger knows it; `deliveries` counts how often the broker brought it."""
-
-    device_id: str
-    boot_nonce: bytes | None
-    seq: int | None
-    trace_id: bytes
-    span_id: bytes
-    flags: int
-    origin: str
-    carrier: str
-    topic: str
-    qos: int
-    received_unix_ns: int
-    age_ms: int | None
-    payload_bytes: int
-    deliveries: int
 
 
 class Boot(NamedTuple):
@@ -61,65 +25,43 @@ class Boot(NamedTuple):
     first_seen_unix_ns: int
     firmware: str | None
     birth: str | None
-    last_seq: int | None
 
 
-class BootCount(NamedTuple):
-    """What one boot of a device left in the ledger. `missing` lies between the lowest and the highest seq seen."""
+class Unnumbered(NamedTuple):
+    """Messages of a device that had no number: `messages` told apart, `duplicates` of them known again."""
 
     device_id: str
-    boot_nonce: bytes | None
-    seen: int
+    messages: int
     duplicates: int
-    lowest_seq: int | None
-    highest_seq: int | None
-    last_received_unix_ns: int
-
-    @property
-    def missing(self) -> int:
-        """Numbers between lowest and highest seq that were never seen."""
-        if self.lowest_seq is None or self.highest_seq is None:
-            return 0
-        return self.highest_seq - self.lowest_seq + 1 - self.seen
+    last_unix_ns: int
 
 
 class Ledger:
-    """The ledger tables of one connection."""
+    """The tables of boots and rejections of one connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def record(self, messages: Sequence[Message]) -> list[bool]:
-        """Write messages down; says for each whether it is new. A known one gets one delivery more."""
-        execute = self._connection.execute
-        new: list[bool] = []
-        boots: dict[tuple[str, bytes], Message] = {}
-        for m in messages:
-            is_new = (
-                execute(
-                    _INSERT,
-                    (
-                        m.key, m.device_id, m.boot_nonce, m.seq, m.trace_id, m.span_id, m.flags, m.origin, m.carrier,
-                        m.topic, m.qos, m.received_unix_ns, m.age_ms, m.payload_bytes,
-                    ),
-                ).rowcount
-                > 0
-            )  # fmt: skip
-            if not is_new:
-                execute("UPDATE message SET deliveries = deliveries + 1 WHERE message_key = ?", (m.key,))
-            new.append(is_new)
-            if m.boot_nonce is not None and m.seq is not None:
-                known = boots.get((m.device_id, m.boot_nonce))
-                if known is None or (known.seq or 0) < m.seq:
-                    boots[m.device_id, m.boot_nonce] = m
+    def add_boots(self, boots: Iterable[tuple[str, bytes, bool, int]]) -> None:
+        """Note boots: device, nonce, whether we inferred it, when it was seen; known ones stay as they are."""
         self._connection.executemany(
-            _BOOT,
-            [
-                (device_id, nonce, m.origin == "seq", m.received_unix_ns, m.seq)
-                for (device_id, nonce), m in boots.items()
-            ],
+            "INSERT OR IGNORE INTO device_boot(device_id, boot_nonce, inferred, first_seen_unix_ns) VALUES(?,?,?,?)",
+            boots,
         )
-        return new
+
+    def add_unnumbered(self, counts: Iterable[Unnumbered]) -> None:
+        """Add to the counts of messages without a number."""
+        self._connection.executemany(
+            "INSERT INTO unnumbered VALUES(?,?,?,?) ON CONFLICT(device_id) DO UPDATE SET"
+            " messages = messages + excluded.messages, duplicates = duplicates + excluded.duplicates,"
+            " last_unix_ns = max(last_unix_ns, excluded.last_unix_ns)",
+            counts,
+        )
+
+    def unnumbered(self, device_id: str | None = None) -> list[Unnumbered]:
+        """The counts of messages without a number, of all devices or one."""
+        query = "SELECT * FROM unnumbered WHERE ?1 IS NULL OR device_id = ?1 ORDER BY device_id"
+        return [Unnumbered(*row) for row in self._connection.execute(query, (device_id,))]
 
     def reject(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Add to the rejections of (device, reason)."""
@@ -151,19 +93,6 @@ class Ledger:
         """Keep packed states of `core.boots`."""
         self._connection.executemany("INSERT OR REPLACE INTO inferred_boot VALUES(?, ?)", states)
 
-    def last_id(self) -> int:
-        """The number of the row written last; 0 when there is none."""
-        number: int = self._connection.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0]
-        return number
-
-    def inferred(self, device_id: str, seq: int, after_id: int, upto_id: int) -> list[tuple[int, bytes]]:
-        """The messages with a bare seq in the rows beyond `after_id`, to `upto_id`: row and boot nonce, ascending."""
-        return self._connection.execute(
-            "SELECT id, boot_nonce FROM message"
-            " WHERE device_id = ? AND seq = ? AND id > ? AND id <= ? AND origin = 'seq' ORDER BY id",
-            (device_id, seq, after_id, upto_id),
-        ).fetchall()
-
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """The nonces that a device drew at its latest boots, the latest first."""
         found = self._connection.execute(
@@ -189,45 +118,11 @@ class Ledger:
     def boots(self, device_id: str) -> list[Boot]:
         """The boots of a device, the first seen first."""
         found = self._connection.execute(
-            "SELECT device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth, last_seq FROM device_boot"
+            "SELECT device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth FROM device_boot"
             " WHERE device_id = ? ORDER BY first_seen_unix_ns",
             (device_id,),
         )
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
-
-    def find(self, device_id: str, seq: int, limit: int = 100) -> list[Entry]:
-        """The messages of a device with this seq, one for each boot that has it, the newest first."""
-        query = _ENTRY + "WHERE device_id = ? AND seq = ? ORDER BY received_unix_ns DESC LIMIT ?"
-        return [Entry(*row) for row in self._connection.execute(query, (device_id, seq, limit))]
-
-    def neighbours(self, device_id: str, boot_nonce: bytes, seq: int) -> tuple[Entry | None, Entry | None]:
-        """The nearest messages of a boot before and after a seq."""
-        where = "WHERE device_id = ? AND boot_nonce = ? AND seq "
-        values = (device_id, boot_nonce, seq)
-        first = self._connection.execute(_ENTRY + where + "< ? ORDER BY seq DESC LIMIT 1", values).fetchone()
-        second = self._connection.execute(_ENTRY + where + "> ? ORDER BY seq LIMIT 1", values).fetchone()
-        return (Entry(*first) if first else None), (Entry(*second) if second else None)
-
-    def counts(self, device_id: str | None = None) -> list[BootCount]:
-        """What each boot of each device (or of one) left in the ledger."""
-        group = " GROUP BY device_id, boot_nonce ORDER BY device_id, max(received_unix_ns)"
-        if device_id is None:
-            found = self._connection.execute(_COUNTS + group)
-        else:
-            found = self._connection.execute(_COUNTS + " WHERE device_id = ?" + group, (device_id,))
-        return [BootCount(*row) for row in found]
-
-    def trim(self, max_messages: int, limit: int = 2_000) -> int:
-        """Forget the oldest messages beyond `max_messages`, at most `limit` in one call; says how many went.
-
-        A message that comes again after it was forgotten counts as new.
-        """
-        low, high = self._connection.execute("SELECT min(id), max(id) FROM message").fetchone()
-        if low is None or high - low < max_messages:
-            return 0
-        upto = min(high - max_messages, low + limit - 1)
-        gone: int = self._connection.execute("DELETE FROM message WHERE id <= ?", (upto,)).rowcount
-        return gone
 
     def trim_boots(self, limit: int = 2_000) -> int:
         """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went."""

@@ -11,9 +11,12 @@ import contextlib
 import random
 import selectors
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -24,17 +27,19 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from motetrace_host.core import mqtt_frame, publish_packet
+from motetrace_host.core import mqtt_frame
 from motetrace_host.core.attempts import Attempts
 from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID
-from motetrace_host.core.link import Broker, Delivery, Published, Session, Subscription
-from motetrace_host.core.publish_packet import PROPERTY_NAMES, PublishPacket
+from motetrace_host.core.link import Broker, Chunk, Published, Session, Subscription
+from motetrace_host.core.mqtt_frame import Frame
+from motetrace_host.core.publish_packet import PROPERTY_NAMES
 from motetrace_host.core.wire_error import WireError
 
 MAXIMUM_PACKET_BYTES = 16 << 20  # told to the broker, which then keeps larger ones from us (MQTT 5.0, 3.1.2.11.4)
 _KEEPALIVE_S = 30
 _READ_BYTES = 1 << 18
 _LARGEST_BYTES = 268_435_455  # of any MQTT packet
+_FRAME_BYTES = 120  # what a frame takes beside its bytes
 _MAX_INFLIGHT = 1_000  # of our own publishes
 
 
@@ -42,7 +47,7 @@ class _Client(paho.Client):
     """paho's client with a reader that takes PUBLISH packets out of large reads and queues PUBACKs together."""
 
     unread = b""
-    deliver: Callable[[list[PublishPacket]], None]
+    deliver: Callable[[list[Frame], int], None]
     refused_protocol = False
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
@@ -64,9 +69,9 @@ class _Client(paho.Client):
         for first, body in frames:  # these first: CONNACK has to be known when what follows it is acknowledged
             if first & 0xF0 != 0x30 and code <= 0 and self._sock is not None:
                 code = self._other_frame(first, body)
-        batch = [publish_packet.read(first, body) for first, body in frames if first & 0xF0 == 0x30]
-        if batch:
-            self.deliver(batch)
+        publishes = [frame for frame in frames if frame[0] & 0xF0 == 0x30]
+        if publishes:
+            self.deliver(publishes, len(data))
         return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
@@ -86,8 +91,14 @@ class _Client(paho.Client):
         self._max_inflight_messages = min(_MAX_INFLIGHT, receive_maximum)
 
     def queue_pubacks(self, packet_ids: Sequence[int]) -> None:
-        acknowledgements = b"".join([b"\x40\x02" + packet_id.to_bytes(2, "big") for packet_id in packet_ids])
+        acknowledgements = struct.pack(
+            ">" + "HH" * len(packet_ids), *chain.from_iterable(zip(repeat(0x4002), packet_ids))
+        )
         self._packet_queue(paho.PUBACK, acknowledgements, 0, 1)
+
+    def pending(self) -> bool:
+        """Whether TLS has decrypted bytes that the socket does not show as readable."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
 
 class Subscriber:
@@ -104,7 +115,7 @@ class Subscriber:
         broker: Broker,
         session: Session,
         subscriptions: Sequence[Subscription],
-        deliver: Callable[[Sequence[Delivery]], None],
+        deliver: Callable[[Chunk], None],
         on_published: Callable[[Published], None],
         on_link: Callable[[str, dict[str, Any]], None],
     ) -> None:
@@ -132,7 +143,7 @@ class Subscriber:
         client = _Client(
             CallbackAPIVersion.VERSION2, client_id=session.client_id, protocol=paho.MQTTv5, manual_ack=True
         )
-        client.deliver = self._on_packets
+        client.deliver = self._on_publishes
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -155,12 +166,11 @@ class Subscriber:
         """Begin to connect; comes back at once."""
         self._thread.start()
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None:
         """Acknowledge messages, in this order. Those of an earlier connection are passed over: they come again."""
         with self._lock:
-            ids = [d.packet.packet_id for d in deliveries if d.connection == self._connection and d.packet.packet_id]
-            if ids and self._connected:
-                self._client.queue_pubacks(ids)
+            if connection == self._connection and self._connected:
+                self._client.queue_pubacks(packet_ids)
 
     def renew(self, connection: int) -> None:
         """End a connection, if it still is the current one, and make a new one: the broker then repeats."""
@@ -248,6 +258,8 @@ class Subscriber:
                         self._client.loop_write()
                     if events & selectors.EVENT_READ and self._client.socket() is not None:
                         self._client.loop_read()
+                        while self._client.pending():
+                            self._client.loop_read()
                 if self._outworn == self._connection and not self._lost_because:
                     self._lost_because = (
                         "more came than fits into memory (--queue); the broker is to send the rest again"
@@ -255,9 +267,8 @@ class Subscriber:
                     self._client.disconnect()
                 self._client.loop_misc()
 
-    def _on_packets(self, packets: list[PublishPacket]) -> None:
-        now = time.time_ns()
-        self._deliver([Delivery(packet, self._connection, now) for packet in packets])
+    def _on_publishes(self, frames: list[Frame], size_bytes: int) -> None:
+        self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
 
     def _on_connect(self, client: Any, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:

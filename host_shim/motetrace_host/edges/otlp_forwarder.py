@@ -1,6 +1,6 @@
 """Sends stored spans to an OTLP/HTTP backend: urllib3 in one thread.
 
-The span table is the queue and a cursor in it the only state, so a backend that is down for hours costs no memory, and
+What is stored is the queue and a cursor in it the only state, so a backend that is down for hours costs no memory, and
 a kill -9 sends at most one batch again, byte for byte. `OtlpForwarder.step` makes one attempt and returns how long to
 wait before the next; `start` runs it in a thread.
 
@@ -9,7 +9,7 @@ wait before the next; `start` runs it in a thread.
 | 2xx | cursor moves on; partial_success is counted as refused |
 | 429, 502, 503, 504, no answer | same batch again after a growing pause with jitter, or after Retry-After |
 | 30x, 401, 403, 404, 405, 407 | the same: endpoint or credentials are wrong, not the spans, so they wait |
-| 413 | half the batch; a single span is refused |
+| 413 | half the batch; one message's spans are refused |
 | any other | refused: counted, logged once per status, cursor moves on |
 Source: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP Response", "Failures"; RFC 9110 10.2.3 (Retry-After).
 """
@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,7 +31,7 @@ import urllib3
 from motetrace_host.core.printable import printable
 from motetrace_host.core.store_error import StoreError
 
-MAX_BATCH_SPANS = 512
+MAX_BATCH_SPANS = 4_096
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 60.0
 MAX_RETRY_AFTER_SECONDS = 600.0
 IDLE_SECONDS = 1.0
@@ -46,14 +46,17 @@ _PATH = "/v1/traces"
 class Outbox(Protocol):
     """The stored spans of one target that were not settled yet. Used by one thread at a time."""
 
-    def batch(self, max_spans: int) -> tuple[int, int, bytes]:
-        """The next spans: how many (0: none), the id of the last, and an ExportTraceServiceRequest of them."""
+    def batch(self, max_spans: int) -> tuple[int, Any, bytes]:
+        """The next spans: how many (0: none), the position behind them, and an ExportTraceServiceRequest of them.
+
+        A message's spans are not parted: at `max_spans` 1 there may be 2.
+        """
 
     def rejected(self, body: bytes, content_type: str) -> tuple[int, str]:
         """Read an answer's partial_success: spans the backend did not take, and its message."""
 
-    def settle(self, upto: int, *, sent: int, refused: int) -> None:
-        """Move the cursor to span id `upto` and count. Raises StoreError."""
+    def settle(self, upto: Any, *, sent: int, refused: int) -> None:
+        """Move the cursor to a position that `batch` gave, and count. Raises StoreError."""
 
     def close(self) -> None:
         """Give up the database connection."""
@@ -164,7 +167,7 @@ class OtlpForwarder:
         except urllib3.exceptions.HTTPError as exc:
             return self._failed("otlp_forward_unreachable", str(exc), None)
 
-    def _send(self, spans: int, upto: int, request: bytes) -> float:
+    def _send(self, spans: int, upto: Any, request: bytes) -> float:
         answer = self._pool.request(
             "POST",
             self.url,
@@ -182,12 +185,12 @@ class OtlpForwarder:
         if answer.status in _OPERATORS_FAULT:
             remedy = "check endpoint and credentials (--otlp-headers-file); until then spans wait on disk"
             return self._failed("otlp_forward_misconfigured", f"HTTP {answer.status}: {remedy}", None)
-        if answer.status == 413 and spans > 1:
-            self._max_spans = spans // 2
+        if answer.status == 413 and self._max_spans > 1:
+            self._max_spans = max(spans // 2, 1)
             return 0.0
         return self._refused(answer.status, spans, upto, body)
 
-    def _accepted(self, spans: int, upto: int, body: bytes, content_type: str) -> float:
+    def _accepted(self, spans: int, upto: Any, body: bytes, content_type: str) -> float:
         rejected, message = self._outbox.rejected(body, content_type)
         rejected = min(rejected, spans)
         self._outbox.settle(upto, sent=spans - rejected, refused=rejected)
@@ -199,7 +202,7 @@ class OtlpForwarder:
         self._max_spans = min(MAX_BATCH_SPANS, self._max_spans + 1 + self._max_spans // 8)  # after a 413, slowly
         return 0.0
 
-    def _refused(self, status: int, spans: int, upto: int, body: bytes) -> float:
+    def _refused(self, status: int, spans: int, upto: Any, body: bytes) -> float:
         self._outbox.settle(upto, sent=0, refused=spans)
         self._failures = 0
         if status not in self._logged_statuses:

@@ -1,4 +1,4 @@
-"""The span tables: insert, read, retain, and the cursor of each forward target.
+"""The span tables: what the stages sent, as OTLP bytes.
 
 Writing methods run inside the caller's transaction (`database.transaction`), because spans and ledger rows of one batch
 of messages must reach the disk together.
@@ -23,7 +23,6 @@ _SELECT = (
 )
 # One look into span_by_resource for each resource; `NOT IN (SELECT resource_id FROM span)` would read all spans.
 _DELETE_UNNAMED = "DELETE FROM resource WHERE NOT EXISTS (SELECT 1 FROM span WHERE span.resource_id = resource.id)"
-_AFTER_CURSOR = "WHERE s.id > (SELECT span_id_upto FROM forward_cursor WHERE target = ?) ORDER BY s.id LIMIT ?"
 
 
 class Trimmed(NamedTuple):
@@ -31,16 +30,6 @@ class Trimmed(NamedTuple):
 
     deleted: int
     shed: int
-
-
-class Cursor(NamedTuple):
-    """Where a forward target stands; `pending` spans are stored and not yet settled."""
-
-    span_id_upto: int
-    sent: int
-    refused: int
-    shed: int
-    pending: int
 
 
 class SpanStore:
@@ -96,35 +85,17 @@ class SpanStore:
             self._connection.execute(_DELETE_UNNAMED)
         return Trimmed(len(doomed), shed)
 
-    def open_cursor(self, target: str) -> None:
-        """Make sure a forward target has a cursor; a new one starts before the oldest span."""
-        self._connection.execute("INSERT OR IGNORE INTO forward_cursor(target) VALUES(?)", (target,))
-
-    def cursor(self, target: str) -> Cursor:
-        """The state of a forward target; all zero when it has none."""
-        query = "SELECT span_id_upto, sent, refused, shed FROM forward_cursor WHERE target = ?"
-        upto, sent, refused, shed = self._connection.execute(query, (target,)).fetchone() or (0, 0, 0, 0)
-        return Cursor(upto, sent, refused, shed, self._one("SELECT count(*) FROM span WHERE id > ?", upto))
-
-    def unforwarded(self, target: str, max_spans: int, max_bytes: int) -> list[SpanRow]:
-        """The next spans after a target's cursor, in order; at least one if any, then until a limit is reached."""
+    def after(self, span_id: int, max_spans: int, max_bytes: int) -> list[SpanRow]:
+        """The spans stored behind one, in order; at least one if any, then until a limit is reached."""
         batch: list[SpanRow] = []
         size = 0
-        for row in self._connection.execute(_SELECT + _AFTER_CURSOR, (target, max_spans)):
+        for row in self._connection.execute(_SELECT + "WHERE s.id > ? ORDER BY s.id LIMIT ?", (span_id, max_spans)):
             found = SpanRow(*row)
             size += len(found.span)
             if batch and size > max_bytes:
                 break
             batch.append(found)
         return batch
-
-    def settle(self, target: str, upto: int, *, sent: int, refused: int) -> None:
-        """Move a target's cursor to span id `upto` (never back) and add to its counts."""
-        self._connection.execute(
-            "UPDATE forward_cursor SET span_id_upto = max(span_id_upto, ?), sent = sent + ?, refused = refused + ? "
-            "WHERE target = ?",
-            (upto, sent, refused, target),
-        )
 
     def _resource_id(self, resource: bytes) -> int:
         digest = blake2b(resource, digest_size=16).digest()

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motetrace_host.core.printable import printable
-from motetrace_host.edges.ledger import BootCount, Ledger
+from motetrace_host.edges.ledger import Ledger
+from motetrace_host.reports.counts import BootCount, counts
 from motetrace_host.reports.state import clock, opened
 
-_HEADINGS = ("device", "boot", "seen", "twice", "missing", "lowest", "highest", "last seen")
-_LEFT = (0, 1, 7)
+_HEADINGS = ("device", "boot", "seen", "twice", "lost", "waiting", "lowest", "highest", "last seen")
+_LEFT = (0, 1, 8)
 
 
 def report(folder: Path, device_id: str | None = None) -> tuple[str, int]:
@@ -22,12 +23,11 @@ def report(folder: Path, device_id: str | None = None) -> tuple[str, int]:
         ReportError: no database.
     """
     with opened(folder) as connection:
-        ledger = Ledger(connection)
-        counts = ledger.counts(device_id)
-        rejections = [row for row in ledger.rejections() if device_id in (None, row[0])]
-    if not counts and not rejections:
+        found = counts(connection, device_id)
+        rejections = [row for row in Ledger(connection).rejections() if device_id in (None, row[0])]
+    if not found and not rejections:
         return ("Nothing was seen yet.\n" if device_id is None else f"{printable(device_id)}: nothing was seen.\n"), 1
-    lines = _table([_HEADINGS, *(_row(count) for count in counts)], _LEFT) if counts else []
+    lines = _table([_HEADINGS, *(_row(count) for count in found)], _LEFT) if found else []
     if rejections:
         shown = [(printable(device) or "(no device)", str(count), reason) for device, reason, count in rejections]
         lines += ["", "rejected:", *_table(shown, (0, 2))]
@@ -41,7 +41,8 @@ def _row(count: BootCount) -> tuple[str, ...]:
         count.boot_nonce.hex() if count.boot_nonce else "-",
         str(count.seen),
         str(count.duplicates),
-        str(count.missing) if numbered else "-",
+        str(count.lost) if numbered else "-",
+        str(count.waiting) if numbered else "-",
         str(count.lowest_seq) if numbered else "-",
         str(count.highest_seq) if numbered else "-",
         clock(count.last_received_unix_ns),

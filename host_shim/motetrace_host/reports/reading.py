@@ -8,15 +8,21 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from motetrace_host.core import waterfall
+from motetrace_host.core import hops, waterfall
 from motetrace_host.core.derive import derive
+from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.printable import printable
+from motetrace_host.core.record import NO_AGE
 from motetrace_host.core.span import Span
 from motetrace_host.edges import key_file, otlp
-from motetrace_host.edges.ledger import Boot, BootCount, Entry, Ledger
+from motetrace_host.edges.ledger import Boot, Ledger
+from motetrace_host.edges.message_log import Entry, MessageLog
+from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.reports.counts import BootCount, counts
 from motetrace_host.reports.report_error import ReportError
 from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened
+from motetrace_host.whose import Origins
 
 FOUND, NOT_FOUND = 0, 1
 # Which span shows that a reading came through which hop.
@@ -53,7 +59,9 @@ def report(
     with opened(folder) as connection:
         key = _key(key_path, must_exist=key_path != folder / KEY_NAME)
         reading = _Reading(connection, key, tenant, device_id, seq)
-        entries = [entry for entry in Ledger(connection).find(device_id, seq) if nonce in (None, entry.boot_nonce)]
+        entries = [
+            entry for entry in MessageLog(connection).find(device_id, seq) if nonce in (None, entry.record.boot_nonce)
+        ]
         if not entries:
             return "\n".join(reading.unknown(nonce)) + "\n", NOT_FOUND
         blocks = ["\n".join(reading.known(entry, width, colour)) + "\n" for entry in entries]
@@ -62,8 +70,13 @@ def report(
 
 class _Reading:
     def __init__(self, connection: sqlite3.Connection, key: bytes, tenant: str, device_id: str, seq: int) -> None:
+        self._connection = connection
         self._ledger = Ledger(connection)
+        self._log = MessageLog(connection)
         self._spans = SpanStore(connection)
+        running = Running(connection).all()
+        where = Where(running.get("broker", "unknown"), running.get("client_id", "unknown"))
+        self._hops = Hops(where, Origins(connection).of)
         self._key = key
         self._tenant = tenant
         self._device_id = device_id
@@ -72,45 +85,53 @@ class _Reading:
 
     def known(self, entry: Entry, width: int, colour: bool) -> Iterator[str]:
         """One message that the ledger has."""
-        nonce = entry.boot_nonce or b""
-        spans = [otlp.unpack(row) for row in self._spans.trace(entry.trace_id)]
+        message, nonce = entry.record, entry.record.boot_nonce
+        spans = self._spans_of(entry)
         yield f"{printable(self._device_id)} seq {self._seq}, {_boot_words(nonce, self._boots.get(nonce))}"
-        yield f"  trace-id    {entry.trace_id.hex()}{self._provenance(entry)}"
-        age = "" if entry.age_ms is None else f", read {entry.age_ms} ms before it was published"
+        yield f"  trace-id    {message.trace_id.hex()}{self._provenance(entry)}"
+        age = "" if message.age_ms == NO_AGE else f", read {message.age_ms} ms before it was published"
         yield (
-            f"  first seen  {clock(entry.received_unix_ns)} on {printable(entry.topic)}, QoS {entry.qos}, "
-            f"{entry.payload_bytes} bytes{age}"
+            f"  first seen  {clock(message.received_unix_ns)} on {printable(entry.place.topic)}, QoS {message.qos}, "
+            f"{message.payload_bytes} bytes{age}"
         )
         times = "once" if entry.deliveries == 1 else f"{entry.deliveries} times (counted once)"
         yield f"  delivered   {times}"
-        yield f"  origin      {entry.origin}, from {entry.carrier.replace('_', ' ')}"
+        yield f"  origin      {entry.origin}, from {message.carrier.replace('_', ' ')}"
         yield f"  hops        {_hops(entry, spans)}"
         if spans:
             yield ""
             yield waterfall.draw(spans, width=width, colour=colour).rstrip("\n")
 
+    def _spans_of(self, entry: Entry) -> list[Span]:
+        """The shim's own spans of a message, made anew, and those that the stages sent of its trace."""
+        rows = self._spans.trace(entry.record.trace_id)
+        if entry.record.kept:
+            pair = self._hops.spans(entry.record, entry.extra)
+            rows = [*hops.rows(entry.record, pair), *rows]
+        return [otlp.unpack(row) for row in rows]
+
     def unknown(self, nonce: bytes | None) -> Iterator[str]:
         """A message that the ledger does not have: its neighbours, and what that says."""
-        counts = [count for count in self._ledger.counts(self._device_id) if nonce in (None, count.boot_nonce)]
+        found = [count for count in counts(self._connection, self._device_id) if nonce in (None, count.boot_nonce)]
         where = f" in boot {nonce.hex()}" if nonce else ""
         yield f"{printable(self._device_id)} seq {self._seq}{where}: not in the ledger."
         if nonce and self._key:
             trace_id = derive(self._key, self._tenant, self._device_id, nonce, self._seq).trace_id
             yield f"  Sent as a seqref, its trace-id would be {trace_id.hex()}."
-        numbered = [count for count in counts if count.boot_nonce is not None and count.highest_seq is not None]
+        numbered = [count for count in found if count.boot_nonce is not None and count.highest_seq is not None]
         if not numbered:
-            yield from self._nothing_numbered(counts, nonce)
+            yield from self._nothing_numbered(found, nonce)
         for count in numbered:
             yield f"  {self._neighbours(count)}"
 
-    def _nothing_numbered(self, counts: Sequence[BootCount], nonce: bytes | None) -> Iterator[str]:
-        if counts:
+    def _nothing_numbered(self, found: Sequence[BootCount], nonce: bytes | None) -> Iterator[str]:
+        if found:
             yield "  Of this device only messages without a message number are known; they cannot be told apart."
-        elif nonce and self._ledger.counts(self._device_id):
+        elif nonce and counts(self._connection, self._device_id):
             known = ", ".join(boot.hex() for boot in self._boots) or "none"
             yield f"  Known boots of this device: {known}."
         else:
-            devices = {count.device_id for count in self._ledger.counts()}
+            devices = {count.device_id for count in counts(self._connection)}
             near = difflib.get_close_matches(self._device_id, sorted(devices), 3, 0.6)
             hint = f"; did you mean {' or '.join(printable(name) for name in near)}?" if near else "."
             yield f"  Nothing was ever seen of this device{hint} Known devices: {len(devices)} (motetrace devices)."
@@ -118,9 +139,8 @@ class _Reading:
     def _neighbours(self, count: BootCount) -> str:
         nonce = count.boot_nonce or b""
         boot = f"boot {nonce.hex()}"
-        before, after = self._ledger.neighbours(self._device_id, nonce, self._seq)
+        before, after = self._log.neighbours(self._device_id, nonce, self._seq)
         if before and after:
-            assert before.seq is not None and after.seq is not None  # noqa: S101 (both were found by seq)
             missing = after.seq - before.seq - 1
             numbers = f"{before.seq + 1}..{after.seq - 1} ({missing} numbers)" if missing > 1 else f"only {self._seq}"
             return (
@@ -143,18 +163,18 @@ class _Reading:
     def _provenance(self, entry: Entry) -> str:
         if entry.origin == "traceparent":
             return "  (made by the device)"
-        if not self._key or entry.boot_nonce is None:
+        if not self._key:
             return "  (derived by the host)"
-        trace_id = derive(self._key, self._tenant, self._device_id, entry.boot_nonce, self._seq).trace_id
-        if trace_id == entry.trace_id:
+        trace_id = derive(self._key, self._tenant, self._device_id, entry.record.boot_nonce, self._seq).trace_id
+        if trace_id == entry.record.trace_id:
             return "  (derived from device, boot and seq)"
         return f"  (derived with another key or tenant; this key and tenant give {trace_id.hex()})"
 
 
 def _hops(entry: Entry, spans: Sequence[Span]) -> str:
-    if not entry.flags & 1:
+    if not entry.record.kept:
         return "not sampled by the device: counted, no spans"
-    ours = _below(spans, entry.span_id)
+    ours = _below(spans, entry.record.span_id)
     names = {span.name for span in ours}
     told = [f"{hop} {'yes' if name in names else 'no span'}" for hop, name in _HOPS]
     return ", ".join(told)

@@ -1,37 +1,45 @@
-"""Messages that wait to be acknowledged, in the order they arrived."""
+"""Packets that wait to be acknowledged, in the order they arrived."""
 
 from __future__ import annotations
 
 from collections import deque
-
-from motetrace_host.core.link import Delivery
+from collections.abc import Mapping, Sequence
 
 
 class AckLine:
-    """Gives deliveries back in order of arrival, once neither they nor one before them waits for a republish.
+    """Gives packet ids back in order of arrival, once neither they nor one before them waits for a republish.
 
     In order, because MQTT wants it so (MQTT 5.0, 4.6) and because a broker may count on it.
     """
 
     def __init__(self) -> None:
-        self._line: deque[tuple[Delivery, int]] = deque()
+        self._line: deque[tuple[int, int, int]] = deque()
         self._unanswered: set[int] = set()
 
-    def append(self, delivery: Delivery, packet_id: int = 0) -> None:
-        """Add a delivery that is on disk; `packet_id` names the republish it waits for, 0 for none."""
-        self._line.append((delivery, packet_id))
-        if packet_id:
-            self._unanswered.add(packet_id)
+    def extend(self, connection: int, packet_ids: Sequence[int], waits_for: Mapping[int, int]) -> None:
+        """Add packets that are on disk.
+
+        Args:
+            waits_for: by position in `packet_ids`, the packet id of the republish that one waits for.
+        """
+        for position, packet_id in enumerate(packet_ids):
+            republish = waits_for.get(position, 0)
+            self._line.append((connection, packet_id, republish))
+            if republish:
+                self._unanswered.add(republish)
 
     def answered(self, packet_id: int) -> None:
         """The broker has the republish."""
         self._unanswered.discard(packet_id)
 
-    def ready(self) -> list[Delivery]:
-        """Take those that may be acknowledged now."""
-        ready = []
-        while self._line and self._line[0][1] not in self._unanswered:
-            ready.append(self._line.popleft()[0])
+    def ready(self) -> list[tuple[int, list[int]]]:
+        """Take those that may be acknowledged now: packet ids by connection, in order."""
+        ready: list[tuple[int, list[int]]] = []
+        while self._line and self._line[0][2] not in self._unanswered:
+            connection, packet_id, _ = self._line.popleft()
+            if not ready or ready[-1][0] != connection:
+                ready.append((connection, []))
+            ready[-1][1].append(packet_id)
         return ready
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-_MAX_DEVICES = 20_000
+_MAX_DEVICES = 200_000
 _MAX_BOOTS = 16  # the latest of a device that an answer may come from
 
 
@@ -27,7 +27,7 @@ class Answers:
 
     def learn(self, device_id: str, boot_nonce: bytes) -> None:
         """A boot was seen: in a message of its own, or in a birth."""
-        boots = self._of(device_id)
+        boots = self.tails(device_id)
         if boots.get(boot_nonce[1:]) != boot_nonce:
             if len(boots) >= _MAX_BOOTS:
                 del boots[next(iter(boots))]
@@ -39,13 +39,14 @@ class Answers:
         A foreign parent-id passes for an answer once in 2**32 for each boot that is known of the device.
         Source: docs/wire-format.md, "Answers to commands".
         """
-        return self._of(device_id).get(parent_id[:4])
+        return self.tails(device_id).get(parent_id[:4])
 
-    def _of(self, device_id: str) -> dict[bytes, bytes]:
+    def tails(self, device_id: str) -> dict[bytes, bytes]:
+        """The boots of a device by the last 4 bytes of their nonces."""
         boots = self._boots.get(device_id)
         if boots is None:
             if len(self._boots) >= _MAX_DEVICES:
-                self._boots.clear()
+                del self._boots[next(iter(self._boots))]
             latest = self._ledger.latest_nonces(device_id, _MAX_BOOTS)
             boots = self._boots[device_id] = {nonce[1:]: nonce for nonce in reversed(latest)}
         return boots

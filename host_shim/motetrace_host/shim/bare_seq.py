@@ -3,7 +3,7 @@
 `core.boots` decides by the numbers alone. It cannot know that the broker, after a reconnect, sends up to a receive
 maximum of messages once more; the broker says so in the DUP flag, and the ledger knows those that were committed.
 
-Why by ascending row: the broker repeats in the order it sent first, so a repeated message stands in the ledger behind
+Why in ascending order: the broker repeats in the order it sent first, so a repeated message stands in the log behind
 the one repeated before it. Without that, seq 1 of a new boot that was lost with the shim would be taken for the seq 1
 of the boot before.
 
@@ -30,42 +30,49 @@ class BootLedger(Protocol):
     """What is needed of the ledger."""
 
     def boot_state(self, device_id: str) -> bytes | None: ...
-    def last_id(self) -> int: ...
-    def inferred(self, device_id: str, seq: int, after_id: int, upto_id: int) -> list[tuple[int, bytes]]: ...
+
+
+class RecentMessages(Protocol):
+    """What is needed of the message log."""
+
+    def recent_inferred(self, limit: int) -> list[tuple[str, int, bytes]]: ...
 
 
 class BareSeq:
     """Boot states of the devices that send a bare seq.
 
-    What a reconnect repeats is looked for among the last 65,535 rows: so many packet ids there are. The receive maximum
-    would be the tighter bound, but mosquitto 2.0.11 exceeds it.
+    What a reconnect repeats is looked for among the last 65,535 messages: so many packet ids there are. The receive
+    maximum would be the tighter bound, but mosquitto 2.0.11 exceeds it.
     """
 
     def __init__(self, ledger: BootLedger) -> None:
         self._ledger = ledger
         self._states: dict[str, BootState | None] = {}
         self._changed: set[str] = set()
-        self._repeats_upto = 0
+        # device and seq -> (order of arrival, boot nonce) of each, ascending
+        self._recent: dict[tuple[str, int], list[tuple[int, bytes]]] = {}
         self._repeated: dict[str, int] = {}
 
-    def connected(self) -> None:
-        """A connection begins: what it repeats is among the last rows of the ledger."""
-        self._repeats_upto = self._ledger.last_id()
+    def connected(self, log: RecentMessages) -> None:
+        """A connection begins: what it repeats is among the last messages of the log."""
+        self._recent.clear()
         self._repeated.clear()
+        for order, (device_id, seq, boot_nonce) in enumerate(log.recent_inferred(_MAX_REPEATED), 1):
+            self._recent.setdefault((device_id, seq), []).append((order, boot_nonce))
 
     def boot_nonce(self, device_id: str, seq: int, dup: bool, received_unix_ns: int, entropy5: bytes) -> bytes:
         """The nonce of the boot that this message belongs to; 5 random bytes become it if the boot is new."""
         if dup:
             goes_on = device_id in self._repeated
-            after = self._repeated[device_id] if goes_on else self._repeats_upto - _MAX_REPEATED
-            known = self._ledger.inferred(device_id, seq, after, self._repeats_upto)
+            after = self._repeated.get(device_id, 0)
+            known = [one for one in self._recent.get((device_id, seq), ()) if one[0] > after]
             if known:
                 # The first one repeated is the newest of its number: older boots were acknowledged long ago.
-                row, boot_nonce = known[0] if goes_on else known[-1]
-                self._repeated[device_id] = row
+                order, boot_nonce = known[0] if goes_on else known[-1]
+                self._repeated[device_id] = order
                 return boot_nonce
             # Messages are committed in order: behind one that was not, none was.
-            self._repeated[device_id] = self._repeats_upto
+            self._repeated[device_id] = _MAX_REPEATED
         known_state = device_id in self._states
         state = self._states[device_id] if known_state else self._load(device_id)
         self._states[device_id], sighting = boots.observe(state, seq, received_unix_ns, entropy5)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
 from motetrace_host.core import birth
 from motetrace_host.core.birth import Birth
+from motetrace_host.core.delta import Delta
+from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.span import AttributeValue
+from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.core.wire_error import WireError
+from motetrace_host.edges.ledger import Ledger
 
 _MAX_BOOTS = 20_000
 MAX_BAGGAGE_BYTES = 8192
@@ -34,25 +38,36 @@ _NOTHING = Known()
 
 
 class Births:
-    """Births by (device, boot nonce); None stands for a device's latest boot."""
+    """Births by (device, boot nonce); None stands for a device's latest boot. A side topic.
 
-    def __init__(self, ledger: BirthLedger) -> None:
+    Args:
+        template: where births come, PREFIX{device_id}/birth.
+        on_boot: told device and nonce of each.
+    """
+
+    retained = True  # what a boot said belongs on the spans of its readings, whenever this shim began to listen
+
+    def __init__(self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes], None]) -> None:
+        self.template = template
         self._ledger = ledger
+        self._on_boot = on_boot
         self._known: dict[tuple[str, bytes | None], Known] = {}
         self._unsaved: list[tuple[str, Birth, int]] = []
 
-    def heard(self, device_id: str, payload: bytes, received_unix_ns: int) -> bytes:
-        """Take a birth message in; gives its boot nonce.
+    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+        """Take a birth message in; an empty one only clears what the broker kept.
 
         Raises:
             WireError: a `birth_*` reason.
         """
-        parsed = birth.parse(payload)
+        if not packet.payload:
+            return
+        parsed = birth.parse(packet.payload)
         known = _known(parsed)
         self._known[device_id, parsed.boot_nonce] = known
         self._known[device_id, None] = known
         self._unsaved.append((device_id, parsed, received_unix_ns))
-        return parsed.boot_nonce
+        self._on_boot(device_id, parsed.boot_nonce)
 
     def of(self, device_id: str, boot_nonce: bytes | None) -> Known:
         """What is known of a boot."""
@@ -62,12 +77,17 @@ class Births:
             known = self._known[key] = self._load(device_id, boot_nonce)
         return known
 
-    def unsaved(self) -> Iterator[tuple[str, Birth, int]]:
-        """What the ledger does not have yet: device, birth, receive time."""
-        yield from self._unsaved
+    def deltas(self) -> Iterable[Delta]:
+        """A birth has no number."""
+        return ()
 
-    def saved(self) -> None:
-        """The ledger has them now."""
+    def write(self, ledger: Ledger) -> None:
+        """Keep what was heard."""
+        for device_id, parsed, received_unix_ns in self._unsaved:
+            ledger.store_birth(device_id, parsed, received_unix_ns)
+
+    def written(self) -> None:
+        """The ledger has it now."""
         self._unsaved.clear()
         if len(self._known) > _MAX_BOOTS:
             self._known.clear()

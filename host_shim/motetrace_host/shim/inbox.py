@@ -5,20 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 
-from motetrace_host.core.link import Delivery, Published
+from motetrace_host.core.link import Chunk, Published
 
 MAX_BYTES = 64 << 20
-_OVERHEAD_BYTES = 500  # about what an empty Delivery takes
 
 
 class Inbox:
     """A bounded queue between two threads; putting never blocks.
 
-    When it is full, a QoS 0 message is shed and counted: nobody would send it again. A QoS 1 message is held back, and
-    with it all that follow on its connection: they are not acknowledged, so the broker sends them again, in order, once
-    that connection is ended (`overdue`).
+    It takes whole chunks while it is not full, so it holds at most one chunk more than the bounds say. When it is full,
+    a QoS 0 message is shed and counted: nobody would send it again. A QoS 1 message is held back, and with it all that
+    follow on its connection: they are not acknowledged, so the broker sends them again, in order, once that connection
+    is ended (`overdue`).
 
     Why the network thread must not wait instead: the broker's answers to our own publishes come behind the messages
     that do not fit, and acknowledging waits for those answers. The receive maximum should keep the broker from sending
@@ -28,8 +27,9 @@ class Inbox:
     def __init__(self, max_messages: int, max_bytes: int = MAX_BYTES) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._deliveries: deque[Delivery] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._published: deque[Published] = deque()
+        self._messages = 0
         self._bytes = 0
         self._closed = False
         self._overflown = 0  # the connection that brought too much; connections count from 1
@@ -38,22 +38,22 @@ class Inbox:
         self.shed = 0
         self.held_back = 0
 
-    def put(self, deliveries: Sequence[Delivery]) -> None:
+    def put(self, chunk: Chunk) -> None:
         """Leave messages in their order. What comes after `close` is dropped: it was not acknowledged."""
         with self._change:
-            for delivery in deliveries:
-                if self._closed:
-                    return
-                if not self._takes(delivery):
-                    continue
-                self._deliveries.append(delivery)
-                self._bytes += len(delivery.packet.payload) + _OVERHEAD_BYTES
-            self._change.notify_all()
+            if self._closed:
+                return
+            taken = self._fitting(chunk)
+            if taken.frames:
+                self._chunks.append(taken)
+                self._messages += len(taken.frames)
+                self._bytes += taken.size_bytes
+                self._change.notify_all()
 
     def overdue(self) -> int:
         """A connection on which messages were held back, once all before them are taken; 0 for none. Told once."""
         with self._change:
-            if not self._overflown or self._told or self._deliveries:
+            if not self._overflown or self._told or self._chunks:
                 return 0
             self._told = True
             return self._overflown
@@ -64,25 +64,29 @@ class Inbox:
             self._published.append(published)
             self._change.notify_all()
 
-    def take(self, max_messages: int, wait_s: float, gather_s: float) -> tuple[list[Delivery], list[Published]]:
+    def take(self, max_messages: int, wait_s: float, gather_s: float) -> tuple[list[Chunk], list[Published]]:
         """Wait at most `wait_s` for the first item, then `gather_s` for company; both lists may be empty.
 
-        With `max_messages` 0 only answers are waited for and taken.
+        Chunks are taken until they hold `max_messages` or more; with 0 only answers are waited for and taken.
         """
         with self._change:
-            if not self._published and not (max_messages and self._deliveries):
+            if not self._published and not (max_messages and self._chunks):
                 self._change.wait(wait_s)
             deadline = time.monotonic() + gather_s
-            while self._deliveries and len(self._deliveries) < max_messages and not self._closed:
+            while self._chunks and self._messages < max_messages and not self._closed:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._change.wait(remaining):
                     break
-            deliveries = [self._deliveries.popleft() for _ in range(min(max_messages, len(self._deliveries)))]
-            self._bytes -= sum(len(delivery.packet.payload) + _OVERHEAD_BYTES for delivery in deliveries)
+            chunks: list[Chunk] = []
+            while self._chunks and max_messages > 0:
+                chunk = self._chunks.popleft()
+                chunks.append(chunk)
+                self._messages -= len(chunk.frames)
+                self._bytes -= chunk.size_bytes
+                max_messages -= len(chunk.frames)
             published = list(self._published)
             self._published.clear()
-            self._change.notify_all()
-            return deliveries, published
+            return chunks, published
 
     def close(self) -> None:
         """Take nothing more; what is in can still be taken."""
@@ -91,16 +95,20 @@ class Inbox:
             self._change.notify_all()
 
     def __len__(self) -> int:
-        return len(self._deliveries)
+        return self._messages
 
-    def _takes(self, delivery: Delivery) -> bool:
-        full = len(self._deliveries) >= self._max_messages or self._bytes >= self._max_bytes
-        if delivery.packet.qos == 0:
-            self.shed += full
-            return not full
-        if delivery.connection != self._overflown:
-            if not full:
-                return True
-            self._overflown, self._told = delivery.connection, False
-        self.held_back += 1
-        return False
+    def _fitting(self, chunk: Chunk) -> Chunk:
+        """The part of a chunk that is taken."""
+        if self._messages < self._max_messages and self._bytes < self._max_bytes:
+            if chunk.connection != self._overflown:
+                return chunk
+            certain = [frame for frame in chunk.frames if not frame[0] & 6]
+            self.held_back += len(chunk.frames) - len(certain)
+            return chunk._replace(frames=certain)
+        shed = sum(not first & 6 for first, _ in chunk.frames)
+        self.shed += shed
+        if shed < len(chunk.frames):
+            self.held_back += len(chunk.frames) - shed
+            if chunk.connection != self._overflown:
+                self._overflown, self._told = chunk.connection, False
+        return chunk._replace(frames=())

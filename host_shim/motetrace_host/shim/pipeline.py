@@ -5,24 +5,22 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from motetrace_host.core import hops, otlp_span
-from motetrace_host.core.link import Delivery, Published
-from motetrace_host.core.message import Message
+from motetrace_host.core import record
+from motetrace_host.core.link import Chunk, Published
 from motetrace_host.core.printable import printable
-from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.ack_line import AckLine
-from motetrace_host.shim.births import Births, Known
+from motetrace_host.shim.batch import Batch, Republish
+from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
 
-BATCH_MESSAGES = 500
+BATCH_MESSAGES = 4_000
 GATHER_S = 0.005
 _MAX_UNANSWERED = 10_000  # republishes; beyond it nothing is taken from the inbox
 _BACKOFF_S = (0.1, 15.0)
@@ -31,7 +29,7 @@ _BACKOFF_S = (0.1, 15.0)
 class Link(Protocol):
     """What is needed of the broker's connection."""
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None: ...
+    def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None: ...
     def renew(self, connection: int) -> None: ...
 
 
@@ -41,23 +39,6 @@ class Log(Protocol):
     def debug(self, event: str, **fields: Any) -> Any: ...
     def warning(self, event: str, **fields: Any) -> Any: ...
     def error(self, event: str, **fields: Any) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the messages come through: the broker as `host:port`, and our client id there."""
-
-    broker: str
-    client_id: str
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A delivery on its way: its message (None: nothing to store) and spans."""
-
-    delivery: Delivery
-    message: Message | None = None
-    rows: tuple[SpanRow, ...] = ()
 
 
 class Pipeline:
@@ -76,7 +57,6 @@ class Pipeline:
         link: Link,
         republisher: Republisher,
         tally: Tally,
-        place: Place,
         log: Log,
         *,
         log_messages: bool = False,
@@ -90,7 +70,6 @@ class Pipeline:
         self._link = link
         self._republisher = republisher
         self._tally = tally
-        self._place = place
         self._log = log
         self._log_messages = log_messages
         self._on_failure = on_failure
@@ -121,16 +100,16 @@ class Pipeline:
         try:
             while not self._abandon.is_set():
                 takes = BATCH_MESSAGES if len(self._republisher) < _MAX_UNANSWERED else 0
-                deliveries, published = self._inbox.take(takes, 0.05 if self._closing.is_set() else 0.5, GATHER_S)
+                chunks, published = self._inbox.take(takes, 0.05 if self._closing.is_set() else 0.5, GATHER_S)
                 for answer in published:
                     self._answered(answer)
                 # By connection: what a reconnect repeats is looked up in the ledger, the first sending must be there.
-                for connection, group in itertools.groupby(deliveries, lambda delivery: delivery.connection):
+                for connection, group in itertools.groupby(chunks, lambda chunk: chunk.connection):
                     self._batch(connection, list(group))
-                self._link.acknowledge(self._ack_line.ready())
+                self._acknowledge()
                 if not self._closing.is_set() and not len(self._ack_line) and (overflown := self._inbox.overdue()):
                     self._link.renew(overflown)
-                if self._closing.is_set() and not deliveries and not len(self._inbox) and not len(self._ack_line):
+                if self._closing.is_set() and not chunks and not len(self._inbox) and not len(self._ack_line):
                     return
         except _AbandonedError:
             pass
@@ -138,56 +117,50 @@ class Pipeline:
             self._log.error("pipeline_failed", error=f"{type(error).__name__}: {error}")
             self._on_failure(str(error))
 
-    def _batch(self, connection: int, deliveries: list[Delivery]) -> None:
+    def _batch(self, connection: int, chunks: Sequence[Chunk]) -> None:
         if connection != self._connection:
             self._connection = connection
             self._patiently(self._journal.connected)
-        readings = [self._read(delivery) for delivery in deliveries]
+        batch = Batch(connection, chunks[-1].received_unix_ns)
+        for chunk in chunks:
+            self._reader.read(chunk, batch)
         try:
-            self._store(readings)
-        except _RefusedError:
+            self._store(batch)
+        except _RefusedError as error:
             # One of them is at fault, or all would be: then storing nothing fails, too, and the shim has to end.
-            self._store([])
-            for reading in readings:
-                self._store_alone(reading)
-        for reading in readings:
-            packet_id = self._republish(reading)
-            if reading.delivery.packet.packet_id:
-                self._ack_line.append(reading.delivery, packet_id)
+            self._store(Batch(connection, batch.received_unix_ns))
+            self._store_parts(batch, error)
+        waits_for = {position: self._republish(one) for position, one in batch.republishes}
+        if waits_for or len(self._ack_line):
+            self._ack_line.extend(connection, batch.acks, waits_for)
+        elif batch.acks:
+            self._link.acknowledge(connection, batch.acks)
         self._on_stored()
 
-    def _read(self, delivery: Delivery) -> _Reading:
-        reading = _Reading(delivery)
-        self._tally.received += 1
-        try:
-            message = self._reader.read(delivery)
-            if message is not None:
-                attributes = self._birth(message).attributes
-                spans = hops.spans(message, attributes, self._place.broker, self._place.client_id)
-                reading.rows = tuple(otlp_span.pack(span) for span in spans)
-                reading.message = message
-        except Exception as error:  # noqa: BLE001 (whatever a device sent, the next message is read)
-            self._poisoned(delivery, error)
-        return reading
+    def _acknowledge(self) -> None:
+        for connection, packet_ids in self._ack_line.ready():
+            self._link.acknowledge(connection, packet_ids)
 
-    def _store(self, readings: Sequence[_Reading]) -> None:
-        known = [(reading.message, reading.rows) for reading in readings if reading.message is not None]
-        new = self._patiently(lambda: self._journal.write(known))
-        for (message, _), is_new in zip(known, new, strict=True):
-            if is_new:
-                self._tally.stored += 1
-            else:
-                self._tally.duplicates += 1
-            if self._log_messages:
-                self._log_message(message, is_new)
+    def _store(self, batch: Batch) -> None:
+        again = self._patiently(lambda: self._journal.write(batch))
+        self._tally.stored += len(batch.records) - len(again)
+        self._tally.duplicates += len(again)
+        if self._log_messages:
+            for number in range(len(batch.records)):
+                self._log_message(batch, number, number not in again)
 
-    def _store_alone(self, reading: _Reading) -> None:
-        try:
-            self._store([reading])
-        except _RefusedError as error:
-            reading.message = None
-            self._poisoned(reading.delivery, error)
-            self._store([])  # the count of it
+    def _store_parts(self, batch: Batch, error: _RefusedError) -> None:
+        """Store what can be stored of a batch that the database refuses, by halves down to the message at fault."""
+        batch.close()
+        if len(batch.records) > 1:
+            for half in batch.halves():
+                try:
+                    self._store(half)
+                except _RefusedError as refusal:
+                    self._store_parts(half, refusal)
+        elif batch.records:
+            self._poisoned(batch.places[0].device_id, error)
+            self._store(Batch(batch.connection, batch.received_unix_ns))  # the count of it
 
     def _patiently(self, work: Callable[[], Any]) -> Any:
         """Do something on the database, again and again while a retry may help."""
@@ -205,21 +178,18 @@ class Pipeline:
             except Exception as error:  # (a value that SQLite cannot take)
                 raise _RefusedError(f"{type(error).__name__}: {error}") from error
 
-    def _republish(self, reading: _Reading) -> int:
-        if reading.message is None:
-            return 0
+    def _republish(self, one: Republish) -> int:
+        message = one.message
         try:
-            return self._republisher.republish(reading.message, reading.delivery, self._birth(reading.message).baggage)
-        except Exception as error:  # noqa: BLE001
-            self._tally.reject(reading.message.device_id, "republish_impossible")
-            self._log.warning(
-                "republish_impossible", topic=printable(reading.message.topic), error=printable(str(error))
+            # An inferred boot has a nonce of ours, which no birth message names: the device's latest birth is meant.
+            boot_nonce = None if message.origin == "seq" else message.boot_nonce
+            return self._republisher.republish(
+                message, one.delivery, self._births.of(message.device_id, boot_nonce).baggage
             )
+        except Exception as error:  # noqa: BLE001
+            self._tally.reject(message.device_id, "republish_impossible")
+            self._log.warning("republish_impossible", topic=printable(message.topic), error=printable(str(error)))
             return 0
-
-    def _birth(self, message: Message) -> Known:
-        # An inferred boot has a nonce of ours, which no birth message names: the device's latest birth is meant.
-        return self._births.of(message.device_id, None if message.origin == "seq" else message.boot_nonce)
 
     def _answered(self, answer: Published) -> None:
         self._republisher.answered(answer.packet_id)
@@ -230,26 +200,31 @@ class Pipeline:
         else:
             self._tally.republished += 1
 
-    def _poisoned(self, delivery: Delivery, error: Exception) -> None:
-        device_id = self._reader.device_of(delivery.packet.topic)
+    def _poisoned(self, device_id: str, error: Exception) -> None:
         self._tally.reject(device_id, "internal_error")
-        self._log.error(
-            "message_broke_the_reader",
-            **{"device.id": printable(device_id)},
-            reason="internal_error",
-            error=printable(f"{type(error).__name__}: {error}"),
-            remedy="the message was counted and passed over; please report this as a bug",
-        )
+        poisoned(self._log, device_id, error)
 
-    def _log_message(self, message: Message, is_new: bool) -> None:
+    def _log_message(self, batch: Batch, number: int, is_new: bool) -> None:
+        found = record.unpack(batch.records[number])
         self._log.debug(
             "message" if is_new else "duplicate",
-            **{"device.id": printable(message.device_id)},
-            trace_id=message.trace_id.hex(),
-            span_id=message.span_id.hex(),
-            seq=message.seq,
-            origin=message.origin,
+            **{"device.id": printable(batch.places[number].device_id)},
+            trace_id=found.trace_id.hex(),
+            span_id=found.span_id.hex(),
+            seq=found.seq if found.numbered else None,
+            origin=record.ORIGINS[found.kind >> 2 & 3],
         )
+
+
+def poisoned(log: Log, device_id: str, error: Exception) -> None:
+    """Say that a message was passed over because it broke what reads or writes it."""
+    log.error(
+        "message_broke_the_reader",
+        **{"device.id": printable(device_id)},
+        reason="internal_error",
+        error=printable(f"{type(error).__name__}: {error}"),
+        remedy="the message was counted and passed over; please report this as a bug",
+    )
 
 
 class _RefusedError(Exception):

@@ -1,25 +1,32 @@
 """A pipeline with real reader, ledger and spans, and with a broker that the test plays."""
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from motetrace_host.core.link import Delivery, Published
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.link import Chunk, Published
+from motetrace_host.core.mqtt_frame import Frame
+from motetrace_host.core.protobuf_wire import varint
+from motetrace_host.core.span import Span, SpanRow
 from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges import database
+from motetrace_host.edges import database, otlp
 from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.message_log import Entry, MessageLog
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.pipeline import Pipeline, Place
-from motetrace_host.shim.reader import Reader, Tenant
+from motetrace_host.shim.pipeline import Pipeline, poisoned
+from motetrace_host.shim.places import Places, Tenant
+from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
+from tests import tables
 
 NOW = 1_795_000_000_000_000_000
 
@@ -28,22 +35,22 @@ class Bench:
     """All parts of a pipeline, with what goes to the broker and to the log kept in lists."""
 
     def __init__(self, path: Path, republish: bool = False) -> None:
+        self.path = path
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
+        self.log = MessageLog(self.connection)
         self.tally = Tally()
-        self.births = Births(self.ledger)
         self.bare_seq = BareSeq(self.ledger)
+        answers = Answers(self.ledger)
+
+        def heard(device_id: str, boot_nonce: bytes) -> None:
+            answers.learn(device_id, boot_nonce)
+            self.tally.births += 1
+
+        self.births = Births(self.ledger, TopicTemplate("motetrace/{device_id}/birth"), heard)
         self.topics = [TopicTemplate("devices/{device_id}/telemetry")]
-        self.reader = Reader(
-            self.topics,
-            TopicTemplate("motetrace/{device_id}/birth"),
-            Tenant("", bytes(32)),
-            self.bare_seq,
-            Answers(self.ledger),
-            self.births,
-            self.tally,
-        )
-        self.journal = Journal(self.connection, self.births, self.bare_seq, self.tally)
+        tenant = Tenant("", bytes(32))
+        places = Places(self.log, self.topics, tenant, lambda template: not republish, answers.tails)
         self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []
@@ -51,6 +58,18 @@ class Bench:
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.failures: list[str] = []
         routes = [(self.topics[0].template, TopicTemplate("traced/{device_id}"))] if republish else []
+        self.reader = Reader(
+            places,
+            [self.births],
+            tenant,
+            self.bare_seq,
+            answers,
+            self.tally,
+            republished=frozenset(source for source, _ in routes),
+            on_poison=lambda device_id, error: poisoned(self, device_id, error),
+        )
+        seen = SqliteSeen(self.connection)
+        self.journal = Journal(self.connection, seen, places, self.bare_seq, [self.births], self.tally)
         self.pipeline = Pipeline(
             self.inbox,
             self.reader,
@@ -59,13 +78,12 @@ class Bench:
             self,
             Republisher(routes, self.publish),
             self.tally,
-            Place("broker:1883", "shim"),
             self,
             on_failure=self.failures.append,
         )
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        self.acknowledged += [delivery.packet.packet_id for delivery in deliveries]
+    def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None:
+        self.acknowledged += packet_ids
 
     def renew(self, connection: int) -> None:
         self.renewed.append(connection)
@@ -92,8 +110,8 @@ class Bench:
         fault: str = "",
     ) -> None:
         """A message from the broker."""
-        packet = PublishPacket(topic, packet_id, qos, dup, retain, payload, list(pairs), (), fault)
-        self.inbox.put([Delivery(packet, connection, NOW)])
+        frame = publish_frame(topic, packet_id, qos, dup, retain, payload, pairs, fault)
+        self.inbox.put(Chunk([frame], connection, NOW, len(frame[1]) + 120))
 
     def answer(self, packet_id: int, refused: str = "") -> None:
         """The broker's answer to a republish."""
@@ -105,7 +123,38 @@ class Bench:
         return self.pipeline.stop()
 
     def rows(self, statement: str) -> list[Any]:
-        return self.connection.execute(statement).fetchall()
+        """Ask its database; see tests/tables.py."""
+        return tables.query(self.path, statement)
+
+    def messages(self) -> list[Entry]:
+        """What the log has."""
+        return list(self.log.entries())
+
+    def spans(self) -> list[Span]:
+        """The spans that the shim makes of what the log has, in order."""
+        return [otlp.unpack(SpanRow(*row)) for row in self.rows("SELECT * FROM span ORDER BY rowid")]
+
+
+def publish_frame(
+    topic: str,
+    packet_id: int,
+    qos: int,
+    dup: bool,
+    retain: bool,
+    payload: bytes,
+    pairs: Sequence[tuple[str, str]],
+    fault: str = "",
+) -> Frame:
+    """A PUBLISH as the broker sends it; with a fault that a broker would hardly let through."""
+    properties = b"".join(
+        b"\x26" + b"".join(struct.pack(">H", len(part.encode())) + part.encode() for part in pair) for pair in pairs
+    )
+    if fault == "properties_too_many":
+        properties += b"\x26\x00\x01k\x00\x01v" * 1_000
+    name = b"\xff" if fault == "topic_not_utf8" else topic.encode()
+    body = struct.pack(">H", len(name)) + name
+    body += struct.pack(">H", packet_id) if qos else b""
+    return 0x30 | dup << 3 | qos << 1 | retain, body + varint(len(properties)) + properties + payload
 
 
 @pytest.fixture

@@ -1,23 +1,20 @@
-"""The ledger against a slow, obvious oracle; and what it tells when asked."""
+"""The ledger and the message log against a slow, obvious oracle; and what they tell when asked."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core import context, message
-from motetrace_host.core.message import Arrival, Message
 from motetrace_host.edges import database, ledger
+from motetrace_host.edges.forward_cursor import ForwardCursor, Position
 from motetrace_host.edges.ledger import Ledger
-from tests.host.app.conftest import NOW
+from motetrace_host.reports.counts import counts
+from tests.host.app.conftest import NOW, Bench
 
-
-def seen(device: str, boot: int, seq: int, at: int = 0) -> Message:
-    found = context.read([("seqref", f"{boot:010x}-{seq:08x}-03")], b"")
-    arrival = Arrival(device, f"devices/{device}/telemetry", "devices/{device_id}/telemetry", 1, b"", NOW + at)
-    return message.identify(found, arrival, key=bytes(32), tenant="")
+MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
@@ -25,53 +22,83 @@ def opened(tmp_path: Path) -> Ledger:
     return Ledger(database.connect(tmp_path / "motetrace.db"))
 
 
+def send(bench: Bench, device: str, boot: int, seq: int, packet_id: int = 1) -> None:
+    bench.send(packet_id, ("seqref", f"{boot:010x}-{seq:08x}-03"), topic=f"devices/{device}/telemetry")
+
+
 NAMES = st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 2), st.integers(1, 12))
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(NAMES, max_size=12), max_size=6))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(NAMES, max_size=12), max_size=4))
 def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_gives(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, int, int]]]
 ) -> None:
-    connection = database.connect(tmp_path_factory.mktemp("ledger") / "motetrace.db")
-    made = Ledger(connection)
+    path = tmp_path_factory.mktemp("ledger") / "motetrace.db"
     oracle: Counter[tuple[str, int, int]] = Counter()
     for batch in batches:
-        with database.transaction(connection):
-            new = made.record([seen(*name) for name in batch])
-        for name, is_new in zip(batch, new, strict=True):
-            assert is_new == (name not in oracle)
+        bench = Bench(path)
+        for name in batch:
+            send(bench, *name)
             oracle[name] += 1
-    for count in made.counts():
+        assert bench.run()
+        bench.connection.close()
+    bench = Bench(path)
+    found = counts(bench.connection)
+    for count in found:
         boot = int.from_bytes(count.boot_nonce or b"", "big")
         seqs = sorted(seq for device, of, seq in oracle if (device, of) == (count.device_id, boot))
         deliveries = sum(times for (device, of, _), times in oracle.items() if (device, of) == (count.device_id, boot))
         assert (count.seen, count.duplicates) == (len(seqs), deliveries - len(seqs))
         assert (count.lowest_seq, count.highest_seq) == (seqs[0], seqs[-1])
-        assert count.missing == len(set(range(seqs[0], seqs[-1])) - set(seqs))
-    assert len(made.counts()) == len({(device, boot) for device, boot, _ in oracle})
+        assert count.lost + count.waiting == len(set(range(seqs[0], seqs[-1])) - set(seqs))
+    assert len(found) == len({(device, boot) for device, boot, _ in oracle})
     for device, boot, seq in oracle:
-        (entry,) = [found for found in made.find(device, seq) if found.boot_nonce == boot.to_bytes(5, "big")]
+        nonce = boot.to_bytes(5, "big")
+        (entry,) = [one for one in bench.log.find(device, seq) if one.record.boot_nonce == nonce]
         assert entry.deliveries == oracle[device, boot, seq]
-        before, after = made.neighbours(device, entry.boot_nonce or b"", seq)
+        before, after = bench.log.neighbours(device, nonce, seq)
         others = [at for name, of, at in oracle if (name, of) == (device, boot)]
         assert (before.seq if before else None) == max((at for at in others if at < seq), default=None)
         assert (after.seq if after else None) == min((at for at in others if at > seq), default=None)
-    connection.close()
+    bench.connection.close()
 
 
-def test_the_oldest_messages_are_forgotten_first(opened: Ledger) -> None:
-    opened.record([seen("a", 1, seq) for seq in range(1, 101)])
-    assert opened.trim(30, limit=50) == 50
-    assert opened.trim(30, limit=50) == 20
-    assert opened.trim(30, limit=50) == 0
-    (count,) = opened.counts("a")
-    assert (count.seen, count.lowest_seq) == (30, 71)
+def test_the_oldest_messages_are_forgotten_first_and_their_counts_stay(make_bench: MakeBench) -> None:
+    for first in range(1, 101, 10):
+        bench = make_bench()
+        for seq in range(first, first + 10):
+            send(bench, "a", 1, seq)
+        assert bench.run()
+    assert bench.log.trim(30, limit=5) == 50
+    assert bench.log.trim(30, limit=5) == 20
+    assert bench.log.trim(30, limit=5) == 0
+    assert [entry.record.seq for entry in bench.messages()] == list(range(71, 101))
+    (count,) = counts(bench.connection, "a")
+    assert (count.seen, count.lowest_seq) == (100, 1)
+
+
+def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_bench: MakeBench) -> None:
+    for seq in range(1, 6):
+        bench = make_bench()
+        send(bench, "a", 1, seq)
+        bench.send(2, ("seqref", f"{2:010x}-{seq:08x}-02"))  # not sampled: makes no spans
+        assert bench.run()
+    behind, ahead = ForwardCursor(bench.connection, "behind"), ForwardCursor(bench.connection, "ahead")
+    behind.open()
+    ahead.open()
+    blocks = [block.id for block in bench.log.blocks()]
+    behind.settle(Position(block=blocks[0], offset=1), sent=0, refused=0)
+    ahead.settle(Position(block=blocks[-1]), sent=0, refused=0)
+    assert bench.log.trim(2) == 8
+    assert (behind.state().shed, ahead.state().shed) == (2 * 2, 0)  # of blocks 2 to 4 the second's was sent
+    behind.settle(Position(block=blocks[0], offset=2), sent=0, refused=0)
+    assert behind.position() == (0, blocks[3], 0), "what was on its way when it was forgotten moves nothing back"
 
 
 def test_boots_are_bounded_and_the_first_seen_go_first(opened: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MAX_BOOTS", 3)
-    opened.record([seen("a", boot, 1, at=boot) for boot in range(1, 6)])
+    opened.add_boots([("a", boot.to_bytes(5, "big"), False, NOW + boot) for boot in range(1, 6)])
     assert opened.trim_boots() == 2
     assert [boot.boot_nonce[-1] for boot in opened.boots("a")] == [3, 4, 5]
 

@@ -1,17 +1,20 @@
 """Messages get their ids, and spans that say what is known and nothing more."""
 
 import json
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import birth, context, hops, message, otlp_span
+from motetrace_host.core import birth, context, hops, message, record
 from motetrace_host.core.derive import derive
+from motetrace_host.core.hops import Hops, Where, Whose
 from motetrace_host.core.message import Arrival, Message
-from motetrace_host.core.span import SpanKind
+from motetrace_host.core.span import AttributeValue, Span, SpanKind
 from motetrace_host.core.wire_error import WireError
+from motetrace_host.edges import otlp
 
 KEY = bytes(range(32))
 NOW = 1_795_000_000_000_000_000
@@ -26,6 +29,17 @@ def identified(
     found = context.read(pairs, payload)
     arrival = Arrival(device, topic, ARRIVAL.template, 1, payload, NOW)
     return message.identify(found, arrival, key=KEY, tenant="t", boot_nonce=b"nonce", entropy=bytes(range(1, 25)))
+
+
+def spans(made: Message, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
+    """The spans of a message, made from its record and read by the protobuf library."""
+    packed, extra = record.pack(made, 1, 0)
+    one = record.unpack(packed)
+    whose = Whose(made.device_id, made.topic, made.template, birth_attributes or {})
+    maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose)
+    pair = maker.spans(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
+    device, broker = hops.rows(one, pair)
+    return otlp.unpack(device), otlp.unpack(broker)
 
 
 def test_a_structured_traceparent_keeps_its_ids_and_names_boot_and_seq() -> None:
@@ -74,7 +88,7 @@ def test_an_answer_is_the_devices_own_span_whatever_its_payload() -> None:
 
 def test_device_publish_is_the_child_of_a_foreign_senders_span_and_broker_forward_its_own() -> None:
     made = identified(("traceparent", FOREIGN))
-    device, broker = hops.spans(made, {}, "b:1", "c")
+    device, broker = spans(made)
     assert (device.span_id, device.parent_id) == (made.span_id, bytes.fromhex(FOREIGN[36:52]))
     assert broker.parent_id == device.span_id
 
@@ -114,7 +128,7 @@ def test_the_key_is_that_of_the_message_and_of_no_other() -> None:
 
 def test_the_two_spans_carry_the_names_that_users_search_by() -> None:
     made = identified(("traceparent", TRACEPARENT), ("tracestate", "mt=a:1f4,x=y"))
-    device, broker = hops.spans(made, {"device.firmware": "1.4.2", "baggage.site": "hall"}, "broker:1883", "shim-1")
+    device, broker = spans(made, {"device.firmware": "1.4.2", "baggage.site": "hall"})
     assert (device.name, device.kind, device.parent_id, device.service_name) == (
         "device_publish", SpanKind.PRODUCER, None, "device",
     )  # fmt: skip
@@ -146,7 +160,7 @@ def test_the_two_spans_carry_the_names_that_users_search_by() -> None:
 
 
 def test_nothing_unmeasured_is_told() -> None:
-    device, broker = hops.spans(identified(("seqref", "0a01020304-00000007-03")), {}, "b:1", "c")
+    device, broker = spans(identified(("seqref", "0a01020304-00000007-03")))
     assert device.start_unix_ns == device.end_unix_ns == NOW
     for span in (device, broker):
         assert not [
@@ -154,20 +168,21 @@ def test_nothing_unmeasured_is_told() -> None:
         ]
 
 
-def test_an_unsampled_message_gets_no_spans() -> None:
-    assert hops.spans(identified(("seqref", "0a01020304-00000007-02")), {}, "b:1", "c") == ()
-
-
 def test_two_messages_of_one_continued_trace_have_different_broker_spans() -> None:
     one, two = identified(("traceparent", FOREIGN)), identified(("traceparent", FOREIGN), payload=b"y")
-    assert hops.broker_forward(one, "b", "c").span_id != hops.broker_forward(two, "b", "c").span_id
+    assert spans(one)[1].span_id != spans(two)[1].span_id
 
 
 @given(st.lists(st.tuples(st.sampled_from(["traceparent", "seqref", "tracestate", "baggage"]), st.text())), st.binary())
 def test_whatever_a_device_sends_becomes_spans_that_can_be_stored(pairs: list[tuple[str, str]], payload: bytes) -> None:
     made = identified(*pairs, payload=payload)
-    for span in hops.spans(made, {}, "b:1", "c"):
-        assert otlp_span.pack(span).trace_id == made.trace_id
+    device, broker = spans(made)
+    assert (device.trace_id, device.span_id, device.parent_id) == (made.trace_id, made.span_id, made.parent_id)
+    assert (device.tracestate, device.flags) == (made.tracestate, made.flags)
+    assert (broker.trace_id, broker.parent_id) == (made.trace_id, made.span_id)
+    for span in (device, broker):
+        assert span.attributes["trace.origin"] == made.origin
+        assert span.attributes.get("device.seq") == made.seq
 
 
 def test_a_birth_gives_firmware_and_baggage() -> None:

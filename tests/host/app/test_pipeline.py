@@ -2,16 +2,18 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from motetrace_host.core.link import Delivery, Published
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core import publish_packet, record
+from motetrace_host.core.link import Chunk, Delivery, Published
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
-from tests.host.app.conftest import Bench
+from tests.host.app.conftest import Bench, publish_frame
 
 MakeBench = Callable[..., Bench]
 
@@ -28,8 +30,8 @@ def test_messages_are_stored_and_acknowledged_in_order_of_arrival(bench: Bench) 
         bench.send(packet_id, seqref(packet_id))
     assert bench.run()
     assert bench.acknowledged == [5, 3, 9]
-    assert bench.rows("SELECT seq, deliveries FROM message ORDER BY id") == [(5, 1), (3, 1), (9, 1)]
-    assert bench.rows("SELECT name, count(*) FROM span GROUP BY 1") == [("broker_forward", 3), ("device_publish", 3)]
+    assert [(entry.record.seq, entry.deliveries) for entry in bench.messages()] == [(5, 1), (3, 1), (9, 1)]
+    assert Counter(span.name for span in bench.spans()) == {"broker_forward": 3, "device_publish": 3}
 
 
 def test_a_message_that_came_twice_is_one_row_two_deliveries_and_two_acknowledgements(bench: Bench) -> None:
@@ -37,16 +39,16 @@ def test_a_message_that_came_twice_is_one_row_two_deliveries_and_two_acknowledge
     bench.send(2, seqref(1))
     assert bench.run()
     assert bench.acknowledged == [1, 2]
-    assert bench.rows("SELECT deliveries FROM message") == [(2,)]
-    assert bench.rows("SELECT count(*) FROM span") == [(2,)]
+    assert [entry.deliveries for entry in bench.messages()] == [2]
+    assert len(bench.spans()) == 2
     assert (bench.tally.stored, bench.tally.duplicates) == (1, 1)
 
 
 def test_an_unsampled_message_is_counted_and_has_no_spans(bench: Bench) -> None:
     bench.send(1, ("seqref", "0a01020304-00000001-02"))
     assert bench.run()
-    assert bench.rows("SELECT count(*) FROM message") == [(1,)]
-    assert bench.rows("SELECT count(*) FROM span") == [(0,)]
+    assert len(bench.messages()) == 1
+    assert bench.spans() == []
 
 
 def test_a_retained_reading_is_counted_acknowledged_and_extends_no_trace(bench: Bench) -> None:
@@ -54,25 +56,25 @@ def test_a_retained_reading_is_counted_acknowledged_and_extends_no_trace(bench: 
     assert bench.run()
     assert bench.acknowledged == [1]
     assert bench.tally.retained == 1
-    assert bench.rows("SELECT count(*) FROM message") == [(0,)]
+    assert bench.messages() == []
 
 
 def test_a_poisoned_message_is_counted_acknowledged_and_passed_over(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = bench.reader.read
+    identify = bench.reader.identify
 
-    def breaking(delivery: Delivery) -> Any:
+    def breaking(place: Any, delivery: Delivery) -> Any:
         if delivery.packet.payload == b"poison":
             raise RecursionError("what no one thought of")
-        return read(delivery)
+        return identify(place, delivery)
 
-    monkeypatch.setattr(bench.reader, "read", breaking)
+    monkeypatch.setattr(bench.reader, "identify", breaking)
     for packet_id, payload in ((1, b"x"), (2, b"poison"), (3, b"x")):
-        bench.send(packet_id, seqref(packet_id), payload=payload)
+        bench.send(packet_id, ("unknown", ""), seqref(packet_id), payload=payload)
     assert bench.run()
     assert bench.acknowledged == [1, 2, 3]
-    assert bench.rows("SELECT seq FROM message ORDER BY id") == [(1,), (3,)]
+    assert [entry.record.seq for entry in bench.messages()] == [1, 3]
     assert bench.rows("SELECT * FROM rejection") == [("s", "internal_error", 1)]
     ((event, fields),) = bench.logged
     assert (event, fields["device.id"], fields["reason"]) == ("message_broke_the_reader", "s", "internal_error")
@@ -83,8 +85,8 @@ def test_a_message_that_the_database_cannot_take_costs_only_itself(
 ) -> None:
     write = bench.journal.write
 
-    def breaking(batch: Any) -> list[bool]:
-        if any(message.seq == 2 for message, _ in batch):
+    def breaking(batch: Batch) -> set[int]:
+        if any(record.unpack(packed).seq == 2 for packed in batch.records):
             raise OverflowError("too large for SQLite")
         return write(batch)
 
@@ -93,7 +95,7 @@ def test_a_message_that_the_database_cannot_take_costs_only_itself(
         bench.send(packet_id, seqref(packet_id))
     assert bench.run()
     assert bench.acknowledged == [1, 2, 3]
-    assert bench.rows("SELECT seq FROM message ORDER BY id") == [(1,), (3,)]
+    assert [entry.record.seq for entry in bench.messages()] == [1, 3]
     assert bench.rows("SELECT * FROM rejection") == [("s", "internal_error", 1)]
 
 
@@ -104,7 +106,7 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
     tried = threading.Event()
     attempts: list[int] = []
 
-    def full(batch: Any) -> list[bool]:
+    def full(batch: Any) -> set[int]:
         attempts.append(len(bench.acknowledged))
         if len(attempts) < 3:
             raise StoreError("the disk is full", retry=True)
@@ -126,7 +128,7 @@ def test_a_stop_while_the_disk_is_full_leaves_the_messages_to_the_broker(
 ) -> None:
     tried = threading.Event()
 
-    def full(batch: Any) -> list[bool]:
+    def full(batch: Any) -> set[int]:
         tried.set()
         raise StoreError("the disk is full", retry=True)
 
@@ -139,7 +141,7 @@ def test_a_stop_while_the_disk_is_full_leaves_the_messages_to_the_broker(
 
 
 def test_a_broken_database_ends_the_shim_and_says_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(batch: Any) -> list[bool]:
+    def broken(batch: Any) -> set[int]:
         raise StoreError("the database is corrupt", retry=False)
 
     monkeypatch.setattr(bench.journal, "write", broken)
@@ -157,10 +159,9 @@ def test_what_the_birth_said_is_on_the_spans_of_its_boot(bench: Bench) -> None:
     bench.send(4, topic="motetrace/s/birth", payload=b"", retain=True)
     bench.send(5, topic="motetrace/s/birth", payload=b"{")
     assert bench.run()
-    spans = bench.rows("SELECT span FROM span WHERE name = 'device_publish' ORDER BY id")
-    assert b"1.4.2" in spans[0][0]
-    assert b"baggage.site" in spans[0][0]
-    assert b"1.4.2" not in spans[1][0]
+    first, second = [span for span in bench.spans() if span.name == "device_publish"]
+    assert (first.attributes["device.firmware"], first.attributes["baggage.site"]) == ("1.4.2", "hall")
+    assert "device.firmware" not in second.attributes
     assert bench.rows("SELECT firmware FROM device_boot WHERE birth IS NOT NULL") == [("1.4.2",)]
     assert bench.tally.births == 1
     assert bench.rows("SELECT * FROM rejection") == [("s", "birth_format", 1)]
@@ -174,8 +175,9 @@ def test_a_birth_is_remembered_by_the_next_shim(make_bench: MakeBench) -> None:
     after.send(2, seqref(1))
     after.send(3, payload=b'{"seq":1}')
     assert after.run()
-    spans = after.rows("SELECT span FROM span WHERE name = 'device_publish'")
-    assert [b"1.4.2" in span for (span,) in spans] == [True, True], "an inferred boot takes the device's latest birth"
+    spans = [span for span in after.spans() if span.name == "device_publish"]
+    firmware = [span.attributes["device.firmware"] for span in spans]
+    assert firmware == ["1.4.2", "1.4.2"], "an inferred boot takes the device's latest birth"
 
 
 def test_faults_are_counted_by_device_and_reason(bench: Bench) -> None:
@@ -196,15 +198,15 @@ def test_faults_are_counted_by_device_and_reason(bench: Bench) -> None:
 
 def test_the_faults_of_a_message_are_counted_once_however_often_it_comes(bench: Bench) -> None:
     for connection in (1, 2, 3):
-        broken = ("traceparent", "00-zz"), seqref(1)
-        bench.send(1, *broken, connection=connection, dup=connection > 1, fault="properties_too_many")
+        broken = ("traceparent", "00-zz"), ("baggage", "\u00e9"), seqref(1)
+        bench.send(1, *broken, connection=connection, dup=connection > 1)
     assert bench.run()
-    assert bench.rows("SELECT deliveries FROM message") == [(3,)]
+    assert [entry.deliveries for entry in bench.messages()] == [3]
     assert bench.rows("SELECT * FROM rejection ORDER BY reason") == [
-        ("s", "properties_too_many", 1),
+        ("s", "baggage_format", 1),
         ("s", "traceparent_length", 1),
     ]
-    assert bench.tally.rejected == {"properties_too_many": 1, "traceparent_length": 1}
+    assert bench.tally.rejected == {"baggage_format": 1, "traceparent_length": 1}
 
 
 def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None:
@@ -295,7 +297,7 @@ def test_equal_readings_on_one_connection_are_each_republished_and_their_repeats
     bench.pipeline.start()
     bench.pipeline.stop(0.5)
     assert len(bench.published) == 4
-    assert bench.rows("SELECT count(*), sum(deliveries) FROM message") == [(1, 10)]
+    assert [entry.deliveries for entry in bench.messages()] == [10]
 
 
 def test_messages_of_one_foreign_traceparent_are_rows_spans_and_republishes_of_their_own(make_bench: MakeBench) -> None:
@@ -305,36 +307,55 @@ def test_messages_of_one_foreign_traceparent_are_rows_spans_and_republishes_of_t
     bench.pipeline.start()
     bench.pipeline.stop(0.5)
     assert [payload for _, payload, _, _ in bench.published] == [b"%d" % number for number in range(1, 21)]
-    spans = {row[0] for row in bench.rows("SELECT hex(span_id) FROM span WHERE name = 'device_publish'")}
+    spans = {span.span_id.hex() for span in bench.spans() if span.name == "device_publish"}
     assert len(spans) == 20
-    assert FOREIGN[1][36:52].upper() not in spans, "the sender's own span would be dropped as a duplicate"
+    assert FOREIGN[1][36:52] not in spans, "the sender's own span would be dropped as a duplicate"
     sent = {dict(pairs)["traceparent"] for _, _, pairs, _ in bench.published}
-    assert sent == {f"{FOREIGN[1][:36]}{span.lower()}-01" for span in spans}
+    assert sent == {f"{FOREIGN[1][:36]}{span}-01" for span in spans}
 
 
-def delivery(qos: int, packet_id: int = 1, connection: int = 1) -> Delivery:
-    return Delivery(PublishPacket("t", packet_id, qos, False, False, b""), connection, 1)
+def chunk(qos: int, packet_id: int = 1, connection: int = 1, size: int = 0) -> Chunk:
+    frame = publish_frame("t", packet_id, qos, False, False, bytes(size), [])
+    return Chunk([frame], connection, 1, len(frame[1]))
+
+
+def packet_ids(chunks: list[Chunk]) -> list[int]:
+    return [publish_packet.read(*frame).packet_id for chunk in chunks for frame in chunk.frames]
 
 
 def test_a_full_inbox_sheds_qos_0_and_counts_it() -> None:
     inbox = Inbox(2)
-    inbox.put([delivery(0)] * 5)
+    for _ in range(5):
+        inbox.put(chunk(0))
     assert (len(inbox), inbox.shed, inbox.held_back) == (2, 3, 0)
     assert inbox.overdue() == 0
 
 
 def test_a_full_inbox_holds_qos_1_back_in_order_until_the_connection_is_renewed() -> None:
     inbox = Inbox(2)
-    inbox.put([delivery(1, packet_id) for packet_id in (1, 2, 3)])
+    for packet_id in (1, 2, 3):
+        inbox.put(chunk(1, packet_id))
     assert inbox.overdue() == 0, "first all before it is to be taken"
     taken = inbox.take(10, 0, 0)[0]
-    inbox.put([delivery(1, 4)])
+    inbox.put(chunk(1, 4))
     assert inbox.take(10, 0, 0)[0] == [], "what follows is held back, too, though it would fit"
     assert [inbox.overdue(), inbox.overdue()] == [1, 0], "told once"
-    inbox.put([delivery(1, packet_id, connection=2) for packet_id in (3, 4)])
+    for packet_id in (3, 4):
+        inbox.put(chunk(1, packet_id, connection=2))
     taken += inbox.take(10, 0, 0)[0]
-    assert [one.packet.packet_id for one in taken] == [1, 2, 3, 4]
+    assert packet_ids(taken) == [1, 2, 3, 4]
     assert inbox.held_back == 2
+
+
+def test_an_overflown_connection_that_brings_qos_0_too_keeps_that() -> None:
+    inbox = Inbox(1)
+    inbox.put(chunk(1, 1))
+    inbox.put(chunk(1, 2))
+    inbox.take(10, 0, 0)
+    both = chunk(0)._replace(frames=[*chunk(0).frames, *chunk(1, 3).frames])
+    inbox.put(both)
+    assert packet_ids(inbox.take(10, 0, 0)[0]) == [0]
+    assert (inbox.shed, inbox.held_back) == (0, 2)
 
 
 def test_an_overflown_connection_is_renewed_when_all_before_it_is_acknowledged(bench: Bench) -> None:
@@ -351,26 +372,27 @@ def test_an_overflown_connection_is_renewed_when_all_before_it_is_acknowledged(b
 
 def test_the_inbox_is_bounded_in_bytes_too() -> None:
     inbox = Inbox(1_000_000, max_bytes=10_000)
-    inbox.put([Delivery(PublishPacket("t", 0, 0, False, False, bytes(6_000)), 1, 1)] * 5)
+    for _ in range(5):
+        inbox.put(chunk(0, size=6_000))
     assert (len(inbox), inbox.shed) == (2, 3)
     inbox.take(10, 0, 0)
-    inbox.put([Delivery(PublishPacket("t", 0, 0, False, False, bytes(6_000)), 1, 1)])
+    inbox.put(chunk(0, size=6_000))
     assert len(inbox) == 1
 
 
 def test_a_closed_inbox_gives_what_is_in_and_takes_nothing() -> None:
     inbox = Inbox(1)
-    first = Delivery(PublishPacket("t", 1, 1, False, False, b""), 1, 1)
-    inbox.put([first])
+    first = chunk(1)
+    inbox.put(first)
     inbox.close()
-    inbox.put([first, first])
+    inbox.put(first)
     assert inbox.take(10, 1, 1)[0] == [first]
     assert inbox.take(10, 0, 0) == ([], [])
 
 
 def test_one_who_takes_answers_only_waits_for_them_whatever_else_is_in() -> None:
     inbox = Inbox(10)
-    inbox.put([Delivery(PublishPacket("t", 1, 1, False, False, b""), 1, 1)])
+    inbox.put(chunk(1))
     began = time.monotonic()
     assert inbox.take(0, 0.1, 0) == ([], [])
     assert time.monotonic() - began > 0.05, "it turned at full speed"

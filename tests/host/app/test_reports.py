@@ -100,8 +100,8 @@ def test_devices_tells_seen_twice_missing_and_rejected(state: Path) -> None:
     result = command("devices", "--state", str(state))
     assert result.exit_code == 0
     lines = [line.split() for line in result.output.splitlines()]
-    assert lines[0] == ["device", "boot", "seen", "twice", "missing", "lowest", "highest", "last", "seen"]
-    assert ["s", NONCE, "4", "1", "3", "1", "7"] in [line[:7] for line in lines]
+    assert lines[0] == ["device", "boot", "seen", "twice", "lost", "waiting", "lowest", "highest", "last", "seen"]
+    assert ["s", NONCE, "4", "1", "3", "0", "1", "7"] in [line[:8] for line in lines]
     one = command("devices", "s", "--state", str(state)).output
     assert "bare" not in one
 

@@ -13,7 +13,10 @@ import pytest
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database
 
-TABLES = {"device_boot", "message", "inferred_boot", "rejection", "resource", "span", "forward_cursor", "counter"}
+TABLES = {
+    "message_block", "place", "delivery", "device_boot", "unnumbered", "seen", "seen_log", "inferred_boot", "rejection",
+    "resource", "span", "forward_cursor", "running", "counter",
+}  # fmt: skip
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> object:

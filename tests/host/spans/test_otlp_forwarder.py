@@ -18,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from motetrace_host.core.hops import Where
 from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database, otlp, otlp_forwarder
+from motetrace_host.edges.forward_cursor import Cursor, ForwardCursor, Position
 from motetrace_host.edges.otlp_forwarder import (
     FIRST_PAUSE_SECONDS,
     IDLE_SECONDS,
@@ -32,7 +34,7 @@ from motetrace_host.edges.otlp_forwarder import (
     traces_url,
 )
 from motetrace_host.edges.otlp_receiver import OtlpReceiver
-from motetrace_host.edges.span_store import Cursor, SpanStore
+from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 from tests.host.spans.conftest import Open
@@ -59,11 +61,11 @@ class Shim:
 
     def forwarder(self, url: str, **options: object) -> OtlpForwarder:
         options.setdefault("rng", random.Random(1))
-        return OtlpForwarder(SpanOutbox(self._open(), TARGET), url, **options)  # type: ignore[arg-type]
+        return OtlpForwarder(SpanOutbox(self._open(), TARGET, Where("broker:1883", "shim")), url, **options)  # type: ignore[arg-type]
 
     @property
     def cursor(self) -> Cursor:
-        return self.store.cursor(TARGET)
+        return ForwardCursor(self.connection, TARGET).state()
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_every_stored_span_is_sent_once_in_order_and_in_batches(shim: Shim) -> N
     assert [len(request.span_ids) for request in backend.received] == [MAX_BATCH_SPANS, 100]
     assert backend.connections == 1
     assert backend.span_ids == sent
-    assert shim.cursor[1:] == (len(sent), 0, 0, 0)
+    assert shim.cursor == (len(sent), 0, 0, 0, 0)
 
 
 def test_a_request_is_what_otlp_over_http_asks_for(shim: Shim) -> None:
@@ -115,7 +117,7 @@ def test_a_batch_is_bounded_in_bytes(shim: Shim) -> None:
     with ScriptedBackend() as backend:
         drain(shim.forwarder(backend.url))
     assert len(backend.span_ids) == 40
-    assert max(len(request.body) for request in backend.received) <= 2**20 + 10_000
+    assert max(len(request.body) for request in backend.received) <= 2**21 + 10_000
 
 
 def test_our_own_receiver_gets_every_span_unchanged(shim: Shim, open_database: Open) -> None:
@@ -153,7 +155,7 @@ def test_an_unreachable_backend_is_tried_again_with_growing_pauses_and_one_line_
     assert all(cap / 2 <= pause <= cap for pause, cap in zip(pauses, caps, strict=True))
     assert len(set(pauses[-5:])) == 5  # jitter
     assert [line["attempts"] for line in logs] == [1, 2, 4, 8, 16]
-    assert shim.cursor == (0, 0, 0, 0, 5)
+    assert shim.cursor == (0, 0, 0, 5, 0)
     with ScriptedBackend(port=port) as back, capture_logs() as logs:
         drain(forwarder)
     assert back.span_ids == sent
@@ -169,7 +171,7 @@ def test_a_busy_backend_gets_the_same_bytes_again_after_the_time_it_asked_for(sh
     assert pauses[0] == 7.0
     assert 1.0 <= pauses[1] <= 2.0
     assert len({request.body for request in backend.received}) == 1
-    assert shim.cursor[1:] == (5, 0, 0, 0)
+    assert shim.cursor == (5, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -208,10 +210,10 @@ def test_spans_wait_while_endpoint_or_credentials_are_wrong(shim: Shim, status: 
     with ScriptedBackend(lambda request: next(answers)) as backend, capture_logs() as logs:
         forwarder = shim.forwarder(backend.url)
         assert forwarder.step() > 0.0
-        assert shim.cursor[1:] == (0, 0, 0, 3)  # sent, refused, shed, waiting
+        assert shim.cursor == (0, 0, 0, 3, 0)  # sent, refused, shed, waiting
         drain(forwarder)
     assert backend.received[1].span_ids == sent
-    assert shim.cursor[1:] == (3, 0, 0, 0)
+    assert shim.cursor == (3, 0, 0, 0, 0)
     assert logs[0]["event"] == "otlp_forward_misconfigured"
     assert "check endpoint and credentials" in logs[0]["error"]
 
@@ -225,7 +227,7 @@ def test_a_refused_batch_is_counted_logged_once_and_passed_over(shim: Shim, stat
         shim.add(make_rows(2))
         drain(forwarder)
     assert len(backend.received) == 2
-    assert shim.cursor[1:] == (0, 5, 0, 0)
+    assert shim.cursor == (0, 5, 0, 0, 0)
     (line,) = logs
     assert (line["event"], line["status"], line["answer"]) == ("otlp_forward_refused", status, "no\\x1b[2J")
 
@@ -239,7 +241,7 @@ def test_spans_after_a_refused_batch_still_arrive(shim: Shim) -> None:
         later = shim.add(make_rows(2))
         drain(forwarder)
     assert backend.received[1].span_ids == later
-    assert shim.cursor[1:] == (2, 3, 0, 0)
+    assert shim.cursor == (2, 3, 0, 0, 0)
 
 
 def test_a_413_halves_the_batch_until_it_fits_and_refuses_only_the_span_that_never_does(shim: Shim) -> None:
@@ -256,11 +258,11 @@ def test_a_413_halves_the_batch_until_it_fits_and_refuses_only_the_span_that_nev
         for request in backend.received:
             taken += request.span_ids if script(request).status == 200 else []
     assert taken == sent[:17] + sent[18:]
-    assert shim.cursor[1:] == (39, 1, 0, 0)
+    assert shim.cursor == (39, 1, 0, 0, 0)
 
 
 def test_after_a_413_batches_grow_again(shim: Shim) -> None:
-    shim.add(make_rows(2000))
+    shim.add(make_rows(16_000))
     first = iter([Reply(413)])
     with ScriptedBackend(lambda request: next(first, Reply())) as backend:
         drain(shim.forwarder(backend.url))
@@ -277,7 +279,7 @@ def test_a_partial_success_is_counted_and_its_message_told(shim: Shim, content_t
     reply = Reply(200, otlp.response(2, "two were odd", content_type), {"Content-Type": content_type})
     with ScriptedBackend(lambda request: reply) as backend, capture_logs() as logs:
         drain(shim.forwarder(backend.url))
-    assert shim.cursor[1:] == (3, 2, 0, 0)
+    assert shim.cursor == (3, 2, 0, 0, 0)
     assert [(line["event"], line["rejected"], line["message"]) for line in logs] == [
         ("otlp_forward_partial", 2, "two were odd")
     ]
@@ -321,7 +323,7 @@ def test_a_defect_does_not_end_the_thread(shim: Shim, monkeypatch: pytest.Monkey
     answers = iter([ValueError("a defect")])
     original = SpanOutbox.batch
 
-    def batch(self: SpanOutbox, max_spans: int) -> tuple[int, int, bytes]:
+    def batch(self: SpanOutbox, max_spans: int) -> tuple[int, Position, bytes]:
         for exc in answers:
             raise exc
         return original(self, max_spans)
@@ -343,7 +345,7 @@ def test_stopping_while_the_backend_is_down_keeps_the_spans_for_the_next_start(s
         forwarder.start()
         assert not forwarder.stop(0.1)
         forwarder._thread.join(DEADLINE_SECONDS)
-    assert shim.cursor.pending == 5
+    assert shim.cursor.pending_spans == 5
     with ScriptedBackend(port=port) as back:
         drain(shim.forwarder(url))
     assert back.span_ids == sent
@@ -425,10 +427,11 @@ def test_spans_that_a_former_target_never_got_are_counted_and_none_of_the_presen
 FORWARD = """
 import sys
 from motetrace_host.edges import database, otlp_forwarder
+from motetrace_host.core.hops import Where
 from motetrace_host.span_outbox import SpanOutbox
 path, url = sys.argv[1:]
 otlp_forwarder.MAX_BATCH_SPANS = 10
-forwarder = otlp_forwarder.OtlpForwarder(SpanOutbox(database.connect(path), "backend"), url)
+forwarder = otlp_forwarder.OtlpForwarder(SpanOutbox(database.connect(path), "backend", Where("b", "c")), url)
 while not forwarder._drained:
     forwarder.step()
 """
@@ -466,7 +469,7 @@ def test_kill_9_in_mid_stream_loses_nothing_and_repeats_at_most_one_batch(
         return Reply()
 
     with ScriptedBackend(script) as backend:
-        while shim.cursor.pending:
+        while shim.cursor.pending_spans:
             running.append(forward_process(backend.url))
             running[-1].wait(DEADLINE_SECONDS)
             assert len(running) < 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database
+from motetrace_host.edges.forward_cursor import ForwardCursor, Position
 from motetrace_host.edges.span_store import _DELETE_UNNAMED, SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.span_samples import START, TRACE_ID, make_rows, make_span
@@ -26,6 +28,14 @@ def connection(open_database: Open) -> sqlite3.Connection:
 @pytest.fixture
 def store(connection: sqlite3.Connection) -> SpanStore:
     return SpanStore(connection)
+
+
+@pytest.fixture
+def cursor(connection: sqlite3.Connection) -> Callable[[str], ForwardCursor]:
+    return lambda target: ForwardCursor(connection, target)
+
+
+MakeCursor = Callable[[str], ForwardCursor]
 
 
 def all_ids(connection: sqlite3.Connection) -> list[int]:
@@ -75,49 +85,53 @@ def test_counters_add_up(store: SpanStore) -> None:
     assert store.counters() == {"a": 5, "b": 2}
 
 
-def test_a_cursor_walks_every_span_once_and_never_goes_back(store: SpanStore) -> None:
+def test_a_cursor_walks_every_span_once_and_never_goes_back(store: SpanStore, cursor: MakeCursor) -> None:
     rows = make_rows(10)
     store.insert(rows)
-    store.open_cursor("t")
+    at = cursor("t")
+    at.open()
     seen: list[SpanRow] = []
-    while batch := store.unforwarded("t", max_spans=4, max_bytes=10**6):
+    while batch := store.after(at.position().span_id, max_spans=4, max_bytes=10**6):
         seen += batch
-        store.settle("t", batch[-1].id, sent=len(batch), refused=0)
+        at.settle(Position(batch[-1].id), sent=len(batch), refused=0)
     assert without_id(seen) == rows
-    store.settle("t", 1, sent=0, refused=2)
-    store.open_cursor("t")
-    assert store.cursor("t") == (seen[-1].id, 10, 2, 0, 0)
+    at.settle(Position(1), sent=0, refused=2)
+    at.open()
+    assert at.position() == (seen[-1].id, 0, 0)
+    assert at.state() == (10, 2, 0, 0, 0)
     store.insert(make_rows(3))
-    assert store.cursor("t").pending == 3
+    assert at.state().pending_spans == 3
 
 
 def test_a_batch_is_bounded_in_bytes_but_never_empty(store: SpanStore) -> None:
     rows = make_rows(4)
     store.insert(rows)
-    store.open_cursor("t")
     size = len(rows[0].span)
-    assert len(store.unforwarded("t", 100, max_bytes=2 * size)) == 2
-    assert len(store.unforwarded("t", 100, max_bytes=1)) == 1
+    assert len(store.after(0, 100, max_bytes=2 * size)) == 2
+    assert len(store.after(0, 100, max_bytes=1)) == 1
 
 
-def test_a_target_without_a_cursor_has_nothing_to_send(store: SpanStore) -> None:
+def test_a_target_without_a_cursor_has_everything_before_it(store: SpanStore, cursor: MakeCursor) -> None:
     store.insert(make_rows(2))
-    assert store.unforwarded("unknown", 10, 10**6) == []
-    assert store.cursor("unknown") == (0, 0, 0, 0, 2)
+    assert cursor("unknown").position() == (0, 0, 0)
+    assert cursor("unknown").state() == (0, 0, 0, 2, 0)
 
 
-def test_retention_by_number_drops_the_oldest_and_counts_what_was_not_sent(store: SpanStore) -> None:
+def test_retention_by_number_drops_the_oldest_and_counts_what_was_not_sent(
+    store: SpanStore, cursor: MakeCursor
+) -> None:
     rows = make_rows(10)
     store.insert(rows)
-    store.open_cursor("behind")
-    store.open_cursor("ahead")
-    ids = [row.id for row in store.unforwarded("behind", 10, 10**6)]
-    store.settle("behind", ids[3], sent=4, refused=0)
-    store.settle("ahead", ids[9], sent=10, refused=0)
+    behind, ahead = cursor("behind"), cursor("ahead")
+    behind.open()
+    ahead.open()
+    ids = [row.id for row in store.after(0, 10, 10**6)]
+    behind.settle(Position(ids[3]), sent=4, refused=0)
+    ahead.settle(Position(ids[9]), sent=10, refused=0)
     assert store.trim(max_spans=3) == (7, 3)
     assert without_id(store.trace(TRACE_ID)) == rows[7:]
-    assert (store.cursor("behind").shed, store.cursor("ahead").shed) == (3, 0)
-    assert without_id(store.unforwarded("behind", 10, 10**6)) == rows[7:]
+    assert (behind.state().shed, ahead.state().shed) == (3, 0)
+    assert without_id(store.after(behind.position().span_id, 10, 10**6)) == rows[7:]
 
 
 def test_retention_goes_by_the_order_of_arrival_not_by_the_clock_of_the_sender(store: SpanStore) -> None:
@@ -129,11 +143,10 @@ def test_retention_goes_by_the_order_of_arrival_not_by_the_clock_of_the_sender(s
 
 def test_a_row_number_is_never_used_again(store: SpanStore) -> None:
     store.insert(make_rows(3))
-    store.open_cursor("t")
-    store.settle("t", store.trace(TRACE_ID)[-1].id, sent=3, refused=0)
+    last = store.trace(TRACE_ID)[-1].id
     store.trim(max_spans=0)
     store.insert(make_rows(1))
-    assert len(store.unforwarded("t", 10, 10**6)) == 1
+    assert len(store.after(last, 10, 10**6)) == 1
 
 
 def test_retention_drops_resources_nobody_names(store: SpanStore, connection: sqlite3.Connection) -> None:
@@ -175,8 +188,9 @@ def test_repeated_trims_keep_what_a_slow_and_obvious_oracle_keeps(
         try:
             store = SpanStore(connection)
             store.insert(make_rows(spans))
-            store.open_cursor("t")
-            store.settle("t", upto, sent=0, refused=0)
+            at = ForwardCursor(connection, "t")
+            at.open()
+            at.settle(Position(upto), sent=0, refused=0)
             before = all_ids(connection)
             deleted = shed = 0
             while True:
@@ -189,6 +203,6 @@ def test_repeated_trims_keep_what_a_slow_and_obvious_oracle_keeps(
             lost = set(before) - set(kept)
             assert all_ids(connection) == kept
             assert deleted == len(lost)
-            assert shed == sum(number > upto for number in lost) == store.cursor("t").shed
+            assert shed == sum(number > upto for number in lost) == at.state().shed
         finally:
             connection.close()

@@ -1,0 +1,115 @@
+"""PUBLISH packets of the shape our devices send, read in one step: one context as the first property, nothing unknown.
+
+What is not of such a shape (other properties, other spellings, anything broken) gives None and goes the long way,
+through `publish_packet` and `context`, which decide; tests/host/core/test_plain_publish.py holds the two together.
+"""
+
+from __future__ import annotations
+
+from binascii import Error, unhexlify
+from typing import Final, NamedTuple
+
+from motetrace_host.core.record import NO_AGE
+
+_TRACEPARENT: Final = b"&\x00\x0btraceparent\x00\x37"
+_TRACESTATE: Final = b"&\x00\x0atracestate\x00"
+_SEQREF: Final = b"&\x00\x06seqref\x00"
+_FLAGS: Final = {b"%02x" % flags: flags & 3 for flags in range(256)}
+_TRACEPARENT_PROPERTY: Final = 71
+_TRACESTATE_PROPERTY: Final = 15  # and its value
+_SEQREF_PROPERTY: Final = 11
+_AGE_DIGITS: Final = range(1, 9)
+
+
+class PlainContext(NamedTuple):
+    """What such a packet says.
+
+    Attributes:
+        boot_nonce: 5 bytes. seq: 1..2**32-1. flags: 0..3.
+        trace_id: 16 bytes, span_id: 8 bytes; both b"" for a seqref, whose ids the host derives.
+        age_ms: 0..2**32-1; record.NO_AGE when the device did not say.
+        payload_bytes: length of what follows.
+    """
+
+    boot_nonce: bytes
+    seq: int
+    flags: int
+    trace_id: bytes
+    span_id: bytes
+    age_ms: int
+    payload_bytes: int
+
+
+def read(body: bytes, at: int) -> PlainContext | None:
+    """Read properties and payload length of a PUBLISH.
+
+    Args:
+        body: the packet behind its remaining length. at: where its property length stands.
+    Returns:
+        None when the packet is not of a shape this reads.
+    Source: docs/wire-format.md, "Carriers"; MQTT 5.0, 3.3.2.3.
+    """
+    try:
+        if body[at + 1 : at + 17] == _TRACEPARENT:
+            return _traceparent(body, at)
+        if body[at + 1 : at + 11] == _SEQREF:
+            return _seqref(body, at)
+    except (Error, ValueError, KeyError, IndexError):
+        pass
+    return None
+
+
+def _traceparent(body: bytes, at: int) -> PlainContext | None:
+    length = body[at]
+    text = body[at + 17 : at + 72]
+    age_ms = NO_AGE
+    if length != _TRACEPARENT_PROPERTY:
+        found = _age(body, at + 72, length - _TRACEPARENT_PROPERTY)
+        if found is None:
+            return None
+        age_ms = found
+    if text[:3] != b"00-" or text[35] != 0x2D or text[52] != 0x2D or text.lower() != text:
+        return None
+    trace_id = unhexlify(text[3:35])
+    span_id = unhexlify(text[36:52])
+    flags = _FLAGS[text[53:]]
+    number = trace_id[5:9]
+    seq = int.from_bytes(number, "big")
+    if not flags & 2 or number != span_id[4:] or not seq:
+        return None
+    return PlainContext(trace_id[:5], seq, flags, trace_id, span_id, age_ms, len(body) - at - 1 - length)
+
+
+def _age(body: bytes, at: int, length: int) -> int | None:
+    """The age in a tracestate property of `length` bytes that holds our member alone."""
+    digits = body[at + _TRACESTATE_PROPERTY + 5 : at + length]
+    plain = (
+        length <= 127 - _TRACEPARENT_PROPERTY
+        and len(digits) == length - _TRACESTATE_PROPERTY - 5
+        and len(digits) in _AGE_DIGITS
+        and body[at : at + 14] == _TRACESTATE
+        and body[at + 14] == length - _TRACESTATE_PROPERTY
+        and body[at + 15 : at + 20] == b"mt=a:"
+    )
+    # No upper case, sign, underscore or white space, all of which int() takes.
+    return int(digits, 16) if plain and digits.isalnum() and digits.lower() == digits else None
+
+
+def _seqref(body: bytes, at: int) -> PlainContext | None:
+    length = body[at]
+    text = body[at + 12 : at + 1 + length]
+    if body[at + 11] != length - _SEQREF_PROPERTY or length > 127 or len(text) != body[at + 11]:
+        return None
+    digits = text[23:]
+    age_ms = NO_AGE
+    if len(text) != 22:
+        if len(digits) not in _AGE_DIGITS or text[22] != 0x2D or not digits.isalnum():
+            return None
+        age_ms = int(digits, 16)
+    if text[10] != 0x2D or text[19] != 0x2D or text.lower() != text:
+        return None
+    seq = int.from_bytes(unhexlify(text[11:19]), "big")
+    if not seq:
+        return None
+    flags = _FLAGS[text[20:22]]
+    return PlainContext(unhexlify(text[:10]), seq, flags, b"", b"", age_ms, len(body) - at - 1 - length)

@@ -1,0 +1,65 @@
+"""What each boot of each device left in the ledger, as one row."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import NamedTuple
+
+from motetrace_host.core.seen import Seen
+from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.sqlite_seen import SqliteSeen
+
+SHIM = "shim"
+_NS_PER_MS = 1_000_000
+
+
+class BootCount(NamedTuple):
+    """One boot of a device; or, without a nonce, its messages that had no number.
+
+    Attributes:
+        seen: different messages. duplicates: deliveries beyond the first.
+        lost: numbers that did not come in time. waiting: those that may still come.
+    """
+
+    device_id: str
+    boot_nonce: bytes | None
+    seen: int
+    duplicates: int
+    lost: int
+    waiting: int
+    late: int
+    lowest_seq: int | None
+    highest_seq: int | None
+    last_received_unix_ns: int
+
+
+def counts(connection: sqlite3.Connection, device_id: str | None = None) -> list[BootCount]:
+    """All boots, or those of one device; by device, the one heard last behind the others."""
+    now_unix_ms = time.time_ns() // _NS_PER_MS
+    rows = [
+        _numbered(row.device_id, row.boot_nonce, row.seen, now_unix_ms)
+        for row in SqliteSeen(connection).read(device_id)
+        if row.hop == SHIM
+    ]
+    rows += [
+        BootCount(one.device_id, None, one.messages, one.duplicates, 0, 0, 0, None, None, one.last_unix_ns)
+        for one in Ledger(connection).unnumbered(device_id)
+    ]
+    return sorted(rows, key=lambda row: (row.device_id, row.last_received_unix_ns))
+
+
+def _numbered(device_id: str, boot_nonce: bytes, seen: Seen, now_unix_ms: int) -> BootCount:
+    lost, waiting = seen.missing(now_unix_ms)
+    return BootCount(
+        device_id,
+        boot_nonce,
+        seen.count,
+        seen.duplicates,
+        lost,
+        waiting,
+        seen.late,
+        seen.lowest,
+        seen.highest,
+        seen.last_unix_ms * _NS_PER_MS,
+    )

@@ -1,0 +1,184 @@
+"""Which device on which topic, and what is remembered of it from one message to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from motetrace_host.core.derive import Deriver
+from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.edges.message_log import PlaceRow
+
+MAX_PLACES = 200_000  # in memory; the message log has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose devices these are: name (0..255 bytes) and secret key (16..64 bytes)."""
+
+    name: str
+    key: bytes
+
+
+class PlaceLog(Protocol):
+    """What is needed of the message log."""
+
+    def place_id(self, topic: str, device_id: str, template: str) -> int: ...
+    def last_place(self) -> int: ...
+
+
+class BootRun:
+    """The numbers of one boot that the batch in work brought, as runs.
+
+    Attributes:
+        start, end: the run that grows, meaningless unless `open`.
+        known: its boot is in the ledger.
+    """
+
+    __slots__ = ("_runs", "boot_nonce", "device_id", "end", "inferred", "known", "open", "start")
+
+    def __init__(self, device_id: str, boot_nonce: bytes) -> None:
+        self.device_id = device_id
+        self.boot_nonce = boot_nonce
+        self.start = self.end = 0
+        self._runs: list[tuple[int, int]] = []
+        self.open = False
+        self.known = False
+        self.inferred = False
+
+    def begin(self, seq: int) -> None:
+        """Begin a run; the one that grew is kept."""
+        if self.open:
+            self._runs.append((self.start, self.end))
+        self.start = self.end = seq
+        self.open = True
+
+    def runs(self) -> list[tuple[int, int]]:
+        """The runs of the batch."""
+        return [*self._runs, (self.start, self.end)] if self._runs else [(self.start, self.end)]
+
+    def close(self) -> None:
+        """The batch is done."""
+        self._runs.clear()
+        self.open = False
+
+
+class Place:
+    """One device on one topic.
+
+    Attributes:
+        id: its number in the message log.
+        plain: its messages may go the short way: nothing but the context is to be looked at.
+        boots: the runs of its boots by nonce.
+        tails: its boots by the part of the nonce that an answer to a command carries.
+    """
+
+    __slots__ = ("_deriver", "_new_deriver", "boots", "device_id", "id", "plain", "tails", "template", "topic")
+
+    def __init__(self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant) -> None:
+        self.id = row.id
+        self.device_id = row.device_id
+        self.topic = row.topic
+        self.template = row.template
+        self.plain = plain
+        self.tails = tails
+        self.boots: dict[bytes, BootRun] = {}
+        self._deriver: Deriver | None = None
+        self._new_deriver = tenant
+
+    @property
+    def deriver(self) -> Deriver:
+        """Made when a message without ids of its own comes for the first time."""
+        if self._deriver is None:
+            self._deriver = Deriver(self._new_deriver.key, self._new_deriver.name, self.device_id)
+        return self._deriver
+
+
+class Places:
+    """Places by topic.
+
+    Args:
+        templates: tried in this order.
+        is_plain: whether messages of a template may go the short way.
+        tails: the boots of a device by the part of the nonce that answers carry; the dict stays the device's.
+    """
+
+    def __init__(
+        self,
+        log: PlaceLog,
+        templates: Sequence[TopicTemplate],
+        tenant: Tenant,
+        is_plain: Callable[[str], bool],
+        tails: Callable[[str], dict[bytes, bytes]],
+    ) -> None:
+        self._log = log
+        self._templates = templates
+        self._tenant = tenant
+        self._is_plain = is_plain
+        self._tails = tails
+        self._places: dict[bytes, Place] = {}
+        self._strangers: set[bytes] = set()
+        self._boots: dict[tuple[str, bytes], BootRun] = {}
+        self._unsaved: list[PlaceRow] = []
+        self._last = log.last_place()
+
+    def find(self, topic: bytes) -> Place | None:
+        """The place of a topic, None when it is no reading's."""
+        place = self._places.get(topic)
+        if place is None and topic not in self._strangers:
+            place = self._open(topic)
+        return place
+
+    def boot(self, place: Place, boot_nonce: bytes) -> BootRun:
+        """The runs of a boot; one device's boots are the same on all of its topics."""
+        run = place.boots.get(boot_nonce)
+        if run is None:
+            key = (place.device_id, boot_nonce)
+            run = self._boots.get(key)
+            if run is None:
+                run = self._boots[key] = BootRun(*key)
+            place.boots[boot_nonce] = run
+        return run
+
+    def unsaved(self) -> list[PlaceRow]:
+        """Those that the message log does not have yet."""
+        return self._unsaved
+
+    def saved(self) -> None:
+        """It has them now; between batches nothing else refers to places, so they can be bounded here."""
+        self._unsaved.clear()
+        if len(self._places) > MAX_PLACES or len(self._boots) > 2 * MAX_PLACES:
+            self._places.clear()
+            self._boots.clear()
+        if len(self._strangers) > MAX_PLACES:
+            self._strangers.clear()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _open(self, topic: bytes) -> Place | None:
+        row = self._row(topic)
+        if row is None:
+            self._strangers.add(topic)
+            return None
+        place = Place(row, self._is_plain(row.template), self._tails(row.device_id), self._tenant)
+        self._places[topic] = place
+        return place
+
+    def _row(self, topic: bytes) -> PlaceRow | None:
+        try:
+            text = topic.decode()
+        except UnicodeDecodeError:
+            return None
+        for template in self._templates:
+            device_id = template.match(text)
+            if device_id is not None:
+                known = self._log.place_id(text, device_id, template.template)
+                if known:
+                    return PlaceRow(known, device_id, text, template.template)
+                self._last += 1
+                row = PlaceRow(self._last, device_id, text, template.template)
+                self._unsaved.append(row)
+                return row
+        return None

@@ -1,0 +1,38 @@
+"""Whose a stored message is: its place, and what the birth of its boot told. Composes log and ledger."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from motetrace_host.core import birth
+from motetrace_host.core.hops import Whose
+from motetrace_host.core.span import AttributeValue
+from motetrace_host.core.wire_error import WireError
+from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.message_log import MessageLog
+
+
+class Origins:
+    """Looks places and births up; the caller keeps what it needs again."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._log = MessageLog(connection)
+        self._ledger = Ledger(connection)
+
+    def of(self, place: int, boot_nonce: bytes, inferred: bool) -> Whose:
+        """Tell about one boot at one place.
+
+        Args:
+            inferred: the boot's nonce is the host's, which no birth names: the device's latest birth is meant.
+        """
+        row = self._log.place(place)
+        return Whose(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
+
+    def _birth(self, device_id: str, boot_nonce: bytes, inferred: bool) -> dict[str, AttributeValue]:
+        text = self._ledger.birth(device_id, None if inferred else boot_nonce)
+        if text is None:
+            return {}
+        try:
+            return birth.parse(text.encode()).attributes
+        except WireError:  # written by a version with other rules
+            return {}
