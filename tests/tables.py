@@ -4,7 +4,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core import hops
 from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.record import NO_AGE
 from motetrace_host.edges.message_log import MessageLog
@@ -32,7 +31,7 @@ def _make(connection: sqlite3.Connection) -> None:
              entry.deliveries)
         )  # fmt: skip
         if one.kept:
-            spans += hops.rows(one, made.spans(one, entry.extra))
+            spans += made.rows(one, entry.extra)
     spans += SpanStore(connection).after(0, 10**9, 10**12)
     # Only now: these hide the tables of the same name.
     connection.execute(_MESSAGE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from motetrace_host.core import hops, record
-from motetrace_host.core.hops import Hops, Pair, Where
+from motetrace_host.core import record
+from motetrace_host.core.hops import Hops, Spans, Where
 from motetrace_host.core.otlp_envelope import join
 from motetrace_host.edges import database, otlp
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
@@ -17,7 +17,9 @@ from motetrace_host.edges.message_log import SPANS_PER_MESSAGE, Block, MessageLo
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.whose import Origins
 
-MAX_BATCH_BYTES = 2**21  # before gzip; common backends take 4 MiB and more
+MAX_BATCH_BYTES = 2**21  # before gzip, about; common backends take 4 MiB and more
+_STEP = 256  # messages between two looks at the size
+_TYPICAL_BYTES = 1_200  # of a message's spans
 
 
 def unsent_elsewhere(connection: sqlite3.Connection, target: str) -> dict[str, int]:
@@ -41,8 +43,15 @@ class _Load:
     """A request in the making: spans of messages, and where the reading stands."""
 
     at: Position
-    pairs: list[Pair] = field(default_factory=list)
-    size_bytes: int = 0
+    max_messages: int
+    spans: Spans = field(default_factory=Spans)
+
+    def room(self) -> int:
+        """For how many more messages there is room; at least one in all, whose two spans cannot be parted."""
+        if not self.spans.messages:
+            return max(1, min(self.max_messages, _STEP))
+        full = self.spans.size_bytes > MAX_BATCH_BYTES - _STEP * _TYPICAL_BYTES
+        return 0 if full else max(0, min(self.max_messages - self.spans.messages, _STEP))
 
 
 class SpanOutbox:
@@ -76,11 +85,11 @@ class SpanOutbox:
             self._hops.forget()
         with database.translated():
             begun = self._cursor.position()
-            load = _Load(begun)
-            while self._room(load, max_spans) and self._load_block(load, max_spans):
+            load = _Load(begun, max_spans // SPANS_PER_MESSAGE)
+            while load.room() and self._load_block(load):
                 pass
-            if load.pairs:
-                return SPANS_PER_MESSAGE * len(load.pairs), load.at, hops.request(load.pairs)
+            if load.spans.messages:
+                return SPANS_PER_MESSAGE * load.spans.messages, load.at, load.spans.request()
             rows = self._spans.after(begun.span_id, max_spans, MAX_BATCH_BYTES)
         if rows:
             return len(rows), load.at._replace(span_id=rows[-1].id), join(rows)
@@ -101,28 +110,21 @@ class SpanOutbox:
         """Close the connection."""
         self._connection.close()
 
-    def _room(self, load: _Load, max_spans: int) -> bool:
-        # At least one message, whose two spans cannot be parted.
-        spans = SPANS_PER_MESSAGE * (len(load.pairs) + 1)
-        return not load.pairs or (spans <= max_spans and load.size_bytes < MAX_BATCH_BYTES)
-
-    def _load_block(self, load: _Load, max_spans: int) -> bool:
-        """Make spans of the next block until the request is full; False when there is no block."""
+    def _load_block(self, load: _Load) -> bool:
+        """Make spans of the next block, as far as there is room; False when there is no block."""
         block = self._next_block(load.at.block)
         if block is None:
             return False
-        offset = load.at.offset if load.at.block < block.id else 0
+        offset = load.at.offset
         extras = record.split_extras(block.extras) if block.extras else {}
-        for number, kept in enumerate(record.kept(block.records, offset), offset):
-            if kept:
-                if not self._room(load, max_spans):
-                    load.at = load.at._replace(offset=number)
-                    return True
-                found = record.unpack(block.records, number * record.SIZE)
-                pair = self._hops.spans(found, extras.get(number, record.NO_EXTRA))
-                load.pairs.append(pair)
-                load.size_bytes += len(pair.device_publish) + len(pair.broker_forward)
-        load.at = load.at._replace(block=block.id, offset=0)
+        kept = [number for number, keep in enumerate(record.kept(block.records, offset), offset) if keep]
+        while kept and (room := load.room()):
+            self._hops.add(block.records, kept[:room], extras, load.spans)
+            kept = kept[room:]
+        if kept:
+            load.at = load.at._replace(offset=kept[0])
+        else:
+            load.at = load.at._replace(block=block.id, offset=0)
         return True
 
     def _next_block(self, after: int) -> Block | None:

@@ -11,14 +11,14 @@ Source: DESIGN.md, "The five spans"; OpenTelemetry semantic conventions for mess
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from motetrace_host.core import record
-from motetrace_host.core.derive import derive_span_id
+from motetrace_host.core.derive import derive_span_id, span_id_of
 from motetrace_host.core.otlp_span import SCOPE, encode_attributes, encode_resource
-from motetrace_host.core.protobuf_wire import delimited, varint
+from motetrace_host.core.protobuf_wire import delimited, fields, varint
 from motetrace_host.core.record import Extra, Record
 from motetrace_host.core.span import AttributeValue, SpanKind, SpanRow
 
@@ -54,11 +54,30 @@ class Whose(NamedTuple):
     birth: Mapping[str, AttributeValue]
 
 
-class Pair(NamedTuple):
-    """Both spans of one message, each an OTLP Span message without its length."""
+class Spans:
+    """Spans of messages in the making of one request, each with tag and length as they stand in ScopeSpans."""
 
-    device_publish: bytes
-    broker_forward: bytes
+    __slots__ = ("broker_forward", "device_publish")
+
+    def __init__(self) -> None:
+        self.device_publish: list[bytes] = []
+        self.broker_forward: list[bytes] = []
+
+    @property
+    def messages(self) -> int:
+        """How many messages' spans they are; two each."""
+        return len(self.device_publish)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the request will be, but for its envelope."""
+        return sum(map(len, self.device_publish)) + sum(map(len, self.broker_forward))
+
+    def request(self) -> bytes:
+        """One ExportTraceServiceRequest of them."""
+        return _resource_spans(DEVICE_SERVICE, self.device_publish) + _resource_spans(
+            BROKER_SERVICE, self.broker_forward
+        )
 
 
 class _Form(NamedTuple):
@@ -84,29 +103,62 @@ class Hops:
         """Ask anew whose the boots are: a birth came."""
         self._forms.clear()
 
-    def spans(self, message: Record, extra: Extra = record.NO_EXTRA) -> Pair:
-        """Make both spans: `device_publish`, a root or the child of a foreign span, and `broker_forward` below it."""
-        trace_id, span_id, nonce, seq, received, place, age_ms, payload_bytes, flags, kind, _, _ = message
-        form = self._forms.get((place, nonce, kind, extra.reason)) or self._new_form(message, extra)
-        ids = b"\x0a\x10" + trace_id + b"\x12\x08"
-        state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
-        parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-        age, start = b"", received
-        if age_ms != record.NO_AGE:
-            age = _number(b"device.age_ms", age_ms)
-            start = max(1, received - age_ms * _NS_PER_MS)
-        number = _number(b"device.seq", seq) if kind & record.NUMBERED else b""
-        size = _number(b"messaging.message.body.size", payload_bytes)
-        device = b"".join(
-            (ids, span_id, state, parent, _HEAD["device_publish"], _TIMES.pack(0x39, start, 0x41, received),
-             form.device, number, size, age, _FLAGS[flags])
+    def add(self, records: bytes, numbers: Iterable[int], extras: Mapping[int, Extra], spans: Spans) -> None:
+        """Make both spans of messages: `device_publish`, a root or the child of a foreign span, `broker_forward` below.
+
+        Args:
+            records: of a block. numbers: which of them. extras: of the block, by number.
+            spans: where they go.
+        """
+        forms, times, flag_bytes, unpack = self._forms, _TIMES.pack, _FLAGS, record.RECORD.unpack_from
+        device_head, broker_head = _HEAD["device_publish"], _HEAD["broker_forward"]
+        device_spans, broker_spans = spans.device_publish.append, spans.broker_forward.append
+        for number in numbers:
+            trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, _, _ = unpack(
+                records, number * record.SIZE
+            )
+            state = parent = age = own = b""
+            extra = record.NO_EXTRA
+            if kind & record.HAS_EXTRA:
+                extra = extras[number]
+                state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
+                parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
+            form = forms.get((place, nonce, kind, extra.reason))
+            if form is None:
+                form = self._new_form(record.unpack(records, number * record.SIZE), extra)
+            start = received
+            if age_ms != record.NO_AGE:
+                age = _number(b"device.age_ms", age_ms)
+                start = max(1, received - age_ms * _NS_PER_MS)
+            if kind & record.NUMBERED:
+                own = _number(b"device.seq", seq)
+            ids = b"\x0a\x10" + trace_id + b"\x12\x08"
+            flag = flag_bytes[flags]
+            span = b"".join(
+                (ids, span_id, state, parent, device_head, times(0x39, start, 0x41, received), form.device, own,
+                 _number(b"messaging.message.body.size", size), age, flag)
+            )  # fmt: skip
+            device_spans(b"\x12" + varint(len(span)) + span)
+            forward_id = span_id_of(trace_id, span_id, b"broker_forward")
+            span = b"".join(
+                (ids, forward_id, state, b"\x22\x08", span_id, broker_head, times(0x39, received, 0x41, received),
+                 form.broker, own, flag)
+            )  # fmt: skip
+            broker_spans(b"\x12" + varint(len(span)) + span)
+
+    def rows(self, message: Record, extra: Extra = record.NO_EXTRA) -> tuple[SpanRow, SpanRow]:
+        """The spans of one message as the span table has others, for those who show a trace."""
+        spans = Spans()
+        self.add(record.RECORD.pack(*message), (0,), {0: extra}, spans)
+        end = message.received_unix_ns
+        start = end if message.age_ms == record.NO_AGE else max(1, end - message.age_ms * _NS_PER_MS)
+        forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
+        return (
+            SpanRow(message.trace_id, message.span_id, "device_publish", start, end, 0,
+                    encode_resource(DEVICE_SERVICE), SCOPE, _content(spans.device_publish[0])),
+            SpanRow(message.trace_id, forward_id, "broker_forward", end, end, 0,
+                    encode_resource(BROKER_SERVICE), SCOPE, _content(spans.broker_forward[0])),
         )  # fmt: skip
-        forward_id = derive_span_id(trace_id, span_id, "broker_forward")
-        broker = b"".join(
-            (ids, forward_id, state, b"\x22\x08", span_id, _HEAD["broker_forward"],
-             _TIMES.pack(0x39, received, 0x41, received), form.broker, number, _FLAGS[flags])
-        )  # fmt: skip
-        return Pair(device, broker)
 
     def _new_form(self, message: Record, extra: Extra) -> _Form:
         whose = self._whose(message.place, message.boot_nonce, message.inferred)
@@ -144,30 +196,11 @@ def _number(key: bytes, value: int) -> bytes:
     return delimited(b"\x4a", delimited(b"\x0a", key) + delimited(b"\x12", number))
 
 
-def request(pairs: list[Pair]) -> bytes:
-    """Make one ExportTraceServiceRequest of the spans of messages; b"" of none."""
-    if not pairs:
-        return b""
-    return _resource_spans(DEVICE_SERVICE, [pair.device_publish for pair in pairs]) + _resource_spans(
-        BROKER_SERVICE, [pair.broker_forward for pair in pairs]
-    )
-
-
-def rows(message: Record, pair: Pair) -> tuple[SpanRow, SpanRow]:
-    """The same spans as the span table has others, for those who show a trace."""
-    start = message.received_unix_ns
-    if message.age_ms != record.NO_AGE:
-        start = max(1, start - message.age_ms * _NS_PER_MS)
-    forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
-    end = message.received_unix_ns
-    return (
-        SpanRow(message.trace_id, message.span_id, "device_publish", start, end, 0, encode_resource(DEVICE_SERVICE),
-                SCOPE, pair.device_publish),
-        SpanRow(message.trace_id, forward_id, "broker_forward", end, end, 0, encode_resource(BROKER_SERVICE),
-                SCOPE, pair.broker_forward),
-    )  # fmt: skip
+def _content(field: bytes) -> bytes:
+    """What stands behind tag and length."""
+    return next(bytes(content) for _, content in fields(memoryview(field)) if content is not None)
 
 
 def _resource_spans(service: str, spans: list[bytes]) -> bytes:
-    scope_spans = delimited(b"\x0a", SCOPE) + b"".join([b"\x12" + varint(len(span)) + span for span in spans])
+    scope_spans = delimited(b"\x0a", SCOPE) + b"".join(spans)
     return delimited(b"\x0a", delimited(b"\x0a", encode_resource(service)) + delimited(b"\x12", scope_spans))

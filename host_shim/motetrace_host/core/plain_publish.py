@@ -7,7 +7,7 @@ through `publish_packet` and `context`, which decide; tests/host/core/test_plain
 from __future__ import annotations
 
 from binascii import Error, unhexlify
-from typing import Final, NamedTuple
+from typing import Final
 
 from motetrace_host.core.record import NO_AGE
 
@@ -21,23 +21,12 @@ _SEQREF_PROPERTY: Final = 11
 _AGE_DIGITS: Final = range(1, 9)
 
 
-class PlainContext(NamedTuple):
-    """What such a packet says.
+PlainContext = tuple[bytes, int, int, bytes, bytes, int, int]
+"""What such a packet says, as a plain tuple because one is made for every message:
 
-    Attributes:
-        boot_nonce: 5 bytes. seq: 1..2**32-1. flags: 0..3.
-        trace_id: 16 bytes, span_id: 8 bytes; both b"" for a seqref, whose ids the host derives.
-        age_ms: 0..2**32-1; record.NO_AGE when the device did not say.
-        payload_bytes: length of what follows.
-    """
-
-    boot_nonce: bytes
-    seq: int
-    flags: int
-    trace_id: bytes
-    span_id: bytes
-    age_ms: int
-    payload_bytes: int
+boot_nonce (5 bytes), seq (1..2**32-1), flags (0..3), trace_id (16 bytes) and span_id (8 bytes), both b"" for a seqref,
+whose ids the host derives, age_ms (0..2**32-1; record.NO_AGE when the device did not say), and payload_bytes.
+"""
 
 
 def read(body: bytes, at: int) -> PlainContext | None:
@@ -77,7 +66,7 @@ def _traceparent(body: bytes, at: int) -> PlainContext | None:
     seq = int.from_bytes(number, "big")
     if not flags & 2 or number != span_id[4:] or not seq:
         return None
-    return PlainContext(trace_id[:5], seq, flags, trace_id, span_id, age_ms, len(body) - at - 1 - length)
+    return trace_id[:5], seq, flags, trace_id, span_id, age_ms, len(body) - at - 1 - length
 
 
 def _age(body: bytes, at: int, length: int) -> int | None:
@@ -112,4 +101,4 @@ def _seqref(body: bytes, at: int) -> PlainContext | None:
     if not seq:
         return None
     flags = _FLAGS[text[20:22]]
-    return PlainContext(unhexlify(text[:10]), seq, flags, b"", b"", age_ms, len(body) - at - 1 - length)
+    return unhexlify(text[:10]), seq, flags, b"", b"", age_ms, len(body) - at - 1 - length

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from motetrace_host.core import hops, waterfall
+from motetrace_host.core import waterfall
 from motetrace_host.core.derive import derive
 from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.printable import printable
@@ -106,8 +106,7 @@ class _Reading:
         """The shim's own spans of a message, made anew, and those that the stages sent of its trace."""
         rows = self._spans.trace(entry.record.trace_id)
         if entry.record.kept:
-            pair = self._hops.spans(entry.record, entry.extra)
-            rows = [*hops.rows(entry.record, pair), *rows]
+            rows = [*self._hops.rows(entry.record, entry.extra), *rows]
         return [otlp.unpack(row) for row in rows]
 
     def unknown(self, nonce: bytes | None) -> Iterator[str]:

@@ -23,7 +23,8 @@ from motetrace_host.shim.tally import Tally
 
 # QoS 0 or 1 (a packet id or none), no DUP, no RETAIN.
 _PLAIN_QOS = {0x30: 0, 0x32: 1}
-_PLAIN_KIND = NUMBERED | CARRIER_BITS["user_property"]
+_TRACEPARENT_KIND = NUMBERED | CARRIER_BITS["user_property"] | ORIGIN_BITS["traceparent"]
+_SEQREF_KIND = NUMBERED | CARRIER_BITS["user_property"] | ORIGIN_BITS["seqref"]
 
 
 class Reader:
@@ -66,16 +67,16 @@ class Reader:
         for first, body in chunk.frames:
             qos = _PLAIN_QOS.get(first)
             if qos is not None:
-                topic_end = 2 + int.from_bytes(body[:2], "big")
+                topic_end = 2 + (body[0] << 8 | body[1]) if len(body) > 1 else 2
                 place = find(body[2:topic_end])
                 if place is not None and place.plain:
                     plain = read_plain(body, topic_end + 2 * qos)
-                    if plain is not None and plain.span_id[:4] not in place.tails:
+                    if plain is not None and plain[4][:4] not in place.tails:
                         nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes = plain
-                        kind = _PLAIN_KIND | ORIGIN_BITS["traceparent"] | qos
+                        kind = _TRACEPARENT_KIND | qos
                         if not trace_id:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
-                            kind = _PLAIN_KIND | ORIGIN_BITS["seqref"] | qos
+                            kind = _SEQREF_KIND | qos
                         run = place.boots.get(nonce) or self._meet(place, nonce)
                         if run.open and run.end + 1 == seq:
                             run.end = seq

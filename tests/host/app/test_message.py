@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import birth, context, hops, message, record
+from motetrace_host.core import birth, context, message, record
 from motetrace_host.core.derive import derive
 from motetrace_host.core.hops import Hops, Where, Whose
 from motetrace_host.core.message import Arrival, Message
@@ -37,8 +37,7 @@ def spans(made: Message, birth_attributes: Mapping[str, AttributeValue] | None =
     one = record.unpack(packed)
     whose = Whose(made.device_id, made.topic, made.template, birth_attributes or {})
     maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose)
-    pair = maker.spans(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
-    device, broker = hops.rows(one, pair)
+    device, broker = maker.rows(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
     return otlp.unpack(device), otlp.unpack(broker)
 
 

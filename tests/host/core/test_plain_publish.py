@@ -34,12 +34,13 @@ def agree(packet: bytes) -> PlainContext | None:
     parsed = publish_packet.parse(0x32, packet)
     assert parsed.fault == ""
     found = context.read(parsed.user_properties, parsed.payload)
-    assert (found.boot_nonce, found.seq, found.flags, found.faults) == (plain.boot_nonce, plain.seq, plain.flags, ())
-    assert found.age_ms == (None if plain.age_ms == NO_AGE else plain.age_ms)
-    assert len(parsed.payload) == plain.payload_bytes
+    nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes = plain
+    assert (found.boot_nonce, found.seq, found.flags, found.faults) == (nonce, seq, flags, ())
+    assert found.age_ms == (None if age_ms == NO_AGE else age_ms)
+    assert len(parsed.payload) == payload_bytes
     assert (found.carrier, found.baggage) == ("user_property", "")
-    if plain.trace_id:
-        assert (found.origin, found.trace_id, found.parent_id) == ("traceparent", plain.trace_id, plain.span_id)
+    if trace_id:
+        assert (found.origin, found.trace_id, found.parent_id) == ("traceparent", trace_id, span_id)
     else:
         assert found.origin == "seqref"
     return plain
