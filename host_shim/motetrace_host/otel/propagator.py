@@ -46,6 +46,7 @@ class Carried:
     payload: bytes
     properties: Pairs
     retain: bool = False
+    device_id: str | None = None
 
 
 def with_topic(context: Context, topic: str) -> Context:

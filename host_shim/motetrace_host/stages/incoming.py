@@ -28,7 +28,8 @@ _RAW = create_key("motetrace-raw-context")
 class Message(Protocol):
     """What a stage reads of a message: paho's MQTTMessage, or anything of that shape.
 
-    `properties` may be absent or None (MQTT 3.1.1), `retain` may be absent; see `extract`.
+    `properties` may be absent or None (MQTT 3.1.1), `retain` may be absent; see `extract`. `device_id`, which paho does
+    not have, names the device where a platform vouches for it and no topic tells.
     """
 
     @property
@@ -65,7 +66,8 @@ class Incoming:
         origin: `traceparent`, `seqref` or `none:<reason>`; the value of the attribute trace.origin.
         remote: the sender's span; None with origin `none:*` except `none:retained`, where it may be linked to.
         context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
-        device_id, template: by the configured topics, else None.
+        device_id: by the configured topics, else by the platform, else None.
+        template: the configured topic that fits, else None.
     """
 
     origin: str
@@ -97,6 +99,8 @@ def read(message: Message, base: Context) -> Incoming:
     topic = _topic(message)
     config = settings.current()
     device_id, template = config.device_of(topic)
+    if device_id is None:
+        device_id = getattr(message, "device_id", None)
     retained = getattr(message, "retain", False) is True
     carried = wire.read(user_properties(getattr(message, "properties", None)), bytes(message.payload))
     origin, ids = _ids(carried, device_id, config)
