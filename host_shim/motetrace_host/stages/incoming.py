@@ -23,6 +23,7 @@ from motetrace_host.core.derive import derive
 from motetrace_host.stages import settings
 
 _RAW = create_key("motetrace-raw-context")
+_DEVICE_MESSAGE = create_key("motetrace-device-message")
 
 
 class Message(Protocol):
@@ -56,6 +57,14 @@ class RawContext:
     baggage: str
     parsed_baggage: Members
     policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """Which message of which device a context is about, as far as the message told: either may be None."""
+
+    device_id: str | None
+    seq: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ def read(message: Message, base: Context) -> Incoming:
     trace_id = 0 if ids is None else ids[0]
     raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage)
     context = set_value(_RAW, raw, context)
+    context = set_value(_DEVICE_MESSAGE, DeviceMessage(device_id, carried.seq), context)
     if ids is None:
         return Incoming(origin, None, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, retained)
     remote = SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
@@ -141,6 +151,12 @@ def raw_context(context: Context | None = None) -> RawContext | None:
     """Return the carried texts kept in a context (default the current one) by `read`, else None."""
     raw = get_value(_RAW, context)
     return raw if isinstance(raw, RawContext) else None
+
+
+def device_message(context: Context | None = None) -> DeviceMessage | None:
+    """Return which message a context (default the current one) is about, None outside of one."""
+    found = get_value(_DEVICE_MESSAGE, context)
+    return found if isinstance(found, DeviceMessage) else None
 
 
 def with_baggage_of(source: Context, context: Context) -> Context:
