@@ -55,6 +55,7 @@ def check(case: dict[str, Any], sent_on: list[list[tuple[str, str]]]) -> None:
         match = TRACEPARENT.fullmatch(dict(fields)["traceparent"])
         assert match is not None, name
         assert (match[1] == VECTORS["trace_id"]) is case["continued"], name
+        assert case["continued"] or not any(match[1] in value for _, value in case["headers"]), name
         assert match[1] != "0" * 32 and match[2] not in ("0" * 16, VECTORS["parent_id"]), name
         parents.add(match[2])
         if case["continued"]:
