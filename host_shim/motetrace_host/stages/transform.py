@@ -61,6 +61,8 @@ class TransformStore(Stage):
             self._attributes["messaging.destination.template"] = incoming.template
         if incoming.device_id is not None:
             self._attributes["device.id"] = incoming.device_id
+        if incoming.retained:
+            self._attributes["mqtt.retained"] = True
         if incoming.origin.startswith("none:"):
             # Only where a trace begins here. Otherwise the context is the rule engine's, and "traceparent" would
             # contradict the origin that the first spans of this trace give.
