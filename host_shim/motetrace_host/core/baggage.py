@@ -81,6 +81,8 @@ def parse(text: str) -> Members:
         The members that follow the grammar, in their order, repeated names included.
     Source: W3C Baggage, 3.2; tests/vectors/baggage.json.
     """
+    if not text:
+        return ()
     if len(text) > MAX_INPUT_CHARS:
         text = text[: text.rfind(",", 0, MAX_INPUT_CHARS + 1) + 1]
     found: list[Member] = []
@@ -188,6 +190,8 @@ def passed_on(text: str, policy: Policy) -> str:
     Returns:
         At most `policy.max_bytes` characters, all ASCII and printable but for tabs inside a member.
     """
+    if not text:
+        return ""  # of most messages
     parsed = parse(text)
     kept = limit(parsed, policy)
     whole = len(kept) == len(parsed) == text.count(",") + 1 and len(text) <= policy.max_bytes
