@@ -6,14 +6,14 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    `traceparent`, `tracestate`, `seqref` (the compact context), `payload` (members in JSON), and `context`, which
    searches them in order and says what it found and what was broken; `birth`, what a device says once per boot.
 2. Which trace that is: `derive` (keyed ids for a seqref), `boots` (boots inferred from a bare `seq`),
-   `topic` (which device it was); `message`, the record of all that.
+   `topic` (which device it was); `message`, the record of all that; `baggage`, what applications attach to it.
 3. What is made of it: `span`, `hops` (the spans the host makes), `otlp_span` and `otlp_envelope` (the same as bytes),
    `span_tree` and `waterfall` (a trace as text).
 4. What it touches, one third-party library per file: `edges/` (MQTT, SQLite, OTLP over HTTP, logging); the MQTT
    bytes themselves are `core/mqtt_frame` and `core/publish_packet`; edge and pipeline talk in `core/link`'s words.
 5. The way of a message: `shim/`, from `inbox` to `ack_line`; `span_intake` and `span_outbox`, spans in and out.
-6. For the stages after the shim: `stages/`, on the OpenTelemetry API; `otel/`, what OpenTelemetry loads by entry
-   point: a propagator, and the instrumentation of paho-mqtt.
+6. For the stages after the shim: `stages/`, on the OpenTelemetry API; `functions/`, the same for AWS Lambda and Azure
+   Functions; `otel/`, what OpenTelemetry loads by entry point: a propagator, and the instrumentation of paho-mqtt.
 7. Getting the device library onto a board: `board/`, which nothing else here needs.
 8. Composition: `settings`, `config`, `app`; `reports/` and `cli`, what an operator asks.
 

@@ -62,7 +62,7 @@ class TopicTemplate:
             if level is not None and level != part:
                 return None
         device_id = parts[self._slot]
-        return device_id if _is_device_id(device_id) else None
+        return device_id if is_device_id(device_id) else None
 
     def _fits(self, topic: str, parts: list[str]) -> bool:
         """Tell whether the number of levels is right, and no wildcard stands for a `$` topic."""
@@ -85,7 +85,7 @@ class TopicTemplate:
             ValueError: the device id breaks the rule, or the template holds wildcards and so names no single topic.
         Source: MQTT 5, section 4.7.
         """
-        if not _is_device_id(device_id) or any(char in device_id for char in "/+#"):
+        if not is_device_id(device_id) or any(char in device_id for char in "/+#"):
             raise ValueError(
                 f"device_id {device_id[:80]!r} must be 1..{MAX_DEVICE_ID_BYTES} bytes in UTF-8 "
                 "without '/', '+', '#' and NUL"
@@ -123,7 +123,8 @@ def _check(template: str, levels: list[str]) -> None:
             )
 
 
-def _is_device_id(text: str) -> bool:
+def is_device_id(text: str) -> bool:
+    """Tell whether a text can be a device's id: 1..255 bytes in UTF-8, without NUL."""
     try:
         return 1 <= len(text.encode()) <= MAX_DEVICE_ID_BYTES and "\0" not in text
     except UnicodeEncodeError:  # lone surrogates: not text that MQTT can carry

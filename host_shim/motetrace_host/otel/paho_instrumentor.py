@@ -93,7 +93,7 @@ class PahoMqttInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             patch.remove()
         if self._settings is not None and settings.current() is self._settings[1]:
             before = self._settings[0]
-            settings.configure(key=before.key, tenant=before.tenant, topics=[topic.template for topic in before.topics])
+            _configure_again(before, [topic.template for topic in before.topics])
         self._settings = None
 
 
@@ -103,8 +103,18 @@ def _find_devices_by(options: Options) -> tuple[settings.Settings, settings.Sett
     if not templates:
         return None
     before = settings.current()
-    settings.configure(key=before.key, tenant=before.tenant, topics=templates)
+    _configure_again(before, templates)
     return before, settings.current()
+
+
+def _configure_again(before: settings.Settings, templates: list[str]) -> None:
+    settings.configure(
+        key=before.key,
+        tenant=before.tenant,
+        topics=templates,
+        baggage_allow=["*"] if before.baggage.allow is None else before.baggage.allow,
+        baggage_max_bytes=before.baggage.max_bytes,
+    )
 
 
 def _propagator() -> TextMapPropagator:

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry import baggage as otel_baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
 from opentelemetry.propagators.textmap import (
     CarrierT,
@@ -24,9 +23,8 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from motetrace_host.stages import baggage
-from motetrace_host.stages.incoming import read
-from motetrace_host.stages.outgoing import carried_fields
+from motetrace_host.stages.incoming import read, with_baggage_of
+from motetrace_host.stages.outgoing import baggage_text, carried_fields
 
 FIELDS: Final = ("traceparent", "tracestate", "baggage")
 READ_FIELDS: Final = ("traceparent", "seqref", "tracestate", "baggage")
@@ -48,6 +46,7 @@ class Carried:
     payload: bytes
     properties: Pairs
     retain: bool = False
+    device_id: str | None = None
 
 
 def with_topic(context: Context, topic: str) -> Context:
@@ -77,11 +76,9 @@ class MotetracePropagator(TextMapPropagator):
             return base
         topic = get_value(_TOPIC, base)
         incoming = read(Carried(topic if isinstance(topic, str) else "", b"", Pairs(pairs)), base)
-        if incoming.remote is None:
-            return _with_baggage(base, otel_baggage.get_all(incoming.context).items())
-        if not any(name == "baggage" for name, _ in pairs):
-            return _with_baggage(incoming.context, otel_baggage.get_all(base).items())
-        return incoming.context
+        context = base if incoming.remote is None else incoming.context
+        carries_baggage = any(name == "baggage" for name, _ in pairs)
+        return with_baggage_of(incoming.context if carries_baggage else base, context)
 
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
@@ -89,7 +86,7 @@ class MotetracePropagator(TextMapPropagator):
         """Set traceparent, tracestate and baggage; what is empty is not set. Without a span only baggage is."""
         fields = carried_fields(context)
         if not fields:
-            text = baggage.format(otel_baggage.get_all(context))
+            text = baggage_text(context)
             fields = {"baggage": text} if text else {}
         for name, text in fields.items():
             setter.set(carrier, name, text)
@@ -107,9 +104,3 @@ def _texts(values: Iterable[object] | None) -> list[str]:
     if isinstance(values, str):
         return [values]
     return [value for value in values if isinstance(value, str)]
-
-
-def _with_baggage(context: Context, members: Iterable[tuple[str, object]]) -> Context:
-    for name, value in members:
-        context = otel_baggage.set_baggage(name, value, context)
-    return context

@@ -21,9 +21,12 @@ class DbWrite(Stage):
 
         Args:
             text: the database's own words; the first 4096 characters are kept.
-            error_type: of low cardinality, such as the status code.
+            error_type: of low cardinality; one that is digits is the database's status code, and
+                db.response.status_code too.
         """
         self._fail(readable(str(text)), named("error type", error_type))
+        if error_type.isdecimal():
+            self.span.set_attribute("db.response.status_code", error_type)
 
     def __enter__(self) -> Self:
         super().__enter__()

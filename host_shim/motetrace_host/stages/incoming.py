@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from opentelemetry import baggage as otel_baggage
@@ -16,18 +16,21 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from motetrace_host.core import baggage, tracestate
 from motetrace_host.core import context as wire
-from motetrace_host.core import tracestate
+from motetrace_host.core.baggage import Members, Policy
 from motetrace_host.core.derive import derive
-from motetrace_host.stages import baggage, settings
+from motetrace_host.stages import settings
 
 _RAW = create_key("motetrace-raw-context")
+_DEVICE_MESSAGE = create_key("motetrace-device-message")
 
 
 class Message(Protocol):
     """What a stage reads of a message: paho's MQTTMessage, or anything of that shape.
 
-    `properties` may be absent or None (MQTT 3.1.1), `retain` may be absent; see `extract`.
+    `properties` may be absent or None (MQTT 3.1.1), `retain` may be absent; see `extract`. `device_id`, which paho does
+    not have, names the device where a platform vouches for it and no topic tells.
     """
 
     @property
@@ -42,13 +45,26 @@ class RawContext:
     """The carried texts as they came, so that what nobody changed is passed on byte for byte.
 
     OpenTelemetry's own classes would drop a baggage member's properties and a Level 2 tracestate key.
+
+    Attributes:
+        trace_id: 0 when the message named none.
+        baggage: what of it may pass by `policy`.
     """
 
     trace_id: int
     tracestate: str
     parsed_tracestate: TraceState
     baggage: str
-    parsed_baggage: dict[str, str]
+    parsed_baggage: Members
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """Which message of which device a context is about, as far as the message told: either may be None."""
+
+    device_id: str | None
+    seq: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,8 @@ class Incoming:
         origin: `traceparent`, `seqref` or `none:<reason>`; the value of the attribute trace.origin.
         remote: the sender's span; None with origin `none:*` except `none:retained`, where it may be linked to.
         context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
-        device_id, template: by the configured topics, else None.
+        device_id: by the configured topics, else by the platform, else None.
+        template: the configured topic that fits, else None.
     """
 
     origin: str
@@ -91,20 +108,25 @@ def read(message: Message, base: Context) -> Incoming:
     topic = _topic(message)
     config = settings.current()
     device_id, template = config.device_of(topic)
+    if device_id is None:
+        device_id = getattr(message, "device_id", None)
     retained = getattr(message, "retain", False) is True
     carried = wire.read(user_properties(getattr(message, "properties", None)), bytes(message.payload))
     origin, ids = _ids(carried, device_id, config)
-    members = baggage.parse(carried.baggage)
+    text = baggage.passed_on(carried.baggage, config.baggage)
+    members = baggage.parse(text)
 
     context = otel_baggage.clear(base)
-    for name, value in members.items():
+    for name, value in baggage.values(members).items():
         context = otel_baggage.set_baggage(name, value, context)
+    trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
+    trace_id = 0 if ids is None else ids[0]
+    raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage)
+    context = set_value(_RAW, raw, context)
+    context = set_value(_DEVICE_MESSAGE, DeviceMessage(device_id, carried.seq), context)
     if ids is None:
         return Incoming(origin, None, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, retained)
-    trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
     remote = SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
-    raw = RawContext(ids[0], carried.tracestate, trace_state, carried.baggage, members)
-    context = set_value(_RAW, raw, context)
     if retained:
         # A retained message carries the context of whenever it was stored: that trace is over, so link, never extend.
         context = set_span_in_context(INVALID_SPAN, context)
@@ -125,10 +147,29 @@ def is_will(remote: SpanContext) -> bool:
     return tracestate.WILL_FIELD in (remote.trace_state.get(tracestate.OWN_KEY) or "").split(";")
 
 
-def raw_context(context: Context) -> RawContext | None:
-    """Return the carried texts kept in a context by `read`, None when it came from elsewhere."""
+def raw_context(context: Context | None = None) -> RawContext | None:
+    """Return the carried texts kept in a context (default the current one) by `read`, else None."""
     raw = get_value(_RAW, context)
     return raw if isinstance(raw, RawContext) else None
+
+
+def device_message(context: Context | None = None) -> DeviceMessage | None:
+    """Return which message a context (default the current one) is about, None outside of one."""
+    found = get_value(_DEVICE_MESSAGE, context)
+    return found if isinstance(found, DeviceMessage) else None
+
+
+def with_baggage_of(source: Context, context: Context) -> Context:
+    """Return a context with the baggage of another one in place of its own."""
+    context = otel_baggage.clear(context)
+    for name, value in otel_baggage.get_all(source).items():
+        context = otel_baggage.set_baggage(name, value, context)
+    theirs, own = raw_context(source), raw_context(context)
+    if theirs is None:
+        return context
+    own = RawContext(0, "", TraceState(), "", (), theirs.policy) if own is None else own
+    own = replace(own, baggage=theirs.baggage, parsed_baggage=theirs.parsed_baggage, policy=theirs.policy)
+    return set_value(_RAW, own, context)
 
 
 def user_properties(properties: Any) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ from opentelemetry.trace import get_current_span
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from motetrace_host.core import baggage
 from motetrace_host.core.payload import strip
-from motetrace_host.stages import baggage
+from motetrace_host.stages import settings
 from motetrace_host.stages.incoming import raw_context, user_properties
 
 _OURS = frozenset({"traceparent", "tracestate", "baggage", "seqref"})
@@ -83,8 +84,21 @@ def carried_fields(context: Context | None = None) -> Mapping[str, str]:
         tracestate = raw.tracestate
     if tracestate:
         fields["tracestate"] = tracestate
-    members = dict(otel_baggage.get_all(context))
-    text = raw.baggage if raw is not None and raw.parsed_baggage == members else baggage.format(members)
+    text = baggage_text(context)
     if text:
         fields["baggage"] = text
     return fields
+
+
+def baggage_text(context: Context | None = None) -> str:
+    """Return a context's baggage as text, within the settings' allow-list and cap; "" for none.
+
+    Members that nobody changed since they came in keep their text and their properties.
+    """
+    policy = settings.current().baggage
+    raw = raw_context(context)
+    current = dict(otel_baggage.get_all(context))
+    if raw is not None and raw.policy == policy and baggage.values(raw.parsed_baggage) == current:
+        return raw.baggage
+    members = baggage.update(() if raw is None else raw.parsed_baggage, current)
+    return baggage.format(baggage.limit(members, policy))

@@ -28,6 +28,8 @@ class Stage:
 
     span: Span
     _context: Context
+    _links: Sequence[Link] = ()  # besides the one to the message
+    _link_only_parent: Span = trace.INVALID_SPAN
 
     def __init__(
         self,
@@ -54,8 +56,7 @@ class Stage:
     def __enter__(self) -> Self:
         if self._token is not None:
             raise RuntimeError(f"this {self._name} is already running; make a new one for each message")
-        tracer = trace.get_tracer("motetrace") if self._tracer is None else self._tracer
-        context, links = get_current(), []
+        context, links = get_current(), list(self._links)
         if self._message is not None:
             incoming = read(self._message, context)
             context = incoming.context
@@ -63,8 +64,8 @@ class Stage:
             if incoming.remote is not None:
                 links.append(Link(incoming.remote))
                 if self._link_only:
-                    context = trace.set_span_in_context(trace.INVALID_SPAN, context)
-        self.span = tracer.start_span(self._name, context, self._kind, self._attributes, links)
+                    context = trace.set_span_in_context(self._link_only_parent, context)
+        self.span = self.tracer.start_span(self._name, context, self._kind, self._attributes, links)
         self._context = trace.set_span_in_context(self.span, context)
         self._token = attach(self._context)
         return self
@@ -82,6 +83,11 @@ class Stage:
                 detach(self._token)
                 self._token = None
             self.span.end()
+
+    @property
+    def tracer(self) -> Tracer:
+        """The tracer of this span and of those inside it: the one that was given, else the global one."""
+        return trace.get_tracer("motetrace") if self._tracer is None else self._tracer
 
     @property
     def context(self) -> Context:

@@ -55,7 +55,14 @@ class TransformStore(Stage):
         self._attributes["messaging.system"] = "mqtt"
         self._attributes["messaging.operation.type"] = "process"
         self._attributes["messaging.operation.name"] = "process"
-        self._attributes["messaging.destination.name"] = incoming.topic
+        if incoming.topic:
+            self._attributes["messaging.destination.name"] = incoming.topic
+        if incoming.template is not None:
+            self._attributes["messaging.destination.template"] = incoming.template
+        if incoming.device_id is not None:
+            self._attributes["device.id"] = incoming.device_id
+        if incoming.retained:
+            self._attributes["mqtt.retained"] = True
         if incoming.origin.startswith("none:"):
             # Only where a trace begins here. Otherwise the context is the rule engine's, and "traceparent" would
             # contradict the origin that the first spans of this trace give.

@@ -44,7 +44,8 @@ def instrument(recorder: Recorder) -> Iterator[Callable[..., PahoMqttInstrumento
 
 @pytest.fixture(autouse=True)
 def settings_of_each_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("KEY_FILE", "TENANT", "PAHO_LINK_ONLY", "PAHO_LINK_ONLY_TOPICS", "PAHO_PAYLOAD_MEMBER", "PAHO_TOPICS"):
+    paho = ("PAHO_LINK_ONLY", "PAHO_LINK_ONLY_TOPICS", "PAHO_PAYLOAD_MEMBER", "PAHO_TOPICS")
+    for name in ("KEY_FILE", "TENANT", "BAGGAGE_ALLOW", "BAGGAGE_MAX_BYTES", *paho):
         monkeypatch.delenv(f"MOTETRACE_{name}", raising=False)
     monkeypatch.delenv("OTEL_PROPAGATORS", raising=False)
     monkeypatch.setattr(stage_settings, "_settings", None)

@@ -20,8 +20,8 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture(autouse=True)
 def settings_of_each_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("MOTETRACE_KEY_FILE", raising=False)
-    monkeypatch.delenv("MOTETRACE_TENANT", raising=False)
+    for name in ("KEY_FILE", "TENANT", "BAGGAGE_ALLOW", "BAGGAGE_MAX_BYTES"):
+        monkeypatch.delenv(f"MOTETRACE_{name}", raising=False)
     monkeypatch.setattr(settings, "_settings", None)
     stages.configure(key=KEY, tenant="acme")
     return

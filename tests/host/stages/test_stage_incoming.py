@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span,
 
 from motetrace_host import stages
 from motetrace_host.core.derive import derive
-from motetrace_host.stages import baggage, settings
+from motetrace_host.stages import settings
 from motetrace_host.stages.incoming import read
 from tests.host.stages.stage_recorder import KEY, PARENT_ID, TRACE_ID, TRACEPARENT, FakeMessage, publish_properties
 
@@ -163,23 +163,6 @@ def test_a_wrong_setting_is_refused_with_its_range(wrong: dict[str, object], tol
 )
 def test_no_message_makes_extract_raise(payload: bytes, pairs: list[tuple[str, str]]) -> None:
     stages.extract(FakeMessage(payload=payload, properties=publish_properties(*pairs)))
-
-
-@given(
-    st.dictionaries(
-        st.text("abc-_.!#", min_size=1, max_size=8),
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-        max_size=8,
-    )
-)
-def test_baggage_comes_back_as_it_was_written(members: dict[str, str]) -> None:
-    assert baggage.parse(baggage.format(members)) == members
-
-
-@given(st.text(max_size=300))
-def test_no_baggage_text_makes_the_parser_raise(text: str) -> None:
-    for name in baggage.parse(text):
-        assert name and "," not in name and ";" not in name
 
 
 def test_a_will_is_linked_to_and_never_the_parent() -> None:

@@ -69,10 +69,10 @@ def test_tracestate_and_baggage_that_nobody_changed_go_on_byte_for_byte() -> Non
     assert out["baggage"] == "site=a%20b;secret=1,n=1+1"
 
 
-def test_changed_baggage_is_written_anew() -> None:
+def test_added_baggage_stands_behind_what_came() -> None:
     carried = (("traceparent", TRACEPARENT), ("baggage", "site=a%20b;secret=1"))
     context = otel_baggage.set_baggage("n", "1+1", stages.extract(FakeMessage(properties=publish_properties(*carried))))
-    assert dict(user_properties(stages.inject(None, context)))["baggage"] == "site=a%20b,n=1+1"
+    assert dict(user_properties(stages.inject(None, context)))["baggage"] == "site=a%20b;secret=1,n=1+1"
 
 
 def test_another_traces_tracestate_is_not_borrowed() -> None:
