@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from motetrace_host.core import baggage, seqref, traceparent, tracestate, trailer
 from motetrace_host.core import payload as payload_members
-from motetrace_host.core import seqref, traceparent, tracestate, trailer
 from motetrace_host.core.traceparent import TraceParent
 from motetrace_host.core.wire_error import WireError
 
-MAX_BAGGAGE_BYTES: Final = 8192
+MAX_BAGGAGE_BYTES: Final = baggage.DEFAULT_MAX_BYTES
+_BAGGAGE_POLICY: Final = baggage.Policy()
 HOST_FLAGS: Final = traceparent.FLAG_SAMPLED | traceparent.FLAG_RANDOM
 _NAMES: Final = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
 _LISTS: Final = frozenset(("tracestate", "baggage"))  # several properties of these are one list
@@ -243,8 +244,9 @@ def _baggage(source: _Source, faults: list[str]) -> str:
     if not text.isascii() or not text.replace("\t", " ").isprintable():
         faults.append("baggage_format")
         return ""
+    # A tab is white space here, and a control character to MQTT: mosquitto ends the connection of who sends one on.
+    text = text.replace("\t", " ")
     if len(text) > MAX_BAGGAGE_BYTES:
         faults.append("baggage_too_long")
-        return ""
-    # A tab is white space here, and a control character to MQTT: mosquitto ends the connection of who sends one on.
-    return text.replace("\t", " ")
+        return baggage.passed_on(text, _BAGGAGE_POLICY)
+    return text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import quote
 
-from motetrace_host.core import birth
+from motetrace_host.core import baggage, birth
 from motetrace_host.core.birth import Birth
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.publish_packet import PublishPacket
@@ -17,7 +17,6 @@ from motetrace_host.core.wire_error import WireError
 from motetrace_host.edges.ledger import Ledger
 
 _MAX_BOOTS = 20_000
-MAX_BAGGAGE_BYTES = 8192
 
 
 class BirthLedger(Protocol):
@@ -103,12 +102,8 @@ class Births:
 
 
 def _known(parsed: Birth) -> Known:
-    members: list[str] = []
-    size = 0
+    members = []
     for key, value in parsed.baggage:
-        member = f"{quote(key, safe='')}={quote(value, safe='')}"
-        size += len(member) + 1
-        if size > MAX_BAGGAGE_BYTES:
-            break
-        members.append(member)
-    return Known(parsed.attributes, ",".join(members))
+        with contextlib.suppress(ValueError):  # a name that baggage cannot carry stays an attribute
+            members.append(baggage.member(key, value))
+    return Known(parsed.attributes, baggage.format(baggage.limit(tuple(members), baggage.Policy())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core import payload, traceparent, trailer
+from motetrace_host.core import baggage, payload, traceparent, trailer
 from motetrace_host.core.link import Delivery
 from motetrace_host.core.message import Message
 from motetrace_host.core.topic import TopicTemplate
@@ -53,9 +53,9 @@ class Republisher:
         properties.append(("traceparent", traceparent.format(ids)))
         if message.tracestate:
             properties.append(("tracestate", message.tracestate))
-        baggage = ",".join(text for text in (message.baggage, birth_baggage) if text)
-        if baggage:
-            properties.append(("baggage", baggage))
+        carried = baggage.passed_on(",".join(filter(None, (message.baggage, birth_baggage))), baggage.Policy())
+        if carried:
+            properties.append(("baggage", carried))
         strip = trailer.strip if message.carrier == "trailer" else payload.strip
         packet_id = self._publish(target.fill(message.device_id), strip(packet.payload), properties, packet.passthrough)
         self._unanswered.setdefault(message.key, {})[packet_id] = delivery.connection
