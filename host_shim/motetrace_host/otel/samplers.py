@@ -2,8 +2,8 @@
 
     OTEL_TRACES_SAMPLER=parentbased_motetrace_probability OTEL_TRACES_SAMPLER_ARG=1% opentelemetry-instrument ...
 
-They decide as the shim does: R, the right-most 7 bytes of the trace-id or the tracestate's `rv`, reaches T. The SDK's own
-`traceidratio` compares 8 bytes, of which one is the last of seq in a motetrace id, and keeps other traces.
+They decide as the shim does: R, the right-most 7 bytes of the trace-id or the tracestate's `rv`, reaches T. The SDK's
+own `traceidratio` compares 8 bytes, of which one is the last of seq in a motetrace id, and keeps other traces.
 
 They need the SDK, which is no dependency of this package: whoever loads them has it.
 """
