@@ -181,4 +181,5 @@ def test_each_reason_has_a_meaning_and_fits_a_byte() -> None:
     assert set(MEANING) == set(Reason)
     assert all(0 <= reason < 64 and reason.keeps is (reason >= FIRST_KEEP) for reason in Reason)
     assert attributes(Reason.RATE) == {"sampling.reason": "rate"}
+    assert attributes(Reason.RATE, targeted=True) == {"sampling.reason": "rate", "sampling.priority": 1}
     assert attributes(Reason.COLD_START) == {"sampling.reason": "cold_start", "sampling.priority": 1}

@@ -60,11 +60,12 @@ MEANING: Final = {
 }
 
 
-def attributes(reason: int) -> dict[str, AttributeValue]:
-    """Make what a kept span carries: `sampling.reason`, and `sampling.priority` = 1 where odds did not decide.
+def attributes(reason: int, targeted: bool = False) -> dict[str, AttributeValue]:
+    """Make what a kept span carries: `sampling.reason`, and `sampling.priority` = 1 where odds alone did not decide.
 
-    Without the priority a probabilistic sampler downstream would thin out what was kept for a reason.
+    Without the priority a sampler downstream would thin out what was kept for a reason, or what an operator wants: a
+    targeted device's traces have it too where the rate kept them.
     """
-    if reason == Reason.RATE:
+    if reason == Reason.RATE and not targeted:
         return {"sampling.reason": "rate"}
     return {"sampling.reason": Reason(reason).word, "sampling.priority": 1}
