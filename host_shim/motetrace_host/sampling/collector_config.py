@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,23 @@ from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, rate_of
 _HOST: Final = re.compile(r"[0-9A-Za-z._-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
 _LEAST_TRACES: Final = 50_000  # the processor's own default
 _CACHE_FACTOR: Final = 10  # "much greater than num_traces", so that late spans still find the verdict
+_LOOPBACK: Final = "127.0.0.1"
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (written into a configuration: the tier in front is on other machines)
+_SLOW: Final = (
+    "The whole trace, earliest start to latest end, by the clocks of several machines; motetrace takes the longest "
+    "single span."
+)
+_PRIORITY: Final = (
+    "What the shim marks: devices that an operator wants, and what its own tail kept for a reason. Of lost messages "
+    "only its ledger knows: with --tail off nothing marks them, and they are thinned out like others."
+)
+_BASELINE: Final = (
+    "R >= T, as in motetrace: the last 14 digits of the trace-id against the threshold. The policy `probabilistic` "
+    "{{sampling_percentage: {percent}}} is cheaper, but compares an FNV hash: it keeps as many traces, and others than "
+    "the shim and the SDK samplers do. The processor `probabilistic_sampler` in mode equalizing keeps the same, but "
+    "span by span, so in a pipeline with it errors are thinned out too. This policy writes no `ot=th`: what is kept "
+    "does not say how many it stands for."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +53,7 @@ class CollectorSettings:
     rules: TailRules
     traces_per_second: int = 1_000
     devices: tuple[str, ...] = ()
-    endpoint: str = "http://127.0.0.1:4318"
+    endpoint: str = "http://jaeger:4318"
     gateway_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,8 +74,8 @@ def _sampling(settings: CollectorSettings) -> Iterator[str]:
     rules = settings.rules
     traces = max(_LEAST_TRACES, settings.traces_per_second * rules.wait_s * 2)
     yield "# OpenTelemetry Collector (contrib): tail sampling as motetrace does it."
-    yield "# Send it everything: the shim with --sample 100% and --tail off, the stages without a sampler of their own."
-    yield from _receiver()
+    yield "# Send it everything: the shim with --sample 100% and --tail off, the stages without a sampler."
+    yield from _receiver(_EVERYWHERE if settings.gateway_hosts else _LOOPBACK)
     yield from (
         "processors:",
         "  tail_sampling:",
@@ -90,8 +108,7 @@ def _policies(settings: CollectorSettings) -> Iterator[str]:
         yield from _policy("errors", "status_code", "status_codes: [ERROR]")
         yield from _policy("db-errors", "string_attribute", "key: db.status", "values: [error]")
     if rules.slow_ms:
-        yield "      # The whole trace, earliest start to latest end, by the clocks of several machines; motetrace takes"
-        yield "      # the longest single span."
+        yield from _comment(_SLOW)
         yield from _policy("slow", "latency", f"threshold_ms: {rules.slow_ms}")
     if rules.cold_start:
         for name in ("function.cold_start", "faas.coldstart"):
@@ -100,8 +117,7 @@ def _policies(settings: CollectorSettings) -> Iterator[str]:
         devices = ", ".join(_quoted(device) for device in settings.devices)
         yield from _policy("devices", "string_attribute", "key: device.id", f"values: [{devices}]")
     if rules.targeted or rules.lost:
-        yield "      # What the shim marks: devices that an operator wants, and what its own tail kept for a reason. Of lost"
-        yield "      # messages only its ledger knows: with --tail off nothing marks them, and they are thinned like others."
+        yield from _comment(_PRIORITY)
         yield from _policy("priority", "numeric_attribute", "key: sampling.priority", "min_value: 1", "max_value: 1")
     yield from _baseline(rules)
 
@@ -111,15 +127,11 @@ def _baseline(rules: TailRules) -> Iterator[str]:
         yield from _policy("baseline", "always_sample")
         return
     if rules.baseline == NEVER:
-        yield "      # baseline: nothing beyond these."
+        yield from _comment("No baseline: nothing beyond these.")
         return
     digits = f"{rules.baseline:014x}"
     percent = float(rate_of(rules.baseline) * 100)
-    yield "      # R >= T, as in motetrace: the last 14 digits of the trace-id against the threshold. The policy"
-    yield f"      # `probabilistic` {{sampling_percentage: {percent:.6g}}} is cheaper, but compares an FNV hash: it keeps as"
-    yield "      # many traces, and others than the shim and the SDK samplers do. The processor `probabilistic_sampler` in"
-    yield "      # mode equalizing keeps the same, but span by span, in a pipeline of its own, where errors are thinned too."
-    yield "      # This policy writes no `ot=th`: what is kept does not say how many it stands for."
+    yield from _comment(_BASELINE.format(percent=f"{percent:.4g}"))
     condition = f'Substring(trace_id.string, 18, 14) >= "{digits}"'
     yield from _policy("baseline", "ottl_condition", "error_mode: ignore", f"span: [{_single_quoted(condition)}]")
 
@@ -135,7 +147,7 @@ def _policy(name: str, kind: str, *settings: str) -> Iterator[str]:
 def _balancing(settings: CollectorSettings) -> Iterator[str]:
     yield "# First tier: sends all spans of a trace to the same sampling Collector. Put it into a file of its own."
     yield "# When the list of hosts changes, traces under way at that moment may be split between two of them."
-    yield from _receiver()
+    yield from _receiver(_LOOPBACK)
     yield from (
         "exporters:",
         "  loadbalancing:",
@@ -156,16 +168,20 @@ def _balancing(settings: CollectorSettings) -> Iterator[str]:
     )
 
 
-def _receiver() -> Iterator[str]:
+def _receiver(address: str) -> Iterator[str]:
     yield from (
         "receivers:",
         "  otlp:",
         "    protocols:",
         "      grpc:",
-        "        endpoint: 127.0.0.1:4317",
+        f"        endpoint: {address}:4317",
         "      http:",
-        "        endpoint: 127.0.0.1:4318",
+        f"        endpoint: {address}:4318",
     )
+
+
+def _comment(text: str) -> list[str]:
+    return [f"      # {line}" for line in textwrap.wrap(text, 104)]
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`motetrace sampling ...` and `motetrace collector-config`, as people type them. Imports stand inside: --help is fast."""
+"""`motetrace sampling ...`, `motetrace collector-config`, as people type them; imports stand inside: --help is fast."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _why_command(shim_view: ShimViews) -> click.Command:
 @click.option("--target", "devices", multiple=True, metavar="DEVICE", help="Keep all traces of a device. Repeatable.")
 @click.option(
     "--endpoint",
-    default="http://127.0.0.1:4318",
+    default="http://jaeger:4318",
     show_default=True,
     metavar="URL",
     help="Where the Collector sends what is kept, OTLP over HTTP.",

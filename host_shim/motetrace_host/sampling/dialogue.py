@@ -149,7 +149,7 @@ def explain(side: Side, view: ShimView | None) -> int:
         while len(kept) < len(topics) and (heard := broker.listen(_QUIET_S)):
             kept[topics[heard.topic]] = heard.payload
     said = words.read(kept)
-    found = why.stages(side.device_id, said, view)
+    found = why.stages(said, view)
     click.echo(why.render(side.device_id, found, said.faults), nl=False)
     return FAILED if any(stage.verdict is Verdict.BLOCKS for stage in found) else DONE
 

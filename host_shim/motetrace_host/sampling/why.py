@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 
 class Stage(NamedTuple):
-    """One line. `dropped`: share of the messages that it leaves out, as far as that was counted."""
+    """One line. `remedy` may name `{device}`; `dropped`: share of the messages that it leaves out, as counted."""
 
     name: str
     verdict: Verdict
@@ -41,14 +41,14 @@ class Stage(NamedTuple):
     dropped: float = 0.0
 
 
-def stages(device_id: str, words: Words, view: ShimView | None) -> list[Stage]:
+def stages(words: Words, view: ShimView | None) -> list[Stage]:
     """Judge each stage.
 
     Args:
         words: what the broker keeps of the device.
         view: what the shim knows; None: there is no shim here, or it never heard of the device.
     """
-    found = [_request(device_id, words), _device(words, view)]
+    found = [_request(words), _device(words, view)]
     if view is None:
         return [
             *found,
@@ -74,20 +74,21 @@ def render(device_id: str, found: Sequence[Stage], faults: Sequence[str] = ()) -
         mark = ">" if stage is blamed else " "
         lines.append(f"{mark} {stage.name:9} {stage.verdict.value:7}  {stage.text}")
     lines += [f"  note: {printable(fault)}" for fault in faults]
-    lines += ["", _conclusion(found, blamed)]
+    lines += ["", _conclusion(device_id, found, blamed)]
     return "\n".join(lines) + "\n"
 
 
-def _conclusion(found: Sequence[Stage], blamed: Stage | None) -> str:
+def _conclusion(device_id: str, found: Sequence[Stage], blamed: Stage | None) -> str:
     if blamed is not None:
+        remedy = (blamed.remedy or blamed.text).replace("{device}", printable(device_id))
         does = "Nothing gets past" if blamed.verdict is Verdict.BLOCKS else "Most are left out at"
-        return f'{does} "{blamed.name}": {blamed.remedy or blamed.text}.'
+        return f'{does} "{blamed.name}": {remedy}.'
     if any(stage.verdict is Verdict.UNKNOWN for stage in found):
         return "No stage is known to drop its traces, but not all could be asked."
     return "No stage drops its traces."
 
 
-def _request(device_id: str, words: Words) -> Stage:
+def _request(words: Words) -> Stage:
     wish = words.wish
     if wish is None:
         return Stage("request", Verdict.PASSES, "nobody asked for anything")
@@ -99,7 +100,7 @@ def _request(device_id: str, words: Words) -> Stage:
     if not applied:
         return Stage("request", Verdict.UNKNOWN, f"{asked}; the device did not report that it applied this")
     if wish.mode == desired.OFF and words.report is not None and words.report.result == "applied":
-        remedy = f"an operator asked for this: motetrace sampling clear {printable(device_id)}"
+        remedy = "an operator asked for this: motetrace sampling clear {device}"
         return Stage("request", Verdict.BLOCKS, f"{asked}; the device applied it", remedy, 1.0)
     return Stage("request", Verdict.PASSES, f"{asked}; the device applied it")
 
@@ -116,7 +117,9 @@ def _device(words: Words, view: ShimView | None) -> Stage:
     text = f"samples {format_rate(rate)} ({source}){sampled}"
     if threshold == 0:
         return Stage("device", Verdict.PASSES, text)
-    remedy = f"the device itself samples {format_rate(rate)}; motetrace sampling set DEVICE --rate 100% asks for more"
+    remedy = (
+        f"the device itself samples {format_rate(rate)}; motetrace sampling set {{device}} --rate 100% asks for more"
+    )
     verdict = _unless_targeted(view) if threshold == 65_536 else Verdict.THINS
     return Stage("device", verdict, text, remedy, float(1 - rate))
 
@@ -142,7 +145,7 @@ def _unsampled(view: ShimView) -> int:
 
 
 def _share_sampled(view: ShimView) -> str:
-    return f"{view.received - _unsampled(view)} of {view.received} messages not left out for its flag"
+    return f"its flag left out {_unsampled(view)} of {view.received}"
 
 
 def _received(view: ShimView) -> Stage:
@@ -160,7 +163,7 @@ def _head(view: ShimView) -> Iterator[Stage]:
         yield Stage("topic", Verdict.PASSES, Policy(view.policy).name.lower())
     yield _thinning(
         view, "rate", format_rate(rate_of(head.threshold)), Reason.OUTSIDE_RATE, head.threshold,
-        "raise --sample, or target the device: motetrace sampling set DEVICE --rate 100%",
+        "raise --sample, or target the device: motetrace sampling set {device} --rate 100%",
     )  # fmt: skip
     limit = f"{head.limit_per_s} traces a second, of all devices" if head.limit_per_s else "none"
     yield _thinning(view, "limit", limit, Reason.OVER_LIMIT, ALWAYS, "raise --sample-limit")

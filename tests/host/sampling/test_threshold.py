@@ -143,4 +143,4 @@ def test_rv_is_exactly_14_hex_digits(text: str) -> None:
 
 def test_a_rate_is_shown_in_percent() -> None:
     shown = [thresholds.format_rate(thresholds.parse_rate(text)) for text in ("1", "0.01", "1/3", "0", "1/1000000")]
-    assert shown == ["100%", "1%", "33.3333%", "0%", "0.0001%"]
+    assert shown == ["100%", "1%", "33.33%", "0%", "0.0001%"]

@@ -52,8 +52,8 @@ def parse_rate(text: str) -> Fraction:
 
 
 def format_rate(rate: Fraction) -> str:
-    """Write a rate for people: percent, with as many digits as tell it apart, at most 6."""
-    return f"{float(rate * 100):.6g}%"
+    """Write a rate for people: percent, in as many digits as a rounded threshold is true to, 4."""
+    return f"{float(rate * 100):.4g}%"
 
 
 def of_rate(rate: Fraction, digits: int = DEFAULT_DIGITS) -> int:
