@@ -19,7 +19,7 @@ class Answer(Enum):
 def judge(wish: Desired, report: Reported) -> Answer:
     """Judge a report that came after the wish was published (a retained one is older, and no answer).
 
-    A threshold may be one beside ours: a device may round a rate of more than 8 decimals.
+    A threshold may be one beside ours: firmware that is not our library's may round the other way.
     """
     if report.result in REFUSALS:
         return Answer.REFUSED

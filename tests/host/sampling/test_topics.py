@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace.desired import desired as device_reads
 from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.sampling import desired, device_rate, reported
 from motetrace_host.core.sampling.desired import Desired
@@ -82,6 +83,14 @@ def test_a_written_wish_is_short_and_reads_back_to_8_decimals(wish: Desired) -> 
         assert abs(again.rate - wish.rate) <= Fraction(1, 2 * 10**8)
         assert desired.device_threshold(again) == desired.device_threshold(wish)
         assert abs(Fraction(desired.device_threshold(wish)) - (1 - wish.rate) * 65536) <= Fraction(501, 1000)
+
+
+@given(WISHES)
+def test_a_device_reads_a_written_wish_to_the_threshold_that_is_expected_of_it(wish: Desired) -> None:
+    mode, threshold, seconds = device_reads(desired.format(wish))
+    assert mode == wish.mode.encode()
+    if wish.mode != "inherit":
+        assert (threshold, seconds) == (desired.device_threshold(wish), wish.for_s)
 
 
 @pytest.mark.parametrize("wish", [Desired("no"), Desired("on", Fraction(1), -1), Desired("on", Fraction(1, 10**10))])
