@@ -1,0 +1,235 @@
+"""The head decision: whether a message becomes a trace, made when it arrives, with the reason why.
+
+In this order, and the first rule that keeps is the reason:
+
+1. a topic that is `off` is not traced;
+2. the rate: the device sampled it, and R >= T. With a limit, as many a second as that allows;
+3. an operator's target: this device, until a time, at a rate of its own, whatever the device decided;
+4. the sampled flag of the device: as many a minute and device as the cap allows, and within the limit;
+5. else it is not kept, and the reason says which rule left it out.
+
+Why the rate goes first: what it keeps carries `th`, so that counts made from `th` are right, and the rules behind it
+only add traces that carry none. Were a target asked first, that device would be missing in counts meanwhile.
+
+The sampled flag is never overruled in silence: a message that its device sampled and that is not kept has one of the
+reasons OFF, OUTSIDE_RATE, OVER_LIMIT and OVER_CAP, and is counted under it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeVar
+
+from motetrace_host.core.sampling.reason import Reason
+from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, cut
+from motetrace_host.core.sampling.token_bucket import Allowance, DeviceBuckets, TokenBucket
+
+SAMPLED: Final = 1
+UNKNOWN: Final = -1
+"""In place of a threshold: nobody knows it."""
+_SECOND_NS: Final = 10**9
+_MINUTE_NS: Final = 60 * _SECOND_NS
+T = TypeVar("T")
+
+
+class Policy(IntEnum):
+    """What is done with the context that comes on a topic. RESAMPLE too where the host made the context itself."""
+
+    CONTINUE = 0
+    LINK = 1
+    RESAMPLE = 2
+    OFF = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """What holds for all devices.
+
+    Attributes:
+        threshold: the host's rate, 0..2**56.
+        limit_per_s: traces a second that rate and flag may keep, 0: no limit; as many again may be saved up.
+        cap_per_minute: traces a minute that a device's own flag is worth beyond the rate, 0: none.
+        device_threshold: what a device is taken to sample by that never said so, 0..2**56, or UNKNOWN.
+        max_devices: of how many devices something of their own is remembered.
+    """
+
+    threshold: int = ALWAYS
+    limit_per_s: int = 0
+    cap_per_minute: int = 0
+    device_threshold: int = UNKNOWN
+    max_devices: int = 20_000
+
+
+class Plan(NamedTuple):
+    """What `decide` needs to know of a device and a topic, worked out once.
+
+    Attributes:
+        threshold, cut: kept by rate when R >= threshold, which is trace_id[9:] >= cut; NEVER: nothing is.
+        needs: bits of trace-flags that must be set for that: 1, or 0 where the device is not asked.
+        alone: the rate decides alone: `by_rate` is the decision, and a loop may write it out.
+        written: the threshold for `th` of what the rate keeps, UNKNOWN: none is written.
+        left_out: the reason when the flags are there and R is not.
+        target, target_until_unix_ns: the operator's threshold and for how long; NEVER and 0: there is none.
+        device_id: whose.
+    """
+
+    threshold: int
+    cut: bytes
+    needs: int
+    alone: bool
+    written: int
+    left_out: int
+    target: int = NEVER
+    target_until_unix_ns: int = 0
+    device_id: str = ""
+
+
+class Decision(NamedTuple):
+    """Whether a trace is kept, a `Reason` as a number, and the threshold for `th` or UNKNOWN."""
+
+    keep: bool
+    reason: int
+    th: int
+
+
+_RATE, _LIMITED, _TARGETED, _FLAG = map(int, (Reason.RATE, Reason.LIMITED, Reason.TARGETED, Reason.FLAG))
+_OFF = Plan(NEVER, cut(NEVER), 0, True, UNKNOWN, int(Reason.OFF))
+
+
+def by_rate(plan: Plan, trace_id: bytes, flags: int) -> int:
+    """Decide by the rate alone, as the receive loop writes it out where `plan.alone` holds; returns the reason."""
+    if flags & plan.needs != plan.needs:
+        return Reason.UNSAMPLED
+    return _RATE if trace_id[9:] >= plan.cut else plan.left_out
+
+
+def written_th(plan: Plan, reason: int, randomness: int) -> int:
+    """Compute what `th` says of a trace that was kept: the threshold, or UNKNOWN where none is to be written.
+
+    Only what the rate kept has one, and only while R reaches it: a device may force a message that its own odds left
+    out, and then nobody knows how many others this one stands for.
+    """
+    return plan.written if reason == _RATE and randomness >= plan.written else UNKNOWN
+
+
+class HeadSampler:
+    """The head's rules and their state; see the module for the order."""
+
+    def __init__(self, settings: HeadSettings) -> None:
+        self.settings = settings
+        self._limit = _per_second(settings.limit_per_s)
+        self._caps = _per_device(settings.cap_per_minute, settings.max_devices)
+        self._targets: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._device_thresholds: OrderedDict[str, int] = OrderedDict()
+        self._usual = {int(policy): self._plan("", policy) for policy in Policy}
+        self.forgotten = 0
+        """Targets and device rates that were dropped because more than `max_devices` have one."""
+
+    def target(self, device_id: str, threshold: int, until_unix_ns: int) -> None:
+        """Keep this device's traces by a threshold of its own, 0..2**56, until a time; replaces an earlier target."""
+        self._remember(self._targets, device_id, (threshold, until_unix_ns))
+
+    def untarget(self, device_id: str) -> None:
+        """End a target, if there is one."""
+        self._targets.pop(device_id, None)
+
+    def expire(self, now_unix_ns: int) -> None:
+        """Drop targets whose time is over; without it their devices stay on the slower way through `decide`."""
+        over = [device_id for device_id, (_, until) in self._targets.items() if until <= now_unix_ns]
+        for device_id in over:
+            del self._targets[device_id]
+
+    def targeted_until(self, device_id: str) -> int:
+        """When the target of a device ends, in Unix nanoseconds; 0 without one."""
+        return self._targets.get(device_id, (NEVER, 0))[1]
+
+    def targets(self, device_id: str, trace_id: bytes, at_unix_ns: int) -> bool:
+        """Whether the target of a device, if it had one at that time, keeps this trace; what the tail asks."""
+        target = self._targets.get(device_id)
+        return target is not None and at_unix_ns < target[1] and int.from_bytes(trace_id[9:], "big") >= target[0]
+
+    def device_samples_by(self, device_id: str, threshold: int) -> None:
+        """Note by which threshold of the same R a device sets its flag, 0..2**56; UNKNOWN: by dice of its own."""
+        if threshold == self.settings.device_threshold:
+            self._device_thresholds.pop(device_id, None)
+        else:
+            self._remember(self._device_thresholds, device_id, threshold)
+
+    def plan(self, device_id: str, policy: int = Policy.CONTINUE) -> Plan:
+        """Work out what holds for a device on a topic. Good until its target or rate changes: ask once a batch.
+
+        Args:
+            policy: of the topic; RESAMPLE where the host made the context itself (origin `seq`, `none:*`).
+        """
+        if policy == Policy.OFF:
+            return _OFF
+        if self._caps is None and device_id not in self._targets and device_id not in self._device_thresholds:
+            return self._usual[policy]
+        return self._plan(device_id, policy)
+
+    def decide(
+        self, plan: Plan, trace_id: bytes, flags: int, now_unix_ns: int, randomness: int | None = None
+    ) -> Decision:
+        """Decide about one message.
+
+        Args:
+            plan: of its device and topic.
+            trace_id: 16 bytes.
+            flags: W3C trace-flags, of which bit 0 is the device's decision.
+            now_unix_ns: the wall clock; it may step.
+            randomness: R where a tracestate says `rv`; None: the trace-id's.
+        """
+        random = int.from_bytes(trace_id[9:], "big") if randomness is None else randomness
+        asked = flags & plan.needs == plan.needs
+        refused = plan.left_out if asked else int(Reason.UNSAMPLED)
+        if asked and random >= plan.threshold:
+            if self._limit is None:
+                return Decision(True, _RATE, written_th(plan, _RATE, random))
+            if self._limit.take(now_unix_ns):
+                return Decision(True, _LIMITED, UNKNOWN)
+            refused = int(Reason.OVER_LIMIT)
+        if now_unix_ns < plan.target_until_unix_ns and random >= plan.target:
+            return Decision(True, _TARGETED, UNKNOWN)
+        if self._caps is not None and plan.needs and refused == Reason.OUTSIDE_RATE:
+            refused = self._by_flag(self._caps, plan.device_id, now_unix_ns)
+        return Decision(refused == _FLAG, refused, UNKNOWN)
+
+    def _by_flag(self, caps: DeviceBuckets, device_id: str, now_unix_ns: int) -> int:
+        if not caps.take(device_id, now_unix_ns):
+            return Reason.OVER_CAP
+        return _FLAG if self._limit is None or self._limit.take(now_unix_ns) else Reason.OVER_LIMIT
+
+    def _plan(self, device_id: str, policy: int) -> Plan:
+        threshold = self.settings.threshold
+        device = self._device_thresholds.get(device_id, self.settings.device_threshold)
+        if policy != Policy.CONTINUE:  # the host decides alone, so nobody thinned out before
+            device = ALWAYS
+        target, until = self._targets.get(device_id, (NEVER, 0))
+        return Plan(
+            threshold,
+            cut(threshold),
+            SAMPLED if policy == Policy.CONTINUE else 0,
+            self._limit is None and self._caps is None and not until,
+            UNKNOWN if device == UNKNOWN else max(threshold, device),
+            int(Reason.OUTSIDE_RATE),
+            target,
+            until,
+            device_id,
+        )
+
+    def _remember(self, table: OrderedDict[str, T], device_id: str, value: T) -> None:
+        table.pop(device_id, None)
+        table[device_id] = value
+        if len(table) > self.settings.max_devices:
+            table.popitem(last=False)
+            self.forgotten += 1
+
+
+def _per_second(tokens: int) -> TokenBucket | None:
+    return TokenBucket(Allowance(tokens, _SECOND_NS, tokens)) if tokens else None
+
+
+def _per_device(tokens: int, max_devices: int) -> DeviceBuckets | None:
+    return DeviceBuckets(Allowance(tokens, _MINUTE_NS, tokens), max_devices) if tokens else None

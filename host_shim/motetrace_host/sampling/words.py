@@ -1,0 +1,49 @@
+"""What the broker keeps of a device: the last wish, the last report, the last birth message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from motetrace_host.core.sampling import desired, device_rate, reported
+from motetrace_host.core.sampling.desired import Desired
+from motetrace_host.core.sampling.device_rate import InBirth
+from motetrace_host.core.sampling.reported import Reported
+from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.wire_error import WireError
+
+KINDS = ("sampling/desired", "sampling/reported", "birth")
+
+
+def topic(prefix: str, device_id: str, kind: str) -> str:
+    """Write a side topic of a device.
+
+    Raises:
+        ValueError: the device id cannot stand in a topic.
+    """
+    return TopicTemplate(prefix + "{device_id}/" + kind).fill(device_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Read; None where the broker keeps nothing. `faults`: what was kept and could not be read, in words."""
+
+    wish: Desired | None = None
+    report: Reported | None = None
+    birth: InBirth | None = None
+    faults: tuple[str, ...] = ()
+
+
+def read(kept: dict[str, bytes]) -> Words:
+    """Read payloads by the kinds of KINDS."""
+    faults: list[str] = []
+    wish = report = None
+    try:
+        wish = desired.parse(kept["sampling/desired"]) if kept.get("sampling/desired") else None
+    except WireError as error:
+        faults.append(f"the request kept by the broker is broken, devices refuse it: {error}")
+    try:
+        report = reported.parse(kept["sampling/reported"]) if kept.get("sampling/reported") else None
+    except WireError as error:
+        faults.append(f"the report kept by the broker is broken: {error}")
+    birth = device_rate.in_birth(kept["birth"]) if kept.get("birth") else None
+    return Words(wish, report, birth, tuple(faults))
