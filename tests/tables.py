@@ -20,7 +20,8 @@ _SPAN = """CREATE TEMP TABLE span(trace_id, span_id, name, start_unix_ns, end_un
 def _make(connection: sqlite3.Connection) -> None:
     """Make both, as the database is now; the spans of messages are made as the shim makes them."""
     noted = Running(connection).all()
-    made = Hops(Where(noted.get("broker", ""), noted.get("client_id", "")), Origins(connection).of)
+    origins = Origins(connection)
+    made = Hops(Where(noted.get("broker", ""), noted.get("client_id", "")), origins.of, origins.threshold)
     messages, spans = [], []
     for entry in MessageLog(connection).entries():
         one, place = entry.record, entry.place

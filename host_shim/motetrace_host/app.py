@@ -15,6 +15,8 @@ from typing import IO, Any
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
+from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
@@ -33,6 +35,7 @@ from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
+from motetrace_host.shim.plans import Plans
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
@@ -150,8 +153,8 @@ class Shim:
             _first_line(config.password_file),
         )
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
-        # Births first: what they say belongs on the spans of the readings that follow.
-        subscriptions = [Subscription(config.birth_topic.filter, retained=True)]
+        # Side topics first: what they say belongs on the spans of the readings that follow.
+        subscriptions = [Subscription(side.template.filter, retained=side.retained) for side in self._side_topics]
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
         try:
             return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
@@ -165,8 +168,14 @@ class Shim:
         ledger = Ledger(connection)
         bare_seq = BareSeq(ledger)
         answers = Answers(ledger)
-        births = Births(ledger, config.birth_topic, self._birth_heard(answers))
-        side_topics = (births,)
+        head = HeadSampler(
+            HeadSettings(
+                config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, MAX_PLACES
+            )
+        )
+        reported = ReportedTopic(config.prefix, head)
+        births = Births(ledger, config.birth_topic, self._birth_heard(answers, reported))
+        side_topics = (births, DesiredTopic(config.prefix, head), reported)
         routes = [(source.template, target) for source, target in config.republish]
         republished = frozenset(source for source, _ in routes)
         with_trailer = frozenset(topic.template for topic in config.trailer)
@@ -177,6 +186,7 @@ class Shim:
             self._tenant,
             is_plain=lambda template: template not in special,
             tails=answers.tails,
+            plans=Plans(head, MessageLog(connection)),
         )
         reader = Reader(
             places, side_topics, self._tenant, bare_seq, answers, self._tally, with_trailer, republished,
@@ -186,7 +196,7 @@ class Shim:
             self._inbox,
             reader,
             births,
-            Journal(connection, SqliteSeen(connection), places, bare_seq, side_topics, self._tally),
+            Journal(connection, SqliteSeen(connection), places, bare_seq, (births,), self._tally),
             self._subscriber,
             Republisher(routes, self._subscriber.publish),
             self._tally,
@@ -196,11 +206,12 @@ class Shim:
             on_stored=self._forwarder.notify if self._forwarder else lambda: None,
         )
 
-    def _birth_heard(self, answers: Answers) -> Callable[[str, bytes], None]:
+    def _birth_heard(self, answers: Answers, reported: ReportedTopic) -> Callable[[str, bytes, bytes], None]:
         outbox = self._outbox
 
-        def heard(device_id: str, boot_nonce: bytes) -> None:
+        def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
+            reported.birth(device_id, payload)
             self._tally.births += 1
             if outbox is not None:
                 outbox.births_changed()

@@ -60,6 +60,10 @@ class Config:
     max_spans: int
     max_messages: int
     queue: int
+    sample: int
+    sample_limit: int
+    sample_flag_cap: int
+    sample_device_rate: int
     username: str
     password_file: Path | None
     ca_file: Path | None

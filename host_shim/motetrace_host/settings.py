@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from motetrace_host.core.sampling import threshold
+from motetrace_host.core.sampling.head import UNKNOWN
 from motetrace_host.core.topic import TopicTemplate
 
 Parser = Callable[[object], Any]
@@ -136,6 +138,16 @@ def topic(value: object) -> TopicTemplate:
     return TopicTemplate(str(value))
 
 
+def rate(value: object) -> int:
+    """A share of traces, as a threshold 0..2**56."""
+    return threshold.of_rate(threshold.parse_rate(str(value)))
+
+
+def device_rate(value: object) -> int:
+    """The same, or "unknown"."""
+    return UNKNOWN if value == "unknown" else rate(value)
+
+
 def republish(value: object) -> tuple[TopicTemplate, TopicTemplate]:
     """A pair of topic templates, the second without wildcards."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -221,6 +233,16 @@ SETTINGS = (
     Setting("queue", whole_number(100, 1_000_000, "messages"), 10_000, "MESSAGES",
             "How many received messages may wait in memory (and 64 MiB). Beyond it QoS 0 is shed and counted, "
             "QoS 1 waits in the broker."),
+    Setting("sample", rate, "100%", "RATE",
+            "Share of the traces to keep of what devices sample, such as 1% or 1/1000, by the trace-id: all shims and "
+            "services with the same rate keep the same traces. Everything else is counted all the same."),
+    Setting("sample_limit", whole_number(0, 10**6, "traces a second"), 0, "TRACES",
+            "Keep at most so many traces a second of those; 0: no limit."),
+    Setting("sample_flag_cap", whole_number(0, 10**6, "traces a minute"), 0, "TRACES",
+            "Keep so many traces a minute of each device beyond the rate, of those that the device itself sampled."),
+    Setting("sample_device_rate", device_rate, "unknown", "RATE",
+            "What share a device samples that never said so; only then can its spans tell how many traces they stand "
+            "for (ot=th in tracestate). unknown: they do not."),
     Setting("username", text(65_535, "a user name"), "", "NAME", "User name at the broker."),
     Setting("password_file", path, None, "FILE", "File whose first line is the password at the broker."),
     Setting("ca_file", path, None, "FILE",

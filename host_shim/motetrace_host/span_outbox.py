@@ -68,7 +68,8 @@ class SpanOutbox:
         self._spans = SpanStore(connection)
         self._log = MessageLog(connection)
         self._cursor = ForwardCursor(connection, target)
-        self._hops = Hops(where, Origins(connection).of)
+        origins = Origins(connection)
+        self._hops = Hops(where, origins.of, origins.threshold)
         self._block: Block | None = None
         self._stale = False
         with database.transaction(connection):

@@ -28,6 +28,10 @@ class Origins:
         row = self._log.place(place)
         return Whose(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
 
+    def threshold(self, number: int) -> int:
+        """The threshold that records name by a number."""
+        return self._log.thresholds()[number]
+
     def _birth(self, device_id: str, boot_nonce: bytes, inferred: bool) -> dict[str, AttributeValue]:
         text = self._ledger.birth(device_id, None if inferred else boot_nonce)
         if text is None:

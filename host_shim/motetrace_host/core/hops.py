@@ -20,6 +20,9 @@ from motetrace_host.core.derive import derive_span_id, span_id_of
 from motetrace_host.core.otlp_span import SCOPE, encode_attributes, encode_resource
 from motetrace_host.core.protobuf_wire import delimited, fields, varint
 from motetrace_host.core.record import Extra, Record
+from motetrace_host.core.sampling import ot_member
+from motetrace_host.core.sampling import reason as sampling_reason
+from motetrace_host.core.sampling.threshold import cut
 from motetrace_host.core.span import AttributeValue, SpanKind, SpanRow
 
 DEVICE_SERVICE: Final = "device"
@@ -92,40 +95,59 @@ class Hops:
 
     Args:
         whose: tells about (place, boot nonce, whether the boot was inferred by the host).
+        threshold: the threshold that records name by a number.
     """
 
-    def __init__(self, where: Where, whose: Callable[[int, bytes, bool], Whose]) -> None:
+    def __init__(
+        self, where: Where, whose: Callable[[int, bytes, bool], Whose], threshold: Callable[[int], int]
+    ) -> None:
         self._where = where
         self._whose = whose
-        self._forms: dict[tuple[int, bytes, int, str], _Form] = {}
+        self._threshold = threshold
+        self._forms: dict[tuple[int, bytes, int, int, str], _Form] = {}
+        self._th: dict[int, tuple[bytes, bytes]] = {}
 
     def forget(self) -> None:
         """Ask anew whose the boots are: a birth came."""
         self._forms.clear()
 
-    def add(self, records: bytes, numbers: Iterable[int], extras: Mapping[int, Extra], spans: Spans) -> None:
+    def add(
+        self,
+        records: bytes,
+        numbers: Iterable[int],
+        extras: Mapping[int, Extra],
+        spans: Spans,
+        reasons: bytes = b"",
+    ) -> None:
         """Make both spans of messages: `device_publish`, a root or the child of a foreign span, `broker_forward` below.
 
         Args:
             records: of a block. numbers: which of them. extras: of the block, by number.
             spans: where they go.
+            reasons: by number, why each is kept, where the tail had the last word; b"": what the records say.
         """
         forms, times, flag_bytes, unpack = self._forms, _TIMES.pack, _FLAGS, record.RECORD.unpack_from
         device_head, broker_head = _HEAD["device_publish"], _HEAD["broker_forward"]
         device_spans, broker_spans = spans.device_publish.append, spans.broker_forward.append
         for number in numbers:
-            trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, _, _ = unpack(
+            trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
             state = parent = age = own = b""
             extra = record.NO_EXTRA
+            if reasons:
+                decision = reasons[number]
             if kind & record.HAS_EXTRA:
                 extra = extras[number]
-                state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
                 parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-            form = forms.get((place, nonce, kind, extra.reason))
+            if extra.tracestate:
+                state = self._tracestate(extra.tracestate, trace_id, threshold_id)
+            elif threshold_id:
+                least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
+                state = plain if trace_id[9:] >= least else b""
+            form = forms.get((place, nonce, kind, decision, extra.reason))
             if form is None:
-                form = self._new_form(record.unpack(records, number * record.SIZE), extra)
+                form = self._new_form(record.unpack(records, number * record.SIZE), extra, decision)
             start = received
             if age_ms != record.NO_AGE:
                 age = _number(b"device.age_ms", age_ms)
@@ -146,6 +168,18 @@ class Hops:
             )  # fmt: skip
             broker_spans(b"\x12" + varint(len(span)) + span)
 
+    def _tracestate(self, text: str, trace_id: bytes, threshold_id: int) -> bytes:
+        threshold = self._threshold(threshold_id) if threshold_id else None
+        kept = ot_member.kept(text, trace_id, threshold)
+        return delimited(b"\x1a", kept.encode()) if kept else b""
+
+    def _new_th(self, threshold_id: int) -> tuple[bytes, bytes]:
+        """The least R that a threshold keeps, and the tracestate that says so: without it, R would contradict `th`."""
+        threshold = self._threshold(threshold_id)
+        state = ot_member.rewrite("", threshold).encode()
+        self._th[threshold_id] = cut(threshold), delimited(b"\x1a", state)
+        return self._th[threshold_id]
+
     def rows(self, message: Record, extra: Extra = record.NO_EXTRA) -> tuple[SpanRow, SpanRow]:
         """The spans of one message as the span table has others, for those who show a trace."""
         spans = Spans()
@@ -160,7 +194,7 @@ class Hops:
                     encode_resource(BROKER_SERVICE), SCOPE, _content(spans.broker_forward[0])),
         )  # fmt: skip
 
-    def _new_form(self, message: Record, extra: Extra) -> _Form:
+    def _new_form(self, message: Record, extra: Extra, decision: int) -> _Form:
         whose = self._whose(message.place, message.boot_nonce, message.inferred)
         common: dict[str, AttributeValue] = {
             "device.id": whose.device_id,
@@ -175,17 +209,19 @@ class Hops:
         if message.numbered:
             common["device.boot_nonce"] = message.boot_nonce.hex()
         device = {**common, "messaging.operation.name": "publish", "messaging.operation.type": "send", **whose.birth}
+        device.update(sampling_reason.attributes(decision))
         broker = {
             **common,
             "mqtt.broker": self._where.broker,
             "messaging.operation.name": "forward",
             "messaging.operation.type": "receive",
             "messaging.client.id": self._where.client_id,
+            **sampling_reason.attributes(decision),
         }
         if len(self._forms) >= _MAX_FORMS:
             self._forms.clear()
         form = _Form(encode_attributes(device), encode_attributes(broker))
-        self._forms[message.place, message.boot_nonce, message.kind, extra.reason] = form
+        self._forms[message.place, message.boot_nonce, message.kind, decision, extra.reason] = form
         return form
 
 

@@ -12,7 +12,7 @@
     53      1      trace-flags as the device sent them
     54      1      bit 0..1 QoS, 2..3 origin, 4..5 carrier, 6 numbered, 7 has an extra
     55      1      decision: why its spans are kept or not (core/sampling/head.py)
-    56      1      0
+    56      1      threshold by which the rate decided, a number of the message log's table; 0: none to be told
 
 What few messages have (a foreign parent-id, tracestate, baggage, why there is no context) is an `Extra` beside it.
 Numbers are big-endian, so the first 9 bytes at offset 24 are also how a message is looked for in a block.
@@ -20,19 +20,22 @@ Numbers are big-endian, so the first 9 bytes at offset 24 are also how a message
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final, NamedTuple
 
 import msgspec
 
 from motetrace_host.core.message import Message
+from motetrace_host.core.sampling.reason import FIRST_KEEP
 
 RECORD: Final = struct.Struct(">16s8s5sIqIIIBBBB")
 SIZE: Final = RECORD.size
 SEQ_AT: Final = 24
-FLAGS_AT: Final = 53
+DECISION_AT: Final = 55
 NO_AGE: Final = 0xFFFFFFFF
 NO_NONCE: Final = bytes(5)
+_OWN_AGE: Final = re.compile(r"mt=a:[0-9a-f]{1,8}")
 
 ORIGINS: Final = ("none", "traceparent", "seqref", "seq")
 CARRIERS: Final = ("none", "user_property", "trailer", "json")
@@ -71,7 +74,7 @@ class Record(NamedTuple):
         boot_nonce: 5 bytes, NO_NONCE when not `numbered`.
         place: 1..2**32-1.
         age_ms: NO_AGE when the device did not say.
-        kind: byte 54. decision: byte 55.
+        kind: byte 54. decision: byte 55, a `Reason` as a number. threshold_id: byte 56.
     """
 
     trace_id: bytes
@@ -85,7 +88,7 @@ class Record(NamedTuple):
     flags: int
     kind: int
     decision: int
-    reserved: int
+    threshold_id: int
 
     @property
     def numbered(self) -> bool:
@@ -94,8 +97,8 @@ class Record(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """Its spans are made."""
-        return self.flags & 1 == 1
+        """The head keeps its spans."""
+        return self.decision >= FIRST_KEEP
 
     @property
     def inferred(self) -> bool:
@@ -121,8 +124,10 @@ class Record(NamedTuple):
 NO_EXTRA: Final = Extra()
 
 
-def pack(message: Message, place: int, decision: int) -> tuple[bytes, bytes]:
+def pack(message: Message, place: int, decision: int, threshold_id: int = 0) -> tuple[bytes, bytes]:
     """Make the record of a message, and its extra, b"" when it has none.
+
+    A tracestate that holds our own age alone is not kept: the age is.
 
     Raises:
         struct.error: a number is out of range.
@@ -131,7 +136,8 @@ def pack(message: Message, place: int, decision: int) -> tuple[bytes, bytes]:
     numbered = message.boot_nonce is not None and message.seq is not None
     # A message without any context is drawn new ids at each delivery: nothing could be known again.
     key = b"" if numbered or origin == "none" else message.key
-    extra = Extra(message.parent_id or b"", reason, message.tracestate, key)
+    tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
+    extra = Extra(message.parent_id or b"", reason, tracestate, key)
     kind = message.qos | ORIGIN_BITS[origin] | CARRIER_BITS[message.carrier]
     packed = b""
     if extra != NO_EXTRA:
@@ -149,7 +155,7 @@ def pack(message: Message, place: int, decision: int) -> tuple[bytes, bytes]:
         message.flags,
         kind | NUMBERED if numbered else kind,
         decision,
-        0,
+        threshold_id,
     )
     return record, packed
 
@@ -172,8 +178,8 @@ def unpack_extra(data: bytes) -> Extra:
 
 
 def kept(records: bytes, first: int = 0) -> list[bool]:
-    """For each record of a block from number `first` on: whether its spans are to be made."""
-    return [flags & 1 == 1 for flags in records[first * SIZE + FLAGS_AT :: SIZE]]
+    """For each record of a block from number `first` on: whether the head keeps its spans."""
+    return [decision >= FIRST_KEEP for decision in records[first * SIZE + DECISION_AT :: SIZE]]
 
 
 def join_extras(extras: dict[int, bytes]) -> bytes:

@@ -43,6 +43,10 @@ CREATE TABLE place(
     UNIQUE(topic, device_id, template)             -- how a topic is read may change with the settings
 );
 CREATE INDEX place_by_device ON place(device_id);
+CREATE TABLE threshold(                            -- what a record's last byte names
+    id    INTEGER PRIMARY KEY,                     -- 1..255
+    value INTEGER NOT NULL UNIQUE                  -- 0..2**56-1
+);
 CREATE TABLE delivery(                             -- messages that came again, or have no number
     message_key BLOB PRIMARY KEY,                  -- 16 bytes
     deliveries  INTEGER NOT NULL,

@@ -95,6 +95,14 @@ class MessageLog:
             rows = self._connection.execute("SELECT * FROM place WHERE device_id = ?", (device_id,))
         return {row[0]: PlaceRow(*row) for row in rows}
 
+    def thresholds(self) -> dict[int, int]:
+        """Thresholds by the number under which records name them."""
+        return dict(self._connection.execute("SELECT id, value FROM threshold").fetchall())
+
+    def add_thresholds(self, thresholds: Iterable[tuple[int, int]]) -> None:
+        """Write (number, threshold) pairs down; numbers that are there stay as they are."""
+        self._connection.executemany("INSERT OR IGNORE INTO threshold VALUES(?, ?)", thresholds)
+
     def known_keys(self, keys: Iterable[bytes]) -> set[bytes]:
         """Which of these keys of messages without a number were seen before."""
         known = set()

@@ -13,6 +13,7 @@ from motetrace_host.core.derive import derive
 from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.printable import printable
 from motetrace_host.core.record import NO_AGE
+from motetrace_host.core.sampling.reason import MEANING, Reason
 from motetrace_host.core.span import Span
 from motetrace_host.edges import key_file, otlp
 from motetrace_host.edges.ledger import Boot, Ledger
@@ -76,7 +77,8 @@ class _Reading:
         self._spans = SpanStore(connection)
         running = Running(connection).all()
         where = Where(running.get("broker", "unknown"), running.get("client_id", "unknown"))
-        self._hops = Hops(where, Origins(connection).of)
+        origins = Origins(connection)
+        self._hops = Hops(where, origins.of, origins.threshold)
         self._key = key
         self._tenant = tenant
         self._device_id = device_id
@@ -172,7 +174,8 @@ class _Reading:
 
 def _hops(entry: Entry, spans: Sequence[Span]) -> str:
     if not entry.record.kept:
-        return "not sampled by the device: counted, no spans"
+        why = Reason(entry.record.decision)
+        return f"not kept ({why.word}: {MEANING[why]}): counted, no spans"
     ours = _below(spans, entry.record.span_id)
     names = {span.name for span in ours}
     told = [f"{hop} {'yes' if name in names else 'no span'}" for hop, name in _HOPS]

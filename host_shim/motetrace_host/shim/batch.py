@@ -45,9 +45,9 @@ class Batch:
         self.acks: list[int] = []
         self.republishes: list[tuple[int, Republish]] = []
 
-    def add(self, message: Message, place: Place, decision: int) -> None:
+    def add(self, message: Message, place: Place, decision: int, threshold_id: int) -> None:
         """Add a message that went the long way."""
-        packed, extra = record.pack(message, place.id, decision)
+        packed, extra = record.pack(message, place.id, decision, threshold_id)
         number = len(self.records)
         self.records.append(packed)
         self.places.append(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,16 +38,16 @@ _NOTHING = Known()
 
 
 class Births:
-    """Births by (device, boot nonce); None stands for a device's latest boot. A side topic.
+    """Births by (device, boot nonce); None stands for a device's latest boot. A side topic and a keeper.
 
     Args:
         template: where births come, PREFIX{device_id}/birth.
-        on_boot: told device and nonce of each.
+        on_boot: told device, nonce and payload of each.
     """
 
     retained = True  # what a boot said belongs on the spans of its readings, whenever this shim began to listen
 
-    def __init__(self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes], None]) -> None:
+    def __init__(self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]) -> None:
         self.template = template
         self._ledger = ledger
         self._on_boot = on_boot
@@ -66,7 +67,7 @@ class Births:
         self._known[device_id, parsed.boot_nonce] = known
         self._known[device_id, None] = known
         self._unsaved.append((device_id, parsed, received_unix_ns))
-        self._on_boot(device_id, parsed.boot_nonce)
+        self._on_boot(device_id, parsed.boot_nonce, packet.payload)
 
     def of(self, device_id: str, boot_nonce: bytes | None) -> Known:
         """What is known of a boot."""
@@ -80,8 +81,9 @@ class Births:
         """A birth has no number."""
         return ()
 
-    def write(self, ledger: Ledger) -> None:
+    def write(self, connection: sqlite3.Connection) -> None:
         """Keep what was heard."""
+        ledger = Ledger(connection)
         for device_id, parsed, received_unix_ns in self._unsaved:
             ledger.store_birth(device_id, parsed, received_unix_ns)
 

@@ -17,7 +17,7 @@ from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.places import Places
-from motetrace_host.shim.side_topic import SideTopic
+from motetrace_host.shim.side_topic import Keeper
 from motetrace_host.shim.tally import Tally
 
 
@@ -38,7 +38,7 @@ class Journal:
         seen: SeenStore,
         places: Places,
         bare_seq: BareSeq,
-        side_topics: Sequence[SideTopic],
+        keepers: Sequence[Keeper],
         tally: Tally,
     ) -> None:
         self._connection = connection
@@ -50,7 +50,7 @@ class Journal:
         self._seen = seen
         self._places = places
         self._bare_seq = bare_seq
-        self._side_topics = side_topics
+        self._keepers = keepers
         self._tally = tally
         self._batch_id = 0
 
@@ -90,7 +90,7 @@ class Journal:
     def _merge(self, batch: Batch) -> _Findings:
         """Bring the numbers of the batch into the ledger."""
         deltas = batch.deltas()
-        others = [delta for side in self._side_topics for delta in side.deltas()]
+        others = [delta for keeper in self._keepers for delta in keeper.deltas()]
         known = self._seen.merge(batch.id, [*deltas, *others]) if deltas or others else []
         findings = _Findings()
         if any(known[: len(deltas)]):
@@ -112,6 +112,7 @@ class Journal:
         """Write all that is not a number."""
         again = findings.again
         self._log.add_places(self._places.unsaved())
+        self._log.add_thresholds(self._places.plans.unsaved())
         self._ledger.add_boots(
             (run.device_id, run.boot_nonce, run.inferred, batch.received_unix_ns) for run in batch.runs if not run.known
         )
@@ -120,16 +121,16 @@ class Journal:
         if findings.deliveries:
             self._log.delivered(findings.deliveries, block)
         self._ledger.add_unnumbered(_unnumbered(batch, again))
-        for side in self._side_topics:
-            side.write(self._ledger)
+        for keeper in self._keepers:
+            keeper.write(self._connection)
         self._ledger.keep_boot_states(self._bare_seq.changed())
 
     def _kept(self, batch: Batch) -> None:
         for run in batch.runs:
             run.known = True
         batch.close()
-        for side in self._side_topics:
-            side.written()
+        for keeper in self._keepers:
+            keeper.written()
         self._bare_seq.kept()
         self._places.saved()
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from motetrace_host.core.derive import Deriver
+from motetrace_host.core.sampling.head import Plan, Policy
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges.message_log import PlaceRow
+from motetrace_host.shim.plans import Plans
 
 MAX_PLACES = 200_000  # in memory; the message log has all of them
 
@@ -69,14 +71,25 @@ class Place:
 
     Attributes:
         id: its number in the message log.
+        policy: what is done with the contexts that come here.
+        version, plan, threshold_id: what the head decides by, as of that version of it (see `Places.replan`).
+        alone, needs, cut, left_out: of the plan.
         plain: its messages may go the short way: nothing but the context is to be looked at.
         boots: the runs of its boots by nonce.
         tails: its boots by the part of the nonce that an answer to a command carries.
     """
 
-    __slots__ = ("_deriver", "_new_deriver", "boots", "device_id", "id", "plain", "tails", "template", "topic")
+    __slots__ = (
+        "_deriver", "_tenant", "alone", "boots", "cut", "device_id", "id", "left_out", "needs", "plain", "plan",
+        "policy", "tails", "template", "threshold_id", "topic", "version",
+    )  # fmt: skip
+
+    plan: Plan
 
     def __init__(self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant) -> None:
+        self.version = -1
+        self.policy = Policy.CONTINUE
+        self.alone, self.needs, self.cut, self.left_out, self.threshold_id = False, 0, b"", 0, 0
         self.id = row.id
         self.device_id = row.device_id
         self.topic = row.topic
@@ -85,13 +98,13 @@ class Place:
         self.tails = tails
         self.boots: dict[bytes, BootRun] = {}
         self._deriver: Deriver | None = None
-        self._new_deriver = tenant
+        self._tenant = tenant
 
     @property
     def deriver(self) -> Deriver:
         """Made when a message without ids of its own comes for the first time."""
         if self._deriver is None:
-            self._deriver = Deriver(self._new_deriver.key, self._new_deriver.name, self.device_id)
+            self._deriver = Deriver(self._tenant.key, self._tenant.name, self.device_id)
         return self._deriver
 
 
@@ -111,7 +124,9 @@ class Places:
         tenant: Tenant,
         is_plain: Callable[[str], bool],
         tails: Callable[[str], dict[bytes, bytes]],
+        plans: Plans,
     ) -> None:
+        self.plans = plans
         self._log = log
         self._templates = templates
         self._tenant = tenant
@@ -129,6 +144,13 @@ class Places:
         if place is None and topic not in self._strangers:
             place = self._open(topic)
         return place
+
+    def replan(self, place: Place) -> None:
+        """Bring the plan of a place up to date."""
+        place.plan, place.threshold_id = self.plans.plan(place.device_id, place.policy)
+        place.alone, place.needs, place.cut = place.plan.alone, place.plan.needs, place.plan.cut
+        place.left_out = place.plan.left_out
+        place.version = self.plans.head.version
 
     def boot(self, place: Place, boot_nonce: bytes) -> BootRun:
         """The runs of a boot; one device's boots are the same on all of its topics."""
@@ -148,6 +170,7 @@ class Places:
     def saved(self) -> None:
         """It has them now; between batches nothing else refers to places, so they can be bounded here."""
         self._unsaved.clear()
+        self.plans.saved()
         if len(self._places) > MAX_PLACES or len(self._boots) > 2 * MAX_PLACES:
             self._places.clear()
             self._boots.clear()

@@ -13,6 +13,9 @@ from motetrace_host.core import context, message, plain_publish, publish_packet
 from motetrace_host.core.link import Chunk, Delivery
 from motetrace_host.core.message import Arrival, Message
 from motetrace_host.core.record import CARRIER_BITS, NUMBERED, ORIGIN_BITS, RECORD
+from motetrace_host.core.sampling import ot_member
+from motetrace_host.core.sampling.head import Policy
+from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
@@ -21,6 +24,7 @@ from motetrace_host.shim.places import BootRun, Place, Places, Tenant
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.tally import Tally
 
+_UNSAMPLED, _RATE = int(Reason.UNSAMPLED), int(Reason.RATE)
 # QoS 0 or 1 (a packet id or none), no DUP, no RETAIN.
 _PLAIN_QOS = {0x30: 0, 0x32: 1}
 _TRACEPARENT_KIND = NUMBERED | CARRIER_BITS["user_property"] | ORIGIN_BITS["traceparent"]
@@ -63,6 +67,7 @@ class Reader:
         _, connection, received_unix_ns, _ = chunk
         acks, records, places = batch.acks, batch.records, batch.places
         find, read_plain, pack = self._places.find, plain_publish.read, RECORD.pack
+        head = self._places.plans.head
         self._tally.received += len(chunk.frames)
         for first, body in chunk.frames:
             qos = _PLAIN_QOS.get(first)
@@ -82,9 +87,17 @@ class Reader:
                             run.end = seq
                         else:
                             batch.saw(run, seq)
+                        if place.version != head.version:
+                            self._places.replan(place)
+                        if not place.alone:
+                            decision = int(head.decide(place.plan, trace_id, flags, received_unix_ns).reason)
+                        elif flags & place.needs != place.needs:  # as core.sampling.head.by_rate, written out
+                            decision = _UNSAMPLED
+                        else:
+                            decision = _RATE if trace_id[9:] >= place.cut else place.left_out
                         records.append(
                             pack(trace_id, span_id, nonce, seq, received_unix_ns, place.id, age_ms, payload_bytes,
-                                 flags, kind, 0, 0)
+                                 flags, kind, decision, place.threshold_id if decision == _RATE else 0)
                         )  # fmt: skip
                         places.append(place)
                         packet_id = body[topic_end] << 8 | body[topic_end + 1] if qos else 0
@@ -122,13 +135,25 @@ class Reader:
             self._tally.retained += 1
             return
         found = self.identify(place, delivery)
-        batch.add(found, place, 0)
+        decision = self._decide(place, found)
+        batch.add(found, place, decision, place.threshold_id if decision == _RATE else 0)
         if found.boot_nonce is not None and found.seq is not None:
             run = place.boots.get(found.boot_nonce) or self._places.boot(place, found.boot_nonce)
             run.inferred = found.origin == "seq"
             batch.saw(run, found.seq)
         if place.template in self._republished:
             batch.republishes.append((len(batch.acks) if packet.packet_id else -1, Republish(found, delivery)))
+
+    def _decide(self, place: Place, found: Message) -> int:
+        head = self._places.plans.head
+        if found.origin in ("traceparent", "seqref"):
+            if place.version != head.version:
+                self._places.replan(place)
+            plan = place.plan
+        else:  # the host made the context: no device was asked
+            plan = head.plan(place.device_id, Policy.OFF if place.policy == Policy.OFF else Policy.RESAMPLE)
+        randomness = ot_member.randomness(found.tracestate, found.trace_id)
+        return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
 
     def identify(self, place: Place, delivery: Delivery) -> Message:
         """Read a message the long way."""

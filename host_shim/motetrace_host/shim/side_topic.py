@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from typing import Protocol
 
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges.ledger import Ledger
 
 
 class SideTopic(Protocol):
-    """One kind of them. What it hears is written with the batch it came in, and acknowledged after that.
+    """One kind of them.
 
     Attributes:
         template: where they come; the level `{device_id}` names who speaks.
         retained: what the broker kept from earlier is wanted too.
     """
 
-    template: TopicTemplate
-    retained: bool
+    @property
+    def template(self) -> TopicTemplate: ...
+    @property
+    def retained(self) -> bool: ...
 
     def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take a message in. Raises WireError, whose reason is counted."""
 
+
+class Keeper(Protocol):
+    """Something that is written with the batch in which it was heard, before that is acknowledged."""
+
     def deltas(self) -> Iterable[Delta]:
         """What the ledger of numbers is to merge."""
 
-    def write(self, ledger: Ledger) -> None:
+    def write(self, connection: sqlite3.Connection) -> None:
         """Write the rest down, inside the transaction of the batch; called again when that fails."""
 
     def written(self) -> None:

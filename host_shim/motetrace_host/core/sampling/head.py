@@ -124,6 +124,8 @@ class HeadSampler:
         self._targets: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._device_thresholds: OrderedDict[str, int] = OrderedDict()
         self._usual = {int(policy): self._plan("", policy) for policy in Policy}
+        self.version = 0
+        """Rises with every change of a target or device rate: a plan that was made at another version is stale."""
         self.forgotten = 0
         """Targets and device rates that were dropped because more than `max_devices` have one."""
 
@@ -133,13 +135,15 @@ class HeadSampler:
 
     def untarget(self, device_id: str) -> None:
         """End a target, if there is one."""
-        self._targets.pop(device_id, None)
+        if self._targets.pop(device_id, None) is not None:
+            self.version += 1
 
     def expire(self, now_unix_ns: int) -> None:
         """Drop targets whose time is over; without it their devices stay on the slower way through `decide`."""
         over = [device_id for device_id, (_, until) in self._targets.items() if until <= now_unix_ns]
         for device_id in over:
             del self._targets[device_id]
+        self.version += bool(over)
 
     def targeted_until(self, device_id: str) -> int:
         """When the target of a device ends, in Unix nanoseconds; 0 without one."""
@@ -153,12 +157,13 @@ class HeadSampler:
     def device_samples_by(self, device_id: str, threshold: int) -> None:
         """Note by which threshold of the same R a device sets its flag, 0..2**56; UNKNOWN: by dice of its own."""
         if threshold == self.settings.device_threshold:
-            self._device_thresholds.pop(device_id, None)
-        else:
+            if self._device_thresholds.pop(device_id, None) is not None:
+                self.version += 1
+        elif self._device_thresholds.get(device_id) != threshold:
             self._remember(self._device_thresholds, device_id, threshold)
 
     def plan(self, device_id: str, policy: int = Policy.CONTINUE) -> Plan:
-        """Work out what holds for a device on a topic. Good until its target or rate changes: ask once a batch.
+        """Work out what holds for a device on a topic. Good while `version` is the same.
 
         Args:
             policy: of the topic; RESAMPLE where the host made the context itself (origin `seq`, `none:*`).
@@ -222,6 +227,7 @@ class HeadSampler:
     def _remember(self, table: OrderedDict[str, T], device_id: str, value: T) -> None:
         table.pop(device_id, None)
         table[device_id] = value
+        self.version += 1
         if len(table) > self.settings.max_devices:
             table.popitem(last=False)
             self.forgotten += 1
