@@ -16,7 +16,8 @@ class ShimView:
     Attributes:
         head: the settings in force.  rules: the tail's, None where it is off.
         policy: a `Policy`, of the topic that the device's last message came on.
-        now_unix_ns, target_until_unix_ns: the shim's clock, and when its target for this device ends, 0: it has none.
+        now_unix_ns: the clock.
+        target_until_unix_ns: when the shim's target for this device ends; 0: as the wish says that the broker keeps.
         since_unix_s: since when it counts.
         received: messages of this device.
         head_counts: how many of those by the head's `Reason` as a number.

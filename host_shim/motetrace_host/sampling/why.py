@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -13,6 +14,7 @@ from motetrace_host.core.sampling.head import Policy
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, format_rate, rate_of
+from motetrace_host.core.sampling.topics import NO_END
 from motetrace_host.sampling import answer, duration
 from motetrace_host.sampling.answer import Answer
 from motetrace_host.sampling.shim_view import ShimView
@@ -45,9 +47,11 @@ def stages(words: Words, view: ShimView | None) -> list[Stage]:
     """Judge each stage.
 
     Args:
-        words: what the broker keeps of the device.
+        words: what the broker keeps of the device. Its wish is the shim's target too, where the view names none.
         view: what the shim knows; None: there is no shim here, or it never heard of the device.
     """
+    if view is not None and not view.target_until_unix_ns:
+        view = replace(view, target_until_unix_ns=words.target_until_unix_ns)
     found = [_request(words), _device(words, view)]
     if view is None:
         return [
@@ -169,7 +173,7 @@ def _head(view: ShimView) -> Iterator[Stage]:
     yield _thinning(view, "limit", limit, Reason.OVER_LIMIT, ALWAYS, "raise --sample-limit")
     if view.targeted:
         left = duration.format((view.target_until_unix_ns - view.now_unix_ns) // _SECOND_NS)
-        left = "without end" if view.target_until_unix_ns == 2**63 - 1 else f"for {left} more"
+        left = "without end" if view.target_until_unix_ns == NO_END else f"for {left} more"
         yield Stage("target", Verdict.ADDS, f"{left}; {counts.get(Reason.TARGETED, 0)} kept for it so far")
     else:
         yield Stage("target", Verdict.PASSES, "none")

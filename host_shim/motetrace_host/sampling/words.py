@@ -8,6 +8,7 @@ from motetrace_host.core.sampling import desired, device_rate, reported
 from motetrace_host.core.sampling.desired import Desired
 from motetrace_host.core.sampling.device_rate import InBirth
 from motetrace_host.core.sampling.reported import Reported
+from motetrace_host.core.sampling.topics import NO_END
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.core.wire_error import WireError
 
@@ -31,6 +32,13 @@ class Words:
     report: Reported | None = None
     birth: InBirth | None = None
     faults: tuple[str, ...] = ()
+
+    @property
+    def target_until_unix_ns(self) -> int:
+        """Until when a shim that hears this wish keeps to it; 0: it does not, or the wish does not say since when."""
+        if self.wish is None or self.wish.mode != desired.ON:
+            return 0
+        return self.wish.until_unix_s * 10**9 if self.wish.for_s else NO_END
 
 
 def read(kept: dict[str, bytes]) -> Words:

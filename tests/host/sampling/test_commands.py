@@ -1,5 +1,6 @@
 """`motetrace sampling` against a real mosquitto, with the real device library on MicroPython at the other end."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -49,9 +50,7 @@ def serve():
         sampling.new = False
     return t.threshold
 """
-VIEW = ShimView(
-    HeadSettings(NEVER), received=50, head_counts={Reason.OUTSIDE_RATE: 50}, otlp="http://jaeger:4318", now_unix_ns=1
-)
+VIEW = ShimView(HeadSettings(NEVER), received=50, head_counts={Reason.OUTSIDE_RATE: 50}, otlp="http://jaeger:4318")
 
 
 @pytest.fixture
@@ -194,7 +193,12 @@ def test_an_old_report_is_no_answer(mosquitto: Mosquitto) -> None:
 def test_why_names_the_stage_by_what_the_broker_keeps_and_the_shim_knows(mosquitto: Mosquitto) -> None:
     with client(mosquitto, "motetrace/d/sampling/desired", answering({})):
         assert type_in("set", "d", "--broker", mosquitto.url).exit_code == 0
-    result = type_in("why", "d", "--broker", mosquitto.url, view=VIEW)
+    while_it_lasts = dataclasses.replace(VIEW, now_unix_ns=time.time_ns())
+    result = type_in("why", "d", "--broker", mosquitto.url, view=while_it_lasts)
+    assert result.exit_code == 0
+    assert "  target    adds     for " in result.output
+    afterwards = dataclasses.replace(VIEW, now_unix_ns=time.time_ns() + 601 * 10**9)
+    result = type_in("why", "d", "--broker", mosquitto.url, view=afterwards)
     assert result.exit_code == 1
     assert "  request   passes   on, 100% for 10m; the device applied it\n" in result.output
     assert "> rate      BLOCKS   0%; 50 of 50 left out\n" in result.output

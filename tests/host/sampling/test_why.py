@@ -22,7 +22,7 @@ NOW = 1_760_000_000 * 10**9
 ONE_PERCENT = of_rate(parse_rate("1%"))
 BOOT = bytes.fromhex("5f3a9c0d21")
 KEPT = {
-    "sampling/desired": b'{"mode":"on","rate":1,"for_s":600,"until":1760000600}',
+    "sampling/desired": b'{"mode":"on","rate":1,"for_s":600}',
     "sampling/reported": b'{"v":1,"nonce":"5f3a9c0d21","mode":"on","result":"applied","threshold":0,"left_s":590}',
     "birth": b'{"v":1,"nonce":"5f3a9c0d21","mode":"traceparent","threshold":58982}',
 }  # fmt: skip
@@ -106,6 +106,14 @@ def test_a_target_goes_around_what_the_head_leaves_out() -> None:
     shown = why.render("d", why.stages(words.read(KEPT), targeted))
     assert "  target    adds     for 1m30s more; 60 kept for it so far" in shown
     assert blamed(view(target_until_unix_ns=NOW, **head)) == ("rate", Verdict.BLOCKS)
+
+
+def test_the_wish_that_the_broker_keeps_is_the_shims_target_while_it_lasts() -> None:
+    wish = b'{"mode":"on","rate":1,"for_s":600,"until":1760000090}'
+    head = {"head": HeadSettings(NEVER), "head_counts": {Reason.OUTSIDE_RATE: 100}}
+    assert blamed(view(**head), desired=wish) == ("rate", Verdict.THINS)
+    assert blamed(view(**{**head, "now_unix_ns": NOW + 90 * 10**9}), desired=wish) == ("rate", Verdict.BLOCKS)
+    assert blamed(view(**head), desired=b'{"mode":"on"}') == ("rate", Verdict.THINS)  # without end
 
 
 def test_a_device_that_never_spoke_of_sampling_is_judged_by_its_flags() -> None:
