@@ -41,7 +41,7 @@ CREATE TABLE seen(
     state        BLOB NOT NULL,      -- core/seen_bytes.py
     UNIQUE(device_id, boot_nonce, hop)
 );
-CREATE INDEX seen_by_boot ON seen(boot_nonce);
+CREATE INDEX seen_by_boot ON seen(boot_nonce, last_unix_ms);
 CREATE INDEX seen_by_age ON seen(last_unix_ms);
 CREATE TABLE seen_log(
     id   INTEGER PRIMARY KEY,        -- one for each batch
@@ -56,6 +56,11 @@ _UPSERT: Final = (
 )
 _UPDATE: Final = "UPDATE seen SET log_id = ?, last_unix_ms = ?, state = ? WHERE id = ?"
 _SELECT: Final = "SELECT seen.id, device_id, boot_nonce, hop, log_id, state FROM "
+_OLDEST: Final = (  # of each boot the row seen last, if that was long ago
+    "SELECT boot_nonce FROM seen AS last WHERE last_unix_ms < ? AND NOT EXISTS (SELECT 1 FROM seen AS later"
+    " WHERE later.boot_nonce = last.boot_nonce AND (later.last_unix_ms, later.id) > (last.last_unix_ms, last.id))"
+    " ORDER BY last_unix_ms LIMIT ?"
+)
 _BY_ID: Final = "seen.id = wanted.column1"
 _BY_KEY: Final = "device_id = wanted.column1 AND boot_nonce = wanted.column2 AND hop = wanted.column3"
 
@@ -124,17 +129,15 @@ class SqliteSeen:
             self._connection.execute("ROLLBACK")
 
     def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
-        """Delete states last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
+        """Delete boots last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
         try:
             self._catch_up()
             self._fold(self._log_id + 1)
-            oldest = self._connection.execute(
-                "SELECT id, device_id, boot_nonce, hop FROM seen WHERE last_unix_ms < ? ORDER BY last_unix_ms LIMIT ?",
-                (last_unix_ms, limit),
-            ).fetchall()
-            self._connection.executemany("DELETE FROM seen WHERE id = ?", [row[:1] for row in oldest])
-            for row in oldest:
-                self._states.pop(row[1:], None)
+            oldest = self._connection.execute(_OLDEST, (last_unix_ms, limit)).fetchall()
+            self._connection.executemany("DELETE FROM seen WHERE boot_nonce = ?", oldest)
+            gone = {boot_nonce for (boot_nonce,) in oldest}
+            if gone:
+                self._states = {key: state for key, state in self._states.items() if key[1] not in gone}
         except BaseException:
             self.forget_cache()
             raise
@@ -188,7 +191,7 @@ class SqliteSeen:
             rows = [(*_values(log_id, self._changed[row_id]), row_id, *key) for row_id, key in whole.items()]
             self._connection.executemany(_UPSERT, rows)
         self._logged += len(log) - 1
-        if self._logged >= self._log_runs or len(self._changed) > self._cache_states:
+        if self._logged >= self._log_runs or len(self._states) > self._cache_states:
             self._fold(log_id)
         else:
             self._connection.execute("INSERT INTO seen_log(id, runs) VALUES(?, ?)", (log_id, b"".join(log)))
@@ -206,9 +209,10 @@ class SqliteSeen:
         )
         self._log_id = log_id
         self._logged = 0
-        if len(self._states) > self._cache_states:  # those not seen since the last fold go first
+        if len(self._states) > self._cache_states:
+            # Those not seen since the last fold go; and of the others so many that the next fold is not soon.
             kept = ((key, state) for key, state in self._states.items() if state[0] in changed)
-            self._states = dict(islice(kept, self._cache_states))
+            self._states = dict(islice(kept, self._cache_states // 2))
         changed.clear()
 
     def _catch_up(self) -> None:

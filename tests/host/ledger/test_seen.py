@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from motetrace_host.core import seen as seen_module
 from motetrace_host.core import seen_bytes
 from motetrace_host.core.seen import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Seen
-
 from tests.host.ledger import oracle as oracle_module
 from tests.host.ledger.oracle import Oracle
 
