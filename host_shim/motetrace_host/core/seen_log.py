@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from motetrace_host.core.seen import check_run
+
 VERSION: Final = 1
 HEAD: Final = struct.Struct(">BI")
 RUN: Final = struct.Struct(">QIIQ")
@@ -40,5 +42,6 @@ def unpack(data: bytes) -> Iterator[LoggedRun]:
             f"version {VERSION:02x} has {HEAD.size} bytes and {RUN.size} for each run"
         )
     _, reorder_window_ms = HEAD.unpack_from(data)
-    for run in RUN.iter_unpack(data[HEAD.size :]):
-        yield LoggedRun(run[0], run[1], run[2], run[3], reorder_window_ms)
+    for row_id, start, end, at_unix_ms in RUN.iter_unpack(data[HEAD.size :]):
+        check_run(start, end, at_unix_ms)
+        yield LoggedRun(row_id, start, end, at_unix_ms, reorder_window_ms)

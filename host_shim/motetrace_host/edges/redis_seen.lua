@@ -123,27 +123,35 @@ local function add(state, start, stop, at)
   keep_bound(state)
 end
 
-local function begin(start, stop, at)
-  return {
-    lowest = start, highest = stop, first = at, last = at,
-    duplicates = 0, late = 0, recovered = 0, forgotten = 0, gaps = '', refreshed = -1,
-  }
+local function begin(s, start, stop, at)
+  s.lowest, s.highest, s.first, s.last = start, stop, at, at
+  s.duplicates, s.late, s.recovered, s.forgotten, s.gaps = 0, 0, 0, 0, ''
 end
 
-local function read(data)
-  local s = {}
-  if #data < HEAD_BYTES or string.byte(data) ~= 1 then return nil end
-  local _, count
-  _, s.lowest, s.highest, s.first, s.last, s.duplicates, s.late, s.recovered, s.forgotten, count = unpack(HEAD, data)
+local function decode(s)
+  local _, data = nil, s.data
+  _, s.lowest, s.highest, s.first, s.last, s.duplicates, s.late, s.recovered, s.forgotten = unpack(HEAD, data)
   s.gaps = sub(data, HEAD_BYTES + 1)
-  s.refreshed = math.floor(s.last / refresh)
-  return #s.gaps == count * 16 and s or nil
+  s.data = nil
 end
 
-local function write(s)
+local function encode(s)
   return pack(
     HEAD, 1, s.lowest, s.highest, s.first, s.last, s.duplicates, s.late, s.recovered, s.forgotten, #s.gaps / 16
   ) .. s.gaps
+end
+
+-- A state is its bytes (`data`) until a run needs more than its highest number.
+local function add_run(s, start, stop, at)
+  local data = s.data
+  if data then
+    if start == unpack('>I4', data, 6) + 1 then
+      s.data = sub(data, 1, 5) .. pack('>I4', stop) .. sub(data, 10, 17) .. pack('>I8', at) .. sub(data, 26)
+      return
+    end
+    decode(s)
+  end
+  add(s, start, stop, at)
 end
 
 -- Read and compute ------------------------------------------------------------------------------------------------
@@ -153,27 +161,32 @@ while position <= #batch do
   local nonce, device, hop, at, expected, first_seq, run_count
   nonce, device, hop, at, expected, first_seq, run_count, position = unpack('>c5I2c0Bc0I8BI4I4', batch, position)
   local id = nonce .. hop .. '\0' .. device
-  local state = states[id]
-  if not state and run_count > 0 then
-    local data = call('HGET', prefix .. 'boot:' .. nonce, hop .. '\0' .. device)
-    if data then
-      state = read(data)
-      if not state then return redis.error_reply('DAMAGED state at hop ' .. hop .. ' of device ' .. device) end
-      states[id] = state
+  local s = states[id]
+  if not s and run_count > 0 then
+    s = { nonce = nonce, device = device, field = hop .. '\0' .. device }
+    s.data = call('HGET', prefix .. 'boot:' .. nonce, s.field) or nil
+    if s.data then
+      if #s.data < HEAD_BYTES or (#s.data - HEAD_BYTES) % 16 ~= 0 or string.byte(s.data) ~= 1 then
+        return redis.error_reply('DAMAGED state at hop ' .. hop .. ' of device ' .. device)
+      end
+      s.hour = math.floor(unpack('>I8', s.data, 18) / refresh)
     end
+    states[id] = s
   end
   for run = 1, run_count do
     local start, stop
     start, stop, position = unpack('>I4I4', batch, position)
-    if not state then
-      state = begin(start, stop, at)
-      states[id] = state
-      if expected == 1 then expect(state, first_seq, at) end
+    if not s.data and not s.lowest then
+      begin(s, start, stop, at)
+      if expected == 1 then expect(s, first_seq, at) end
     else
-      if expected == 1 and run == 1 then expect(state, first_seq, at) end
-      add(state, start, stop, at)
+      if expected == 1 and run == 1 then
+        if s.data then decode(s) end
+        expect(s, first_seq, at)
+      end
+      add_run(s, start, stop, at)
     end
-    state.nonce, state.device, state.field = nonce, device, hop .. '\0' .. device
+    s.last_seen = at
   end
   index = index + 1
 end
@@ -187,16 +200,16 @@ if known ~= batch_id then
 end
 call('HSET', shim_key, 'batch', batch_id, chunk, checksum .. reply)
 call('PEXPIRE', shim_key, ttl)
-for _, state in pairs(states) do
-  local key = prefix .. 'boot:' .. state.nonce
-  call('HSET', key, state.field, write(state))
-  if math.floor(state.last / refresh) ~= state.refreshed then
+for _, s in pairs(states) do
+  local key = prefix .. 'boot:' .. s.nonce
+  call('HSET', key, s.field, s.data or encode(s))
+  if math.floor(s.last_seen / refresh) ~= s.hour then
     call('PEXPIRE', key, ttl)
-    call('ZADD', prefix .. 'boots', state.last, state.nonce)
+    call('ZADD', prefix .. 'boots', s.last_seen, s.nonce)
     call('PEXPIRE', prefix .. 'boots', ttl)
-    if state.device ~= '' then
-      local boots_key = prefix .. 'device:' .. state.device
-      call('ZADD', boots_key, state.last, state.nonce)
+    if s.device ~= '' then
+      local boots_key = prefix .. 'device:' .. s.device
+      call('ZADD', boots_key, s.last_seen, s.nonce)
       call('ZREMRANGEBYRANK', boots_key, 0, -max_boots - 1)
       call('PEXPIRE', boots_key, ttl)
     end
