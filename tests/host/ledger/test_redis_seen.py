@@ -206,6 +206,16 @@ def test_every_key_carries_the_tenant_as_hash_tag_and_goes_away_by_itself(redis_
     assert redis_ledger.key_names() == [f"{prefix}shim:shim-1"]
 
 
+def test_a_boot_that_is_alive_is_renewed_once_an_hour(redis_ledger: RedisLedger) -> None:
+    redis_ledger.merge([delta(1, 1)])
+    keys = [name.encode("latin-1") for name in redis_ledger.key_names() if ":shim:" not in name]
+    for at, renewed in ((NOW + 60_000, False), (NOW + 3_600_000, True), (NOW + 3_660_000, False), (NOW, True)):
+        for key in keys:
+            redis_ledger.client.pexpire(key, 1_000_000)
+        redis_ledger.merge([delta(at % 1000, at % 1000, at=at)])
+        assert [redis_ledger.client.pttl(key) > 1_000_000 for key in keys] == [renewed] * 3
+
+
 def test_the_index_of_a_device_keeps_its_latest_boots(
     redis_ledger: RedisLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
