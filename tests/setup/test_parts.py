@@ -220,7 +220,7 @@ def test_one_part_that_cannot_be_had_does_not_keep_the_others_away(
     ("name", "program", "says", "reason"),
     [
         ("influxd", "influxd", "InfluxDB v2.7.1", "is not InfluxDB 1.x"),
-        ("valkey", "redis-server", "Redis server v=5.0.14 sha=00000000:0 malloc=libc", "is Redis 5.0.14, and 6.2 is"),
+        ("valkey", "redis-server", "Redis server v=5.0.14 sha=00000000:0 malloc=libc", "is Redis 5.0.14, and 7.0 is"),
         ("valkey", "valkey-server", "Dragonfly v1.2", "is neither Valkey nor Redis"),
         ("valkey", "valkey-server", "Valkey server v=unstable sha=0", "is neither Valkey nor Redis"),
     ],

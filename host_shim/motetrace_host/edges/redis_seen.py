@@ -1,4 +1,4 @@
-"""The ledger states that several shims share, in Redis or Valkey.
+"""The ledger states that several shims share, in Redis (7.0 or later) or Valkey.
 
 On a round-robin shared subscription every shim sees some of the numbers of every device, so none can add to a state
 that it holds: a Lua script (`redis_seen.lua`) adds where the state is, one round trip for a batch. It keeps its reply
@@ -35,6 +35,7 @@ Durability is Redis's: an acknowledged message is as safe as its last write.
 | a replica that is promoted | what had not reached it: set `min-replicas-to-write 1` |
 
 Counts lost so look like losses at the shim. `maxmemory-policy` must be `noeviction`: the others delete ledger states.
+`RedisSeen.cautions` says which of this a server does not fulfil, where the server tells.
 """
 
 from __future__ import annotations
@@ -151,6 +152,18 @@ class RedisSeen:
 
     def forget_cache(self) -> None:
         """Nothing is held here."""
+
+    def cautions(self) -> list[str]:
+        """What of this server's settings endangers the ledger, a sentence each, for the log at start-up."""
+        with _translated():
+            told = {**self._client.info("persistence"), **self._client.info("memory")}
+        found = []
+        if not told.get("aof_enabled", 1):
+            found.append("Redis keeps no append-only file: a crash loses counts that were answered; set appendonly yes")
+        policy = told.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            found.append(f"Redis may delete ledger states (maxmemory-policy {policy}); set maxmemory-policy noeviction")
+        return found
 
     def _add(self, batch_id: int, chunks: list[bytes]) -> list[bytes]:
         """Send the chunks in one round trip; the server runs them one after the other and skips those it has done."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from services import Valkey
@@ -119,6 +121,26 @@ def test_shims_that_see_the_numbers_of_a_device_in_turns_agree_with_one_oracle(r
         shim.close()
 
 
+def test_shims_at_work_at_the_same_time_count_every_number_once(shared_valkey: Valkey) -> None:
+    tenant, again = uuid.uuid4().hex, []
+
+    def work(number: int) -> None:
+        shim = RedisLedger(shared_valkey, tenant, f"shim-{number}")
+        for begin in range(0, 3000, 50):
+            batch = [delta(seq, seq, f"d{seq % 4}") for seq in range(begin + number, begin + 50, 3)]
+            again.extend(runs for runs in shim.merge(batch) if runs)
+        shim.close()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, range(3)))
+    reader = RedisLedger(shared_valkey, tenant)
+    states = [row.seen for row in reader.read()]
+    assert (again, sum(seen.count for seen in states), sum(seen.duplicates for seen in states)) == ([], 3000, 0)
+    # Every fourth number is a device's, so all between them are missing, and none of its own.
+    assert [seen.runs() for seen in states] == [[(seq, seq) for seq in range(n, 3000, 4)] for n in range(4)]
+    reader.close()
+
+
 def test_tenants_know_nothing_of_each_other(redis_ledger: RedisLedger) -> None:
     other = RedisLedger(redis_ledger.server)
     redis_ledger.merge([delta(1, 5)])
@@ -227,6 +249,20 @@ def test_the_index_of_a_device_keeps_its_latest_boots(
     assert [row.boot_nonce for row in redis_ledger.read("a")] == boots[2:]
     assert len(redis_ledger.read()) == 5
     assert len(redis_ledger.read(boot_nonce=boots[0])) == 1
+
+
+def test_a_server_whose_settings_endanger_the_ledger_is_named(valkey: Valkey) -> None:
+    ledger = RedisLedger(valkey)
+    assert ledger.store.cautions() == []
+    ledger.client.config_set("appendonly", "no")
+    ledger.client.config_set("maxmemory-policy", "allkeys-lru")
+    first, second = ledger.store.cautions()
+    assert first.endswith("set appendonly yes")
+    assert "maxmemory-policy allkeys-lru" in second
+    valkey.stop()
+    with pytest.raises(StoreError):
+        ledger.store.cautions()
+    ledger.close()
 
 
 @pytest.mark.parametrize("name", ["", "a{b", "a b", "a" * 65, "a\n"])
