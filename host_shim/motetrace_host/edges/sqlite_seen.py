@@ -6,7 +6,8 @@ reach the disk together. That also makes a batch count once: it is there or it i
 Why a log: a batch of a few thousand messages changes as many states, scattered over all pages of the table; writing
 them costs 2 us each and rewrites the whole table in the write-ahead log, some MB for each second of a fleet. The runs
 alone, 24 bytes each in one blob, cost a tenth of that. After LOG_RUNS runs the changed states are written (*folded*)
-once for all their messages, in the transaction of that batch, and the log begins anew.
+once for all their messages, in the transaction of that batch, and the log begins anew. Where the changed states are
+many, that waits until each stands for RUNS_PER_STATE runs, and the log has RUNS_PER_STATE times LOG_RUNS at most.
 
 What must hold: a state row names the log row up to which it has everything (`log_id`); a state is that of its row and
 then the runs of the later log rows, in order. States that the log changed stay in memory until they are folded, so a
@@ -28,7 +29,8 @@ from motetrace_host.core.seen_store import SeenRow
 from motetrace_host.core.store_error import StoreError
 
 CACHE_STATES: Final = 100_000  # 54 MB when full
-LOG_RUNS: Final = 65_536  # 1.5 MB of log, read again at every start and by every report
+LOG_RUNS: Final = 65_536  # 1.6 MB of log, read again at every start and by every report
+RUNS_PER_STATE: Final = 4
 SCHEMA: Final = """
 -- Ledger states (edges/sqlite_seen.py): which numbers of which boot were seen at which hop.
 CREATE TABLE seen(
@@ -91,7 +93,7 @@ class SqliteSeen:
         connection: With the tables of SCHEMA.
         reorder_window_ms: 0..2**32-1; a gap that was older when a number of it came had been a loss.
         cache_states: How many states are held in memory, and those of one batch; 540 bytes each.
-        log_runs: After how many runs the changed states are written.
+        log_runs: After how many runs, at least, the changed states are written.
     Raises:
         StoreError: (by every method) a row is damaged. sqlite3.Error: for `database.transaction` or
             `database.translated` around the call to turn into a StoreError.
@@ -146,8 +148,7 @@ class SqliteSeen:
             ).fetchall()
             self._connection.executemany("DELETE FROM seen WHERE boot_nonce = ?", oldest)
             gone = {boot_nonce for (boot_nonce,) in oldest}
-            if gone:
-                self._states = {key: state for key, state in self._states.items() if key[1] not in gone}
+            self._states = {key: state for key, state in self._states.items() if key[1] not in gone}
         except BaseException:
             self.forget_cache()
             raise
@@ -199,10 +200,10 @@ class SqliteSeen:
     def _write(self, log: list[bytes], whole: list[_State]) -> None:
         """Write the log row of a batch, and the states that a log of runs cannot tell; fold when it is time."""
         log_id = self._log_id + 1
-        if whole:
-            self._connection.executemany(_UPSERT, [(*_with_hour(log_id, state), *state.key) for state in whole])
+        self._connection.executemany(_UPSERT, [(*_with_hour(log_id, state), *state.key) for state in whole])
         self._logged += len(log) - 1
-        if self._logged >= self._log_runs or len(self._states) > self._cache_states:
+        enough = min(max(self._log_runs, RUNS_PER_STATE * len(self._changed)), RUNS_PER_STATE * self._log_runs)
+        if self._logged >= enough or len(self._states) > self._cache_states:
             self._fold(log_id)
         else:
             self._connection.execute("INSERT INTO seen_log(id, runs) VALUES(?, ?)", (log_id, b"".join(log)))
@@ -234,9 +235,10 @@ class SqliteSeen:
         self.forget_cache()
         self._next_id = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM seen").fetchone()[0]
         log = self._log()
-        for row in _replayed(self._select(_BY_ID, {(run.row_id,) for _, run in log}), log):
+        named = set().union(*(seen_log.row_ids(runs) for _, runs in log))
+        for row in _replayed(self._select(_BY_ID, ((row_id,) for row_id in named)), log):
             self._states[row.key] = self._changed[row.row_id] = row
-        self._logged = len(log)
+        self._logged = sum(len(runs) // seen_log.RUN.size for _, runs in log)
         self._log_id = newest or 0
 
     def _load(self, keys: set[Key]) -> None:
@@ -261,13 +263,8 @@ class SqliteSeen:
             for values in self._connection.execute(query, [value for key in part for value in key]):
                 yield _row(*values)
 
-    def _log(self) -> list[tuple[int, seen_log.LoggedRun]]:
-        """The runs that were added since the last fold, each with the id of its log row, in order."""
-        rows = self._connection.execute("SELECT id, runs FROM seen_log ORDER BY id")
-        try:
-            return [(log_id, run) for log_id, runs in rows for run in seen_log.unpack(runs)]
-        except ValueError as exc:
-            raise _damaged("a row of seen_log", exc) from exc
+    def _log(self) -> list[tuple[int, bytes]]:
+        return self._connection.execute("SELECT id, runs FROM seen_log ORDER BY id").fetchall()
 
 
 def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, hour: int, state: bytes) -> _State:
@@ -277,13 +274,16 @@ def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, 
         raise _damaged(f"row {row_id} of seen", exc) from exc
 
 
-def _replayed(rows: Iterable[_State], log: Iterable[tuple[int, seen_log.LoggedRun]]) -> list[_State]:
+def _replayed(rows: Iterable[_State], log: Iterable[tuple[int, bytes]]) -> list[_State]:
     """The rows with the runs that the log has and they have not."""
     by_id = {row.row_id: row for row in rows}
-    for log_id, run in log:
-        row = by_id.get(run.row_id)
-        if row is not None and log_id > row.log_id:
-            row.seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+    for log_id, runs in log:
+        try:
+            for run in seen_log.unpack(runs, by_id):
+                if log_id > by_id[run.row_id].log_id:
+                    by_id[run.row_id].seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+        except ValueError as exc:
+            raise _damaged(f"row {log_id} of seen_log", exc) from exc
     return list(by_id.values())
 
 
@@ -294,6 +294,5 @@ def _with_hour(log_id: int, state: _State) -> tuple[int, bytes, int, int]:
 
 
 def _damaged(what: str, fault: ValueError) -> StoreError:
-    return StoreError(
-        f"{what} is damaged: {fault}; stop motetrace and run `sqlite3 FILE 'PRAGMA integrity_check'`", retry=False
-    )
+    remedy = "stop motetrace and run `sqlite3 FILE 'PRAGMA integrity_check'`"
+    return StoreError(f"{what} is damaged: {fault}; {remedy}", retry=False)

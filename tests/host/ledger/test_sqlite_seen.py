@@ -53,20 +53,27 @@ def test_a_failure_within_merge_leaves_memory_and_disk_as_one(sqlite_ledger: Sql
 
 
 def test_a_batch_is_one_log_row_and_states_are_written_when_the_log_is_full(sqlite_ledger: SqliteLedger) -> None:
-    def rows() -> list[tuple[int, int]]:
-        states = sqlite_ledger.connection.execute("SELECT state FROM seen ORDER BY device_id")
-        [log] = sqlite_ledger.connection.execute("SELECT sum(length(runs) - 5) / 24 FROM seen_log").fetchone()
-        return [Seen.unpack(state).highest for (state,) in states], log
+    ledger = SqliteLedger(sqlite_ledger.path, log_runs=3)
 
-    sqlite_ledger = SqliteLedger(sqlite_ledger.path, log_runs=5)
-    sqlite_ledger.merge([delta(1, 1), delta(1, 1, "b")])
-    assert rows() == ([1, 1], 0)
-    sqlite_ledger.merge([delta(2, 2), delta(2, 2, "b")])
-    sqlite_ledger.merge([delta(3, 3), delta(3, 3, "b")])
-    assert rows() == ([1, 1], 4)
-    sqlite_ledger.merge([delta(4, 4)])
-    assert rows() == ([4, 3], 0)
-    sqlite_ledger.close()
+    def rows() -> tuple[list[int], int, int]:
+        """The highest numbers as they are in the states, and how many log rows and runs there are."""
+        states = ledger.connection.execute("SELECT state FROM seen ORDER BY device_id").fetchall()
+        log = ledger.connection.execute("SELECT runs FROM seen_log WHERE length(runs) > 5").fetchall()
+        return [Seen.unpack(state).highest for (state,) in states], len(log), sum(len(runs) // 24 for (runs,) in log)
+
+    ledger.merge([delta(1, 1), delta(1, 1, "b")])
+    assert rows() == ([1, 1], 0, 0)
+    for seq in (2, 3, 4):
+        ledger.merge([delta(seq, seq), delta(seq, seq, "b")])
+    assert rows() == ([1, 1], 3, 6)  # more than 3 runs, but fewer than 4 for each state
+    ledger.merge([delta(5, 6), delta(5, 5, "b")])
+    assert rows() == ([6, 5], 0, 0)
+    ledger.merge([delta(1, 1, f"c{n}") for n in range(50)])
+    ledger.merge([delta(2, 2, f"c{n}") for n in range(11)])
+    assert rows()[1:] == (1, 11)
+    ledger.merge([delta(3, 3, "c0")])  # 4 times 3 runs are most, however many the states are
+    assert rows()[1:] == (0, 0)
+    ledger.close()
 
 
 def test_the_log_is_replayed_with_the_window_it_was_written_with(sqlite_ledger: SqliteLedger) -> None:
@@ -116,7 +123,8 @@ def test_a_reader_sees_one_moment_and_leaves_no_transaction_open(sqlite_ledger: 
     ("damage", "named"),
     [
         ("UPDATE seen SET state = x'01'", "row 1 of seen is damaged: ledger state of 1 bytes"),
-        ("UPDATE seen_log SET runs = x'0100000000ff'", "a row of seen_log is damaged: ledger log of 6 bytes"),
+        ("UPDATE seen_log SET runs = x'0100000000ff'", "row 1 of seen_log is damaged: ledger log of 6 bytes"),
+        (f"UPDATE seen_log SET runs = x'0100000000{1:016x}{5:08x}{4:08x}{0:016x}' WHERE id = 2", r"row 2 .*run 5\.\.4"),
         ("UPDATE seen_log SET runs = x''", "version none"),
     ],
 )
