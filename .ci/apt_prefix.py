@@ -94,18 +94,18 @@ class Apt:
         (self.home / "sources.list").write_text(listing)
         (self.home / "apt.conf").write_text(self._configuration())
 
-    def closure(self, name: str) -> list[Package]:
-        """The package and the shared libraries it needs, the C library included.
+    def closure(self, *names: str) -> list[Package]:
+        """The packages and the shared libraries they need, the C library included.
 
         Raises:
             AptError: the mirror has no such package for this architecture.
         """
         found: dict[str, Package] = {}
-        wanted = {name}
+        wanted = set(names)
         while wanted:
             found |= {package.name: package for package in self._show(sorted(wanted))}
-            if name not in found:
-                raise AptError(f"the mirror has no package {name!r} for {self.source.suite} {self.architecture}")
+            if absent := sorted(set(names) - found.keys()):
+                raise AptError(f"the mirror has no package {absent[0]!r} for {self.source.suite} {self.architecture}")
             reachable = {library for package in found.values() for library in package.depends}
             # A name that apt-cache does not show is virtual (provided by another): asked for once, then let go.
             found |= {missing: Package(missing, "", 0, ()) for missing in wanted - found.keys()}

@@ -8,7 +8,7 @@ From Python: put `.ci` on sys.path (`sys.path.insert(0, str(root / ".ci"))`; pyt
 
     import parts
     parts.micropython(32)   -> ["/.../ld-linux.so.2", "--library-path", "...", "/.../micropython"]; also 64
-    parts.mosquitto()       -> the words that start the broker; parts.influxd() likewise
+    parts.mosquitto()       -> the words that start the broker; parts.influxd(), valkey() likewise
     parts.simple2()         -> the folder that contains umqtt/simple2.py
 
 Each of these fetches its part when it is missing, and raises PartError with the remedy when it cannot be had. People
@@ -67,7 +67,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A program of Debian's. `probe` runs it and returns its version, or raises UnsuitableError."""
+    """A program of Debian's. `probe` runs it and returns its version, or raises UnsuitableError.
+
+    `beside` names packages that hold what `binary` is a link to.
+    """
 
     name: str
     why: str
@@ -76,6 +79,7 @@ class Part:
     binary: str
     probe: Callable[[list[str]], str]
     small: bool = False
+    beside: tuple[str, ...] = ()
 
 
 PROGRAMS = {
@@ -100,6 +104,15 @@ PROGRAMS = {
         ),
         Part("mosquitto", "the MQTT broker", ("mosquitto",), "mosquitto", "usr/sbin/mosquitto", probes.mosquitto),
         Part("influxd", "InfluxDB, the database", ("influxd",), "influxdb", "usr/bin/influxd", probes.influxd),
+        Part(
+            "valkey",
+            "Valkey, the ledger that several shims share",
+            ("valkey-server", "redis-server"),
+            "valkey-server",
+            "usr/bin/valkey-server",
+            probes.valkey,
+            beside=("valkey-tools",),
+        ),
     )
 }
 NAMES = (*PROGRAMS, "simple2")
@@ -120,6 +133,11 @@ def mosquitto() -> list[str]:
 def influxd() -> list[str]:
     """The words that start the database, InfluxDB 1.x."""
     return list(ensure("influxd").command)
+
+
+def valkey() -> list[str]:
+    """The words that start the shared ledger's server, Valkey or Redis."""
+    return list(ensure("valkey").command)
 
 
 def simple2() -> Path:
@@ -207,13 +225,13 @@ def _fetch_program(part: Part, staging: Path, progress: Progress) -> Found:
     origin = f"package {part.package} of {apt.source.suite} {architecture}"
     progress.say(f"fetching {origin} into .cache ({part.why}; {_why_fetched(part)})")
     apt.refresh(progress)
-    packages = apt.closure(part.package)
+    packages = apt.closure(part.package, *part.beside)
     prefix = staging / part.name
     try:
         apt.unpack(packages, prefix, progress)
     except AptError:  # the index may be older than the mirror
         apt.refresh(progress, force=True)
-        packages = apt.closure(part.package)
+        packages = apt.closure(part.package, *part.beside)
         shutil.rmtree(staging)
         staging.mkdir()
         apt.unpack(packages, prefix, progress)

@@ -56,3 +56,15 @@ def influxd(command: list[str]) -> str:
     if not version.startswith("1."):
         raise UnsuitableError(f"is not InfluxDB 1.x, whose /write the demo uses (says {' '.join(words[:8])!r})")
     return version
+
+
+def valkey(command: list[str]) -> str:
+    """Valkey, or Redis from 7.0 on, the oldest that the ledger was run against."""
+    words = output_of([*command, "--version"]).split()
+    version = words[2].removeprefix("v=") if words[1:2] == ["server"] and words[0] in ("Valkey", "Redis") else ""
+    numbers = version.split(".")
+    if len(numbers) < 2 or not all(number.isdigit() for number in numbers[:2]):
+        raise UnsuitableError(f"is neither Valkey nor Redis (says {' '.join(words[:8])!r})")
+    if (int(numbers[0]), int(numbers[1])) < (7, 0):
+        raise UnsuitableError(f"is {words[0]} {version}, and 7.0 is the oldest that is tested")
+    return version

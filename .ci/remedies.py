@@ -14,6 +14,7 @@ COMMANDS = {
         "micropython64": "brew install micropython",
         "mosquitto": "brew install mosquitto",
         "influxd": "brew install influxdb@1",
+        "valkey": "brew install valkey",
     },
     "apt-get": {
         "micropython64": "apt-get install micropython",
@@ -22,9 +23,10 @@ COMMANDS = {
         "MOTETRACE_DEBIAN_MIRROR=<URI of a Debian mirror> python .ci/parts.py micropython32",
         "mosquitto": "apt-get install mosquitto",
         "influxd": "apt-get install influxdb",
+        "valkey": "apt-get install redis-server",
     },
-    "dnf": {"mosquitto": "dnf install mosquitto"},
-    "pacman": {"mosquitto": "pacman -S mosquitto"},
+    "dnf": {"mosquitto": "dnf install mosquitto", "valkey": "dnf install valkey"},
+    "pacman": {"mosquitto": "pacman -S mosquitto", "valkey": "pacman -S valkey"},
 }
 
 

@@ -1,10 +1,10 @@
 """Starts the real broker and the real database on loopback, each with a folder of its own, and stops them again.
 
-    with Mosquitto(folder) as broker:      # also Influxd(folder)
+    with Mosquitto(folder) as broker:      # also Influxd(folder), Valkey(folder)
         connect(broker.host, broker.port)
 
-Used by tests (the fixtures `mosquitto` and `influxd`) and by the demo. Put `.ci` on sys.path to import it, as for
-parts.py.
+Used by tests (the fixtures `mosquitto` and `influxd`; `valkey` in tests/host/ledger) and by the demo. Put `.ci` on
+sys.path to import it, as for parts.py.
 """
 
 import contextlib
@@ -212,6 +212,43 @@ level = "warn"
         with socket.create_connection((self.host, self.port), timeout=1) as connection:
             connection.sendall(b"GET /ping HTTP/1.0\r\n\r\n")
             return b" 204 " in connection.recv(64)
+
+
+class Valkey(Service):
+    """The shared ledger's server, Valkey or Redis, that writes every change to its append-only file.
+
+    Args:
+        fsync: appendfsync: `always`, as a ledger that must survive a power cut wants it, or `everysec`.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, fsync: str = "always") -> None:
+        super().__init__(folder, port)
+        self._fsync = fsync
+
+    @property
+    def url(self) -> str:
+        """For `redis.Redis.from_url`."""
+        return f"redis://{self.host}:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        configuration = self.folder / "valkey.conf"
+        configuration.write_text(
+            f"""bind {self.host}
+port {self.port}
+dir "{self.folder.resolve()}"
+appendonly yes
+appendfsync {self._fsync}
+save ""
+daemonize no
+maxmemory-policy noeviction
+"""
+        )
+        return [*parts.valkey(), str(configuration)]
+
+    def _answers(self) -> bool:
+        with socket.create_connection((self.host, self.port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")  # "-LOADING" while it reads its file
 
 
 def free_port() -> int:

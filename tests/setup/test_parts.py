@@ -22,7 +22,7 @@ import parts as real_parts
 import pytest
 import umqtt_sdist
 
-PROGRAMS = ["micropython64", "micropython32", "mosquitto", "influxd"]
+PROGRAMS = ["micropython64", "micropython32", "mosquitto", "influxd", "valkey"]
 
 
 @pytest.fixture
@@ -195,6 +195,7 @@ def test_a_mirror_that_contradicts_itself_is_asked_again(
         ("micropython32", "docker run --rm -it --platform linux/amd64"),
         ("mosquitto", "brew install mosquitto\n"),
         ("influxd", "brew install influxdb@1\n"),
+        ("valkey", "brew install valkey\n"),
     ],
 )
 def test_a_mac_is_told_the_exact_command_and_what_needs_it(
@@ -215,16 +216,38 @@ def test_one_part_that_cannot_be_had_does_not_keep_the_others_away(
     assert (real_parts.simple2() / "umqtt" / "simple2.py").is_file()
 
 
+@pytest.mark.parametrize(
+    ("name", "program", "says", "reason"),
+    [
+        ("influxd", "influxd", "InfluxDB v2.7.1", "is not InfluxDB 1.x"),
+        ("valkey", "redis-server", "Redis server v=5.0.14 sha=00000000:0 malloc=libc", "is Redis 5.0.14, and 7.0 is"),
+        ("valkey", "valkey-server", "Dragonfly v1.2", "is neither Valkey nor Redis"),
+        ("valkey", "valkey-server", "Valkey server v=unstable sha=0", "is neither Valkey nor Redis"),
+    ],
+)
 def test_a_program_on_path_that_is_not_the_right_one_is_passed_over_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, program: str, says: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impostor = tmp_path / "influxd"
-    impostor.write_text("#!/bin/sh\necho InfluxDB v2.7.1\n")
+    impostor = tmp_path / program
+    impostor.write_text(f"#!/bin/sh\necho {says}\n")
     impostor.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv(real_parts.PRIVATE_VARIABLE, raising=False)
-    assert "is not InfluxDB 1.x" in real_parts._why_fetched(real_parts.PROGRAMS["influxd"])
-    assert real_parts.ensure("influxd").command != (str(impostor),)
+    assert reason in real_parts._why_fetched(real_parts.PROGRAMS[name])
+    assert real_parts.ensure(name).command != (str(impostor),)
+
+
+@pytest.mark.parametrize("says", ["Valkey server v=8.1.1 sha=00000000:0", "Redis server v=7.0.15 sha=00000000:0"])
+def test_valkey_and_redis_both_do(says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / f"{says.split()[0].lower()}-server"
+    program.write_text(f"#!/bin/sh\necho {says}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(real_parts, "EXTRA_FOLDERS", ())
+    monkeypatch.delenv(real_parts.PRIVATE_VARIABLE, raising=False)
+    found = real_parts.locate("valkey")
+    assert found is not None
+    assert (found.command, found.version) == ((str(program),), says.split("v=")[1].split()[0])
 
 
 def test_a_distribution_with_another_sha256_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The broker and the database start on loopback, each with nothing but its own folder, and leave nothing running."""
+"""The services start on loopback, each with nothing but its own folder, and leave nothing running."""
 
 import os
 import socket
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+import redis
 from paho.mqtt.enums import CallbackAPIVersion
-from services import Influxd, Mosquitto, ServiceError
+from services import Influxd, Mosquitto, ServiceError, Valkey
 
 
 def listens(port: int) -> bool:
@@ -66,3 +67,20 @@ def test_the_database_answers_and_stops(where: str, tmp_path: Path, monkeypatch:
 
 def test_the_database_fixture_is_empty(influxd: Influxd) -> None:
     assert b"readings" not in urllib.request.urlopen(f"{influxd.url}/query?q=SHOW+DATABASES").read()
+
+
+@pytest.mark.parametrize("where", ["anywhere", "private"])
+def test_the_shared_ledgers_server_keeps_over_a_kill_what_it_answered(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTETRACE_PARTS", where)
+    with Valkey(tmp_path / "with a space") as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("reading", 3.82)
+        server.kill()
+        assert not listens(server.port)
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("reading") == b"3.82"
+            assert client.config_get("append*")["appendonly"] == "yes"
+    assert not listens(server.port)

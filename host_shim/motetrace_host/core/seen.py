@@ -73,7 +73,7 @@ class Seen:
     )  # fmt: skip
 
     def __init__(self, start: int, end: int, at_unix_ms: int, expected_first: int | None = None) -> None:
-        _check(start, end, at_unix_ms)
+        check_run(start, end, at_unix_ms)
         self.lowest = start
         self.highest = end
         self.first_unix_ms = self.last_unix_ms = at_unix_ms
@@ -99,7 +99,7 @@ class Seen:
             self.highest = end
             self.last_unix_ms = at_unix_ms
             return _NONE
-        _check(start, end, at_unix_ms)
+        check_run(start, end, at_unix_ms)
         self.last_unix_ms = at_unix_ms
         if start <= highest:
             return self._add_behind(start, end, at_unix_ms, reorder_window_ms)
@@ -110,7 +110,7 @@ class Seen:
 
     def expect(self, first: int, at_unix_ms: int) -> None:
         """Count the numbers from `first` to below the lowest as a gap, opened at `at_unix_ms`; else nothing changes."""
-        _check(first, first, at_unix_ms)
+        check_run(first, first, at_unix_ms)
         if first < self.lowest:
             self._miss_below(first, at_unix_ms)
             self.lowest = first
@@ -250,7 +250,8 @@ def _first_gap_reaching(gaps: list[tuple[int, int, int]], seq: int) -> int:
     return index - 1 if index and gaps[index - 1][1] >= seq else index
 
 
-def _check(start: int, end: int, at_unix_ms: int) -> None:
+def check_run(start: int, end: int, at_unix_ms: int) -> None:
+    """Raise ValueError unless 0 <= start <= end < 2**32 and the time is 0..2**53-1; names the value and the range."""
     if not 0 <= start <= end <= MAX_SEQ:
         raise ValueError(f"run {start}..{end} is not ascending within 0..{MAX_SEQ}")
     if not 0 <= at_unix_ms <= MAX_UNIX_MS:

@@ -55,7 +55,7 @@ def unpack(data: bytes) -> State:
         )
     if lowest > highest:
         raise ValueError(f"ledger state with lowest {lowest} above highest {highest}")
-    gaps = list(GAP.iter_unpack(data[HEAD.size :]))
+    gaps = list(GAP.iter_unpack(data[HEAD.size :])) if gap_count else []
     gone = forgotten + _check_gaps(lowest, highest, gaps)
     if gone > highest - lowest:
         raise ValueError(f"ledger state in which {gone} of the numbers {lowest}..{highest} are missing; one was seen")

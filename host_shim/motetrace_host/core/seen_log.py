@@ -10,8 +10,10 @@ Adding them again, in order, to the states of before gives the same states.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
+
+from motetrace_host.core.seen import check_run
 
 VERSION: Final = 1
 HEAD: Final = struct.Struct(">BI")
@@ -28,17 +30,30 @@ class LoggedRun(NamedTuple):
     reorder_window_ms: int
 
 
-def unpack(data: bytes) -> Iterator[LoggedRun]:
-    """Read a batch.
+def row_ids(data: bytes) -> set[int]:
+    """The rows whose states a batch changes; some of them, when it is no batch, which is for `unpack` to say."""
+    whole = len(data) - (len(data) - HEAD.size) % RUN.size
+    return {row_id for row_id, _, _, _ in RUN.iter_unpack(data[HEAD.size : whole])}
+
+
+def unpack(data: bytes, wanted: Container[int]) -> Iterator[LoggedRun]:
+    """The runs of a batch for the wanted rows.
 
     Raises:
-        ValueError: it is not one; names the fault.
+        ValueError: `data` is no batch; names the fault.
     """
+    reorder_window_ms = _window(data)
+    for row_id, start, end, at_unix_ms in RUN.iter_unpack(data[HEAD.size :]):
+        if row_id in wanted:
+            check_run(start, end, at_unix_ms)
+            yield LoggedRun(row_id, start, end, at_unix_ms, reorder_window_ms)
+
+
+def _window(data: bytes) -> int:
     if len(data) < HEAD.size or (len(data) - HEAD.size) % RUN.size or data[0] != VERSION:
         raise ValueError(
             f"ledger log of {len(data)} bytes, version {data[:1].hex() or 'none'}; "
             f"version {VERSION:02x} has {HEAD.size} bytes and {RUN.size} for each run"
         )
     _, reorder_window_ms = HEAD.unpack_from(data)
-    for run in RUN.iter_unpack(data[HEAD.size :]):
-        yield LoggedRun(run[0], run[1], run[2], run[3], reorder_window_ms)
+    return int(reorder_window_ms)

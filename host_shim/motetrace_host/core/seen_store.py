@@ -41,10 +41,10 @@ class SeenStore(Protocol):
         ...
 
     def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
-        """Delete states last seen before a time, those first that were seen longest ago; how many went.
+        """Delete the boots of which no hop saw anything since a time, oldest first; how many went.
 
         At most `limit` in one call: call again while it returns `limit`. A boot whose messages come after it was
-        forgotten begins anew, and its duplicates of before count as new.
+        forgotten begins anew, and what comes again of it counts as new.
         """
         ...
 

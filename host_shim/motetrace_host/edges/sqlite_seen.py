@@ -6,7 +6,8 @@ reach the disk together. That also makes a batch count once: it is there or it i
 Why a log: a batch of a few thousand messages changes as many states, scattered over all pages of the table; writing
 them costs 2 us each and rewrites the whole table in the write-ahead log, some MB for each second of a fleet. The runs
 alone, 24 bytes each in one blob, cost a tenth of that. After LOG_RUNS runs the changed states are written (*folded*)
-once for all their messages, in the transaction of that batch, and the log begins anew.
+once for all their messages, in the transaction of that batch, and the log begins anew. Where the changed states are
+many, that waits until each stands for RUNS_PER_STATE runs, and the log has RUNS_PER_STATE times LOG_RUNS at most.
 
 What must hold: a state row names the log row up to which it has everything (`log_id`); a state is that of its row and
 then the runs of the later log rows, in order. States that the log changed stay in memory until they are folded, so a
@@ -19,7 +20,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from motetrace_host.core import seen_log
 from motetrace_host.core.delta import Delta
@@ -28,47 +29,61 @@ from motetrace_host.core.seen_store import SeenRow
 from motetrace_host.core.store_error import StoreError
 
 CACHE_STATES: Final = 100_000  # 54 MB when full
-LOG_RUNS: Final = 65_536  # 1.5 MB of log, read again at every start and by every report
+LOG_RUNS: Final = 65_536  # 1.6 MB of log, read again at every start and by every report
+RUNS_PER_STATE: Final = 4
 SCHEMA: Final = """
 -- Ledger states (edges/sqlite_seen.py): which numbers of which boot were seen at which hop.
 CREATE TABLE seen(
-    id           INTEGER PRIMARY KEY,
-    device_id    TEXT NOT NULL,      -- '' at hops that know only the boot
-    boot_nonce   BLOB NOT NULL,      -- 5 bytes
-    hop          TEXT NOT NULL,
-    log_id       INTEGER NOT NULL,   -- seen_log.id up to which this row has everything
-    last_unix_ms INTEGER NOT NULL,   -- for retention; as of log_id
-    state        BLOB NOT NULL,      -- core/seen_bytes.py
+    id         INTEGER PRIMARY KEY,
+    device_id  TEXT NOT NULL,        -- '' at hops that know only the boot
+    boot_nonce BLOB NOT NULL,        -- 5 bytes
+    hop        TEXT NOT NULL,
+    log_id     INTEGER NOT NULL,     -- seen_log.id up to which this row has everything
+    last_hour  INTEGER NOT NULL,     -- of the state's last_unix_ms: an index that changes once an hour
+    state      BLOB NOT NULL,        -- core/seen_bytes.py
     UNIQUE(device_id, boot_nonce, hop)
 );
 CREATE INDEX seen_by_boot ON seen(boot_nonce);
-CREATE INDEX seen_by_age ON seen(last_unix_ms);
+CREATE INDEX seen_by_age ON seen(last_hour);
 CREATE TABLE seen_log(
     id   INTEGER PRIMARY KEY,        -- one for each batch
-    runs BLOB NOT NULL               -- version (1), reorder window in ms (4); each run: seen.id, start, end, at_unix_ms
+    runs BLOB NOT NULL               -- core/seen_log.py
 );
 """
 _KEYS_PER_SELECT: Final = 500
+_HOUR_MS: Final = 3_600_000
 _UPSERT: Final = (
-    "INSERT INTO seen(log_id, last_unix_ms, state, id, device_id, boot_nonce, hop) VALUES(?,?,?,?,?,?,?)"
-    " ON CONFLICT(id) DO UPDATE SET log_id = excluded.log_id, last_unix_ms = excluded.last_unix_ms,"
-    " state = excluded.state"
+    "INSERT INTO seen(log_id, state, last_hour, id, device_id, boot_nonce, hop) VALUES(?,?,?,?,?,?,?)"
+    " ON CONFLICT(id) DO UPDATE SET log_id = excluded.log_id, state = excluded.state, last_hour = excluded.last_hour"
 )
-_UPDATE: Final = "UPDATE seen SET log_id = ?, last_unix_ms = ?, state = ? WHERE id = ?"
-_SELECT: Final = "SELECT seen.id, device_id, boot_nonce, hop, log_id, state FROM "
+_UPDATE: Final = "UPDATE seen SET log_id = ?, state = ? WHERE id = ?"
+_UPDATE_WITH_HOUR: Final = "UPDATE seen SET log_id = ?, state = ?, last_hour = ? WHERE id = ?"
+_SELECT: Final = "SELECT seen.id, device_id, boot_nonce, hop, log_id, last_hour, state FROM "
+# Of each boot the row seen last, if that was long ago; bytes 17..24 of a state are last_unix_ms, and big-endian numbers
+# compare as their bytes do.
+_OLDEST: Final = (
+    "SELECT boot_nonce FROM seen AS last WHERE last_hour <= ? AND substr(state, 18, 8) < ? AND NOT EXISTS"
+    " (SELECT 1 FROM seen AS later WHERE later.boot_nonce = last.boot_nonce"
+    " AND (substr(later.state, 18, 8), later.id) > (substr(last.state, 18, 8), last.id))"
+    " ORDER BY last_hour, substr(state, 18, 8) LIMIT ?"
+)
 _BY_ID: Final = "seen.id = wanted.column1"
 _BY_KEY: Final = "device_id = wanted.column1 AND boot_nonce = wanted.column2 AND hop = wanted.column3"
 
 Key = tuple[str, bytes, str]
 
 
-class _Row(NamedTuple):
-    """One row of the table, unpacked."""
+class _State:
+    """A row of the table and what is to be written to it."""
 
-    row_id: int
-    key: Key
-    log_id: int
-    seen: Seen
+    __slots__ = ("hour", "key", "log_id", "row_id", "seen")
+
+    def __init__(self, row_id: int, key: Key, log_id: int, hour: int, seen: Seen) -> None:
+        self.row_id = row_id
+        self.key = key
+        self.log_id = log_id
+        self.hour = hour  # as it is in the row
+        self.seen = seen
 
 
 class SqliteSeen:
@@ -78,7 +93,7 @@ class SqliteSeen:
         connection: With the tables of SCHEMA.
         reorder_window_ms: 0..2**32-1; a gap that was older when a number of it came had been a loss.
         cache_states: How many states are held in memory, and those of one batch; 540 bytes each.
-        log_runs: After how many runs the changed states are written.
+        log_runs: After how many runs, at least, the changed states are written.
     Raises:
         StoreError: (by every method) a row is damaged. sqlite3.Error: for `database.transaction` or
             `database.translated` around the call to turn into a StoreError.
@@ -96,8 +111,8 @@ class SqliteSeen:
         self._reorder_window_ms = reorder_window_ms
         self._cache_states = cache_states
         self._log_runs = log_runs
-        self._states: dict[Key, tuple[int, Seen]] = {}
-        self._changed: dict[int, Seen] = {}  # since the last fold, by row id
+        self._states: dict[Key, _State] = {}
+        self._changed: dict[int, _State] = {}  # since the last fold, by row id
         self._logged = 0
         self._log_id = -1  # none: read the log first
         self._next_id = 1
@@ -124,17 +139,16 @@ class SqliteSeen:
             self._connection.execute("ROLLBACK")
 
     def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
-        """Delete states last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
+        """Delete boots last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
         try:
             self._catch_up()
             self._fold(self._log_id + 1)
             oldest = self._connection.execute(
-                "SELECT id, device_id, boot_nonce, hop FROM seen WHERE last_unix_ms < ? ORDER BY last_unix_ms LIMIT ?",
-                (last_unix_ms, limit),
+                _OLDEST, (last_unix_ms // _HOUR_MS, last_unix_ms.to_bytes(8, "big"), limit)
             ).fetchall()
-            self._connection.executemany("DELETE FROM seen WHERE id = ?", [row[:1] for row in oldest])
-            for row in oldest:
-                self._states.pop(row[1:], None)
+            self._connection.executemany("DELETE FROM seen WHERE boot_nonce = ?", oldest)
+            gone = {boot_nonce for (boot_nonce,) in oldest}
+            self._states = {key: state for key, state in self._states.items() if key[1] not in gone}
         except BaseException:
             self.forget_cache()
             raise
@@ -150,45 +164,46 @@ class SqliteSeen:
         states, changed, window_ms = self._states, self._changed, self._reorder_window_ms
         pack = seen_log.RUN.pack
         log = [seen_log.HEAD.pack(seen_log.VERSION, window_ms)]
-        whole: dict[int, Key] = {}
+        whole: list[_State] = []
         results: list[Runs] = []
         for key, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, deltas, strict=True):
             again: Runs = ()
             state = states.get(key)
-            if (state is None or expected_first is not None) and runs:
+            if runs and (state is None or expected_first is not None):
                 state, runs = self._begin(key, runs, at_unix_ms, expected_first)
-                whole[state[0]] = key
-            for start, end in runs:
-                row_id, seen = state  # type: ignore[misc]  # a state was begun for the first run
-                again += seen.add(start, end, at_unix_ms, window_ms)
-                log.append(pack(row_id, start, end, at_unix_ms))
-                changed[row_id] = seen
+                whole.append(state)
+            if runs and state is not None:
+                row_id = state.row_id
+                for start, end in runs:
+                    again += state.seen.add(start, end, at_unix_ms, window_ms)
+                    log.append(pack(row_id, start, end, at_unix_ms))
+                changed[row_id] = state
             results.append(again)
         self._write(log, whole)
         return results
 
     def _begin(
         self, key: Key, runs: Sequence[tuple[int, int]], at_unix_ms: int, expected_first: int | None
-    ) -> tuple[tuple[int, Seen], Sequence[tuple[int, int]]]:
+    ) -> tuple[_State, Sequence[tuple[int, int]]]:
         """The state of a boot that begins here, or that is told its first number; and the runs still to be added."""
         state = self._states.get(key)
         if state is None:
             (start, end), *runs = runs
-            state = self._states[key] = (self._next_id, Seen(start, end, at_unix_ms, expected_first))
+            seen = Seen(start, end, at_unix_ms, expected_first)
+            state = self._states[key] = _State(self._next_id, key, 0, 0, seen)
             self._next_id += 1
         elif expected_first is not None:
-            state[1].expect(expected_first, at_unix_ms)
-        self._changed[state[0]] = state[1]
+            state.seen.expect(expected_first, at_unix_ms)
+        self._changed[state.row_id] = state
         return state, runs
 
-    def _write(self, log: list[bytes], whole: dict[int, Key]) -> None:
+    def _write(self, log: list[bytes], whole: list[_State]) -> None:
         """Write the log row of a batch, and the states that a log of runs cannot tell; fold when it is time."""
         log_id = self._log_id + 1
-        if whole:
-            rows = [(*_values(log_id, self._changed[row_id]), row_id, *key) for row_id, key in whole.items()]
-            self._connection.executemany(_UPSERT, rows)
+        self._connection.executemany(_UPSERT, [(*_with_hour(log_id, state), *state.key) for state in whole])
         self._logged += len(log) - 1
-        if self._logged >= self._log_runs or len(self._changed) > self._cache_states:
+        enough = min(max(self._log_runs, RUNS_PER_STATE * len(self._changed)), RUNS_PER_STATE * self._log_runs)
+        if self._logged >= enough or len(self._states) > self._cache_states:
             self._fold(log_id)
         else:
             self._connection.execute("INSERT INTO seen_log(id, runs) VALUES(?, ?)", (log_id, b"".join(log)))
@@ -196,20 +211,21 @@ class SqliteSeen:
 
     def _fold(self, log_id: int) -> None:
         """Write the changed states, begin the log anew with row `log_id`, and keep the memory within its bound."""
-        changed = self._changed
-        rows = [(*_values(log_id, changed[row_id]), row_id) for row_id in sorted(changed)]  # page by page
-        self._connection.executemany(_UPDATE, rows)
+        changed = [self._changed[row_id] for row_id in sorted(self._changed)]  # page by page
+        same = [(log_id, s.seen.pack(), s.row_id) for s in changed if s.seen.last_unix_ms // _HOUR_MS == s.hour]
+        moved = [_with_hour(log_id, s) for s in changed if s.seen.last_unix_ms // _HOUR_MS != s.hour]
+        self._connection.executemany(_UPDATE, same)
+        self._connection.executemany(_UPDATE_WITH_HOUR, moved)
         self._connection.execute("DELETE FROM seen_log")
         self._connection.execute(
             "INSERT INTO seen_log(id, runs) VALUES(?, ?)",
             (log_id, seen_log.HEAD.pack(seen_log.VERSION, self._reorder_window_ms)),
         )
-        self._log_id = log_id
-        self._logged = 0
-        if len(self._states) > self._cache_states:  # those not seen since the last fold go first
-            kept = ((key, state) for key, state in self._states.items() if state[0] in changed)
-            self._states = dict(islice(kept, self._cache_states))
-        changed.clear()
+        self._log_id, self._logged = log_id, 0
+        if len(self._states) > self._cache_states:
+            # Those not seen since the last fold go; and of the others so many that the next fold is not soon.
+            self._states = {state.key: state for state in islice(reversed(changed), self._cache_states // 2)}
+        self._changed.clear()
 
     def _catch_up(self) -> None:
         """Read the log, unless what this store holds is what the database has."""
@@ -219,31 +235,26 @@ class SqliteSeen:
         self.forget_cache()
         self._next_id = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM seen").fetchone()[0]
         log = self._log()
-        for row in _replayed(self._select(_BY_ID, {(run.row_id,) for _, run in log}), log):
-            self._states[row.key] = (row.row_id, row.seen)
-            self._changed[row.row_id] = row.seen
-        self._logged = len(log)
+        named = set().union(*(seen_log.row_ids(runs) for _, runs in log))
+        for row in _replayed(self._select(_BY_ID, ((row_id,) for row_id in named)), log):
+            self._states[row.key] = self._changed[row.row_id] = row
+        self._logged = sum(len(runs) // seen_log.RUN.size for _, runs in log)
         self._log_id = newest or 0
 
     def _load(self, keys: set[Key]) -> None:
         """Read states that are not held; the log names none of them."""
         for row in self._select(_BY_KEY, keys):
-            self._states[row.key] = (row.row_id, row.seen)
+            self._states[row.key] = row
 
     def _read(self, device_id: str | None, boot_nonce: bytes | None) -> list[SeenRow]:
-        where = " AND ".join(
-            f"{column} = ?"
-            for column, value in (("device_id", device_id), ("boot_nonce", boot_nonce))
-            if value is not None
-        )
-        found = self._connection.execute(
-            f"{_SELECT} seen WHERE {where or 'true'} ORDER BY device_id, boot_nonce, hop",
-            [value for value in (device_id, boot_nonce) if value is not None],
-        )
+        wanted = {"device_id": device_id, "boot_nonce": boot_nonce}
+        known = {column: value for column, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{column} = :{column}" for column in known) or "true"
+        found = self._connection.execute(f"{_SELECT} seen WHERE {where} ORDER BY device_id, boot_nonce, hop", known)
         rows = [_row(*values) for values in found]
         return [SeenRow(*row.key, row.seen) for row in _replayed(rows, self._log())]
 
-    def _select(self, condition: str, wanted: Iterable[tuple[object, ...]]) -> Iterator[_Row]:
+    def _select(self, condition: str, wanted: Iterable[tuple[object, ...]]) -> Iterator[_State]:
         """Rows by id or key, in few statements."""
         remaining = iter(wanted)
         while part := list(islice(remaining, _KEYS_PER_SELECT)):
@@ -252,37 +263,36 @@ class SqliteSeen:
             for values in self._connection.execute(query, [value for key in part for value in key]):
                 yield _row(*values)
 
-    def _log(self) -> list[tuple[int, seen_log.LoggedRun]]:
-        """The runs that were added since the last fold, each with the id of its log row, in order."""
-        rows = self._connection.execute("SELECT id, runs FROM seen_log ORDER BY id")
-        try:
-            return [(log_id, run) for log_id, runs in rows for run in seen_log.unpack(runs)]
-        except ValueError as exc:
-            raise _damaged("a row of seen_log", exc) from exc
+    def _log(self) -> list[tuple[int, bytes]]:
+        return self._connection.execute("SELECT id, runs FROM seen_log ORDER BY id").fetchall()
 
 
-def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, state: bytes) -> _Row:
+def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, hour: int, state: bytes) -> _State:
     try:
-        return _Row(row_id, (device_id, boot_nonce, hop), log_id, Seen.unpack(state))
+        return _State(row_id, (device_id, boot_nonce, hop), log_id, hour, Seen.unpack(state))
     except ValueError as exc:
         raise _damaged(f"row {row_id} of seen", exc) from exc
 
 
-def _replayed(rows: Iterable[_Row], log: Iterable[tuple[int, seen_log.LoggedRun]]) -> list[_Row]:
+def _replayed(rows: Iterable[_State], log: Iterable[tuple[int, bytes]]) -> list[_State]:
     """The rows with the runs that the log has and they have not."""
     by_id = {row.row_id: row for row in rows}
-    for log_id, run in log:
-        row = by_id.get(run.row_id)
-        if row is not None and log_id > row.log_id:
-            row.seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+    for log_id, runs in log:
+        try:
+            for run in seen_log.unpack(runs, by_id):
+                if log_id > by_id[run.row_id].log_id:
+                    by_id[run.row_id].seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+        except ValueError as exc:
+            raise _damaged(f"row {log_id} of seen_log", exc) from exc
     return list(by_id.values())
 
 
-def _values(log_id: int, seen: Seen) -> tuple[int, int, bytes]:
-    return log_id, seen.last_unix_ms, seen.pack()
+def _with_hour(log_id: int, state: _State) -> tuple[int, bytes, int, int]:
+    """What is written to a row, its id last; notes the hour as written."""
+    state.hour = state.seen.last_unix_ms // _HOUR_MS
+    return log_id, state.seen.pack(), state.hour, state.row_id
 
 
 def _damaged(what: str, fault: ValueError) -> StoreError:
-    return StoreError(
-        f"{what} is damaged: {fault}; stop motetrace and run `sqlite3 FILE 'PRAGMA integrity_check'`", retry=False
-    )
+    remedy = "stop motetrace and run `sqlite3 FILE 'PRAGMA integrity_check'`"
+    return StoreError(f"{what} is damaged: {fault}; {remedy}", retry=False)
