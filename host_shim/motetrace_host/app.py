@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from motetrace_host import assembly
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
-from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
-from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
@@ -27,17 +24,8 @@ from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder, tr
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
 from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.shim.answers import Answers
-from motetrace_host.shim.bare_seq import BareSeq
-from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.pipeline import Pipeline, poisoned
-from motetrace_host.shim.places import Places, Tenant
-from motetrace_host.shim.plans import Plans
-from motetrace_host.shim.reader import Reader
-from motetrace_host.shim.republisher import Republisher
+from motetrace_host.shim.places import Tenant
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
@@ -110,8 +98,14 @@ class Shim:
         self._outbox: SpanOutbox | None = None
         self._forwarder = self._new_forwarder()
         self._receiver = self._new_receiver()
+        connection = database.connect(self._path)
+        births_changed = self._outbox.births_changed if self._outbox else lambda: None
+        self._listeners = assembly.listeners(config, connection, self._tally, births_changed)
         self._subscriber = self._new_subscriber()
-        self._pipeline = self._new_pipeline(database.connect(self._path))
+        self._pipeline = assembly.pipeline(
+            config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
+            on_failure=self._fail, on_stored=self._forwarder.notify if self._forwarder else lambda: None,
+        )  # fmt: skip
 
     def run(self) -> int:
         """Start all, take care of them until told to stop, stop them; 0, or 1 when it could not go on."""
@@ -154,7 +148,9 @@ class Shim:
         )
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
         # Side topics first: what they say belongs on the spans of the readings that follow.
-        subscriptions = [Subscription(side.template.filter, retained=side.retained) for side in self._side_topics]
+        subscriptions = [
+            Subscription(side.template.filter, retained=side.retained) for side in self._listeners.side_topics
+        ]
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
         try:
             return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
@@ -162,61 +158,6 @@ class Shim:
             raise ConfigError(
                 [f"--ca-file {config.ca_file}: {error}; name a readable file of PEM certificates"]
             ) from error
-
-    def _new_pipeline(self, connection: sqlite3.Connection) -> Pipeline:
-        config = self._config
-        ledger = Ledger(connection)
-        bare_seq = BareSeq(ledger)
-        answers = Answers(ledger)
-        head = HeadSampler(
-            HeadSettings(
-                config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, MAX_PLACES
-            )
-        )
-        reported = ReportedTopic(config.prefix, head)
-        births = Births(ledger, config.birth_topic, self._birth_heard(answers, reported))
-        side_topics = (births, DesiredTopic(config.prefix, head), reported)
-        routes = [(source.template, target) for source, target in config.republish]
-        republished = frozenset(source for source, _ in routes)
-        with_trailer = frozenset(topic.template for topic in config.trailer)
-        special = republished | with_trailer
-        places = Places(
-            MessageLog(connection),
-            config.topics,
-            self._tenant,
-            is_plain=lambda template: template not in special,
-            tails=answers.tails,
-            plans=Plans(head, MessageLog(connection)),
-        )
-        reader = Reader(
-            places, side_topics, self._tenant, bare_seq, answers, self._tally, with_trailer, republished,
-            on_poison=lambda device_id, error: poisoned(self._log, device_id, error),
-        )  # fmt: skip
-        return Pipeline(
-            self._inbox,
-            reader,
-            births,
-            Journal(connection, SqliteSeen(connection), places, bare_seq, (births,), self._tally),
-            self._subscriber,
-            Republisher(routes, self._subscriber.publish),
-            self._tally,
-            self._log,
-            log_messages=config.log_level == "debug",
-            on_failure=self._fail,
-            on_stored=self._forwarder.notify if self._forwarder else lambda: None,
-        )
-
-    def _birth_heard(self, answers: Answers, reported: ReportedTopic) -> Callable[[str, bytes, bytes], None]:
-        outbox = self._outbox
-
-        def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
-            answers.learn(device_id, boot_nonce)
-            reported.birth(device_id, payload)
-            self._tally.births += 1
-            if outbox is not None:
-                outbox.births_changed()
-
-        return heard
 
     def _start(self) -> None:
         if self._forwarder:
@@ -262,6 +203,7 @@ class Shim:
                 self._log.info("summary", **self._summary())
 
     def _trim(self) -> None:
+        self._listeners.head.expire(time.time_ns())
         config = self._config
         full = 2_000
         while not self._stop.is_set():

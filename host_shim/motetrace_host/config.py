@@ -59,6 +59,7 @@ class Config:
     trailer: tuple[TopicTemplate, ...]
     max_spans: int
     max_messages: int
+    max_devices: int
     queue: int
     sample: int
     sample_limit: int

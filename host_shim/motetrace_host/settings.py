@@ -230,6 +230,8 @@ SETTINGS = (
             "Keep at most so many spans on disk; the oldest go first."),
     Setting("max_messages", whole_number(1_000, 10**10, "messages"), 1_000_000, "MESSAGES",
             "Keep at most so many messages in the ledger; the oldest go first."),
+    Setting("max_devices", whole_number(1_000, 10**7, "devices"), 200_000, "DEVICES",
+            "Remember so many devices in memory, about 2 kB each; more work too, slower."),
     Setting("queue", whole_number(100, 1_000_000, "messages"), 10_000, "MESSAGES",
             "How many received messages may wait in memory (and 64 MiB). Beyond it QoS 0 is shed and counted, "
             "QoS 1 waits in the broker."),

@@ -37,7 +37,7 @@ def store(state: Path, seq: int, names: tuple[str, ...], status: int = 0, at_s: 
     )  # fmt: skip
     log = MessageLog(connection)
     log.add_places([PlaceRow(1, DEVICE, "t", "t")])
-    log.append([record.pack(message, 1, 0)[0]], {})
+    log.append([record.pack(message, 1, 16)[0]], {})
     for name in names:
         connection.execute(
             "INSERT INTO span(trace_id, span_id, name, start_unix_ns, end_unix_ns, status, resource_id, scope, span)"

@@ -71,17 +71,17 @@ CREATE TABLE unnumbered(
     last_unix_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE seen(                                 -- a state is this row and what the log has behind log_id
-    id           INTEGER PRIMARY KEY,
-    device_id    TEXT NOT NULL,                    -- '' at hops that know only the boot
-    boot_nonce   BLOB NOT NULL,
-    hop          TEXT NOT NULL,
-    log_id       INTEGER NOT NULL,                 -- seen_log.id up to which this row has everything
-    last_unix_ms INTEGER NOT NULL,                 -- for retention; as of log_id
-    state        BLOB NOT NULL,                    -- core/seen_bytes.py
+    id         INTEGER PRIMARY KEY,
+    device_id  TEXT NOT NULL,                      -- '' at hops that know only the boot
+    boot_nonce BLOB NOT NULL,
+    hop        TEXT NOT NULL,
+    log_id     INTEGER NOT NULL,                   -- seen_log.id up to which this row has everything
+    last_hour  INTEGER NOT NULL,                   -- of the state's last_unix_ms: an index that changes once an hour
+    state      BLOB NOT NULL,                      -- core/seen_bytes.py
     UNIQUE(device_id, boot_nonce, hop)
 );
 CREATE INDEX seen_by_boot ON seen(boot_nonce);
-CREATE INDEX seen_by_age ON seen(last_unix_ms);
+CREATE INDEX seen_by_age ON seen(last_hour);
 CREATE TABLE seen_log(
     id   INTEGER PRIMARY KEY,                      -- one for each batch
     runs BLOB NOT NULL                             -- core/seen_log.py

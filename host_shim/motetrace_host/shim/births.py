@@ -47,7 +47,9 @@ class Births:
 
     retained = True  # what a boot said belongs on the spans of its readings, whenever this shim began to listen
 
-    def __init__(self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]) -> None:
+    def __init__(
+        self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]
+    ) -> None:
         self.template = template
         self._ledger = ledger
         self._on_boot = on_boot

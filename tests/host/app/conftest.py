@@ -10,6 +10,7 @@ import pytest
 from motetrace_host.core.link import Chunk, Published
 from motetrace_host.core.mqtt_frame import Frame
 from motetrace_host.core.protobuf_wire import varint
+from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.span import Span, SpanRow
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges import database, otlp
@@ -23,6 +24,7 @@ from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
+from motetrace_host.shim.plans import Plans
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
@@ -34,7 +36,7 @@ NOW = 1_795_000_000_000_000_000
 class Bench:
     """All parts of a pipeline, with what goes to the broker and to the log kept in lists."""
 
-    def __init__(self, path: Path, republish: bool = False) -> None:
+    def __init__(self, path: Path, republish: bool = False, sample: HeadSettings | None = None) -> None:
         self.path = path
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
@@ -43,14 +45,16 @@ class Bench:
         self.bare_seq = BareSeq(self.ledger)
         answers = Answers(self.ledger)
 
-        def heard(device_id: str, boot_nonce: bytes) -> None:
+        def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
             self.tally.births += 1
 
         self.births = Births(self.ledger, TopicTemplate("motetrace/{device_id}/birth"), heard)
         self.topics = [TopicTemplate("devices/{device_id}/telemetry")]
         tenant = Tenant("", bytes(32))
-        places = Places(self.log, self.topics, tenant, lambda template: not republish, answers.tails)
+        self.head = HeadSampler(sample or HeadSettings())
+        plans = Plans(self.head, self.log)
+        places = Places(self.log, self.topics, tenant, lambda template: not republish, answers.tails, plans)
         self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []
@@ -162,7 +166,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Makes pipelines: `make_bench(republish=True)`; a second one continues on the same database."""
     made: list[Bench] = []
 
-    def make(**options: bool) -> Bench:
+    def make(**options: Any) -> Bench:
         made.append(Bench(tmp_path / "motetrace.db", **options))
         return made[-1]
 

@@ -12,6 +12,7 @@ from motetrace_host.core import birth, context, message, record
 from motetrace_host.core.derive import derive
 from motetrace_host.core.hops import Hops, Where, Whose
 from motetrace_host.core.message import Arrival, Message
+from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.span import AttributeValue, Span, SpanKind
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.edges import otlp
@@ -33,10 +34,10 @@ def identified(
 
 def spans(made: Message, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
     """The spans of a message, made from its record and read by the protobuf library."""
-    packed, extra = record.pack(made, 1, 0)
+    packed, extra = record.pack(made, 1, int(Reason.RATE))
     one = record.unpack(packed)
     whose = Whose(made.device_id, made.topic, made.template, birth_attributes or {})
-    maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose)
+    maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose, lambda number: 0)
     device, broker = maker.rows(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
     return otlp.unpack(device), otlp.unpack(broker)
 
@@ -149,6 +150,7 @@ def test_the_two_spans_carry_the_names_that_users_search_by() -> None:
         "messaging.message.body.size": 1,
         "trace.origin": "traceparent",
         "trace.carrier": "user_property",
+        "sampling.reason": "rate",
     }
     assert (broker.name, broker.kind, broker.service_name) == ("broker_forward", SpanKind.INTERNAL, "mqtt-broker")
     assert (broker.trace_id, broker.parent_id) == (device.trace_id, device.span_id)

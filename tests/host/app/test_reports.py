@@ -62,7 +62,10 @@ def test_a_known_reading_is_told_with_trace_id_history_hops_and_waterfall(state:
 
 def test_an_inferred_boot_and_an_unsampled_message_are_told_as_such(state: Path) -> None:
     assert "(inferred by the host)" in trace(state, "bare", "--seq", "5").output
-    assert "not sampled by the device: counted, no spans" in trace(state, "quiet", "--seq", "1").output
+    assert (
+        "not kept (unsampled: the device did not sample it): counted, no spans"
+        in trace(state, "quiet", "--seq", "1").output
+    )
 
 
 def test_another_key_is_noticed(state: Path) -> None:

@@ -1,0 +1,118 @@
+"""The parts behind the broker's connection, put together: what listens, what decides, what writes.
+
+`app` starts and stops them; tests put them together by themselves (tests/host/app/conftest.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from motetrace_host.config import Config
+from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
+from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.message_log import MessageLog
+from motetrace_host.edges.mqtt import Subscriber
+from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.shim.answers import Answers
+from motetrace_host.shim.bare_seq import BareSeq
+from motetrace_host.shim.births import Births
+from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
+from motetrace_host.shim.places import Places, Tenant
+from motetrace_host.shim.plans import Plans
+from motetrace_host.shim.reader import Reader
+from motetrace_host.shim.republisher import Republisher
+from motetrace_host.shim.side_topic import Keeper, SideTopic
+from motetrace_host.shim.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """What hears the messages beside the readings.
+
+    Attributes:
+        side_topics: all of them. keepers: those that write something down.
+    """
+
+    head: HeadSampler
+    answers: Answers
+    births: Births
+    side_topics: tuple[SideTopic, ...]
+    keepers: tuple[Keeper, ...]
+
+
+def listeners(config: Config, connection: sqlite3.Connection, tally: Tally, on_birth: Callable[[], None]) -> Listeners:
+    """Make what listens; `on_birth` is told that some boot's attributes changed."""
+    ledger = Ledger(connection)
+    settings = HeadSettings(
+        config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, config.max_devices
+    )
+    head, answers = HeadSampler(settings), Answers(ledger)
+    reported = ReportedTopic(config.prefix, head)
+
+    def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
+        answers.learn(device_id, boot_nonce)
+        reported.birth(device_id, payload)
+        tally.births += 1
+        on_birth()
+
+    births = Births(ledger, config.birth_topic, heard)
+    return Listeners(head, answers, births, (births, DesiredTopic(config.prefix, head), reported), (births,))
+
+
+def pipeline(
+    config: Config,
+    connection: sqlite3.Connection,
+    tenant: Tenant,
+    inbox: Inbox,
+    listening: Listeners,
+    subscriber: Subscriber,
+    tally: Tally,
+    log: Log,
+    *,
+    on_failure: Callable[[str], None],
+    on_stored: Callable[[], None],
+) -> Pipeline:
+    """Make the pipeline, which owns the connection from then on."""
+    message_log = MessageLog(connection)
+    bare_seq = BareSeq(Ledger(connection))
+    routes = [(source.template, target) for source, target in config.republish]
+    republished = frozenset(source for source, _ in routes)
+    with_trailer = frozenset(topic.template for topic in config.trailer)
+    special = republished | with_trailer
+    places = Places(
+        message_log,
+        config.topics,
+        tenant,
+        is_plain=lambda template: template not in special,
+        tails=listening.answers.tails,
+        plans=Plans(listening.head, message_log),
+    )
+    reader = Reader(
+        places,
+        listening.side_topics,
+        tenant,
+        bare_seq,
+        listening.answers,
+        tally,
+        with_trailer,
+        republished,
+        on_poison=lambda device_id, error: poisoned(log, device_id, error),
+    )
+    return Pipeline(
+        inbox,
+        reader,
+        listening.births,
+        Journal(connection, SqliteSeen(connection), places, bare_seq, listening.keepers, tally),
+        subscriber,
+        Republisher(routes, subscriber.publish),
+        tally,
+        log,
+        log_messages=config.log_level == "debug",
+        on_failure=on_failure,
+        on_stored=on_stored,
+    )
