@@ -1,0 +1,148 @@
+"""What the stages of this process saw since the last report, in bounded memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from motetrace_host.core import seq_runs
+from motetrace_host.core.hop_report import HOPS, OUTCOMES, Outcomes
+from motetrace_host.core.message_number import MessageNumber
+
+MAX_RUNS: Final = 50_000  # each with a boot of its own, the worst case: 16 MB
+MAX_STRANGERS: Final = 2_048
+MAX_FAMILIAR: Final = 20_000
+
+
+@dataclass(slots=True)
+class HopCounts:
+    """One hop since the last report: `runs` by outcome and boot nonce (see core/seq_runs), and what is in none."""
+
+    runs: dict[str, dict[bytes, list[int]]] = field(default_factory=lambda: {outcome: {} for outcome in OUTCOMES})
+    unnumbered: int = 0
+    shed: int = 0
+
+    def outcomes(self) -> Outcomes:
+        """The runs as a report has them."""
+        return {
+            outcome: {nonce: seq_runs.pairs(runs) for nonce, runs in boots.items()}
+            for outcome, boots in self.runs.items()
+            if boots
+        }
+
+
+@dataclass(slots=True)
+class _Stranger:
+    """Who may be a foreign trace or a boot of ours that has got far: waits for a second number of the same boot."""
+
+    seq: int
+    counts: list[tuple[str, str]]
+
+
+class HopTally:
+    """Counts messages per hop, outcome and boot; for any number of threads, and never waits for anything but a count.
+
+    Args:
+        max_runs: How many runs of numbers are kept, >= 2. What would need one more is shed, and counted as shed;
+            numbers that go on where a run ends always fit.
+        on_half_full: Called once per report, with the lock held: must only set a flag.
+    """
+
+    def __init__(self, max_runs: int = MAX_RUNS, on_half_full: Callable[[], object] = lambda: None) -> None:
+        self._lock = threading.Lock()
+        self._max_runs = max_runs
+        self._on_half_full = on_half_full
+        self._strangers: dict[bytes, _Stranger] = {}
+        self._familiar: dict[bytes, None] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._hops = {hop: HopCounts() for hop in HOPS}
+        self._kept = 0
+        self._empty = True
+
+    def count(self, hop: str, outcome: str, number: MessageNumber | None) -> None:
+        """Count one message.
+
+        Args:
+            hop: `rule`, `function` or `db`.
+            outcome: `filtered`, `failed`, or `seen` when it went on.
+            number: None when it carries none of ours.
+        """
+        with self._lock:
+            self._empty = False
+            if number is None:
+                self._hops[hop].unnumbered += 1
+            elif not number.is_certain and number.is_unlikely and number.boot_nonce not in self._familiar:
+                self._doubt(hop, outcome, number)
+            else:
+                self._add(hop, outcome, number.boot_nonce, number.seq)
+
+    def drain(self) -> dict[str, HopCounts]:
+        """Take what was counted, by hop, and begin anew; {} when nothing was."""
+        with self._lock:
+            if self._empty:
+                return {}
+            counted = self._hops
+            self._begin()
+        return counted
+
+    def _add(self, hop: str, outcome: str, nonce: bytes, seq: int) -> None:
+        counts = self._hops[hop]
+        self._put(counts, "seen", nonce, seq)
+        if outcome != "seen":
+            self._put(counts, outcome, nonce, seq)
+
+    def _put(self, counts: HopCounts, outcome: str, nonce: bytes, seq: int) -> None:
+        boots = counts.runs[outcome]
+        runs = boots.get(nonce)
+        if runs is None:
+            if self._is_room(counts):
+                boots[nonce] = [seq, seq]
+        elif runs[-1] + 1 == seq:
+            runs[-1] = seq
+        elif runs[-1] != seq:
+            grown = seq_runs.add(runs, seq)
+            self._kept += grown
+            if grown > 0 and self._kept > self._max_runs:
+                self._take_back(runs, seq)
+                counts.shed += 1
+
+    def _is_room(self, counts: HopCounts) -> bool:
+        if self._kept >= self._max_runs:
+            counts.shed += 1
+            return False
+        self._kept += 1
+        if self._kept == self._max_runs // 2:
+            self._on_half_full()
+        return True
+
+    def _take_back(self, runs: list[int], seq: int) -> None:
+        at = runs.index(seq)
+        del runs[at : at + 2]
+        self._kept -= 1
+
+    def _doubt(self, hop: str, outcome: str, number: MessageNumber) -> None:
+        nonce, seq, _ = number
+        known = self._strangers.get(nonce)
+        if known is None:
+            if len(self._strangers) >= MAX_STRANGERS:
+                self._give_up(next(iter(self._strangers)))
+            self._strangers[nonce] = _Stranger(seq, [(hop, outcome)])
+        elif known.seq == seq:
+            if (hop, outcome) not in known.counts:  # one message in several stages settles nothing
+                known.counts.append((hop, outcome))
+        else:
+            del self._strangers[nonce]
+            if len(self._familiar) >= MAX_FAMILIAR:
+                del self._familiar[next(iter(self._familiar))]
+            self._familiar[nonce] = None
+            for earlier in known.counts:
+                self._add(*earlier, nonce, known.seq)
+            self._add(hop, outcome, nonce, seq)
+
+    def _give_up(self, nonce: bytes) -> None:
+        for hop, _ in self._strangers.pop(nonce).counts:
+            self._hops[hop].unnumbered += 1
