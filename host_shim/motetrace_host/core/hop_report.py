@@ -18,7 +18,8 @@ MAX_BYTES: Final = 32_768
 MAX_NONCES: Final = 2_048
 MAX_RUNS: Final = 4_096
 MAX_SEQ: Final = 2**32 - 1
-MAX_COUNT: Final = 2**53 - 1  # what a JSON number keeps exactly in every language
+MAX_NUMBER: Final = 2**53 - 1  # what a JSON number keeps exactly in every language
+MAX_COUNT: Final = 2**32 - 1  # so that no sum of many reports leaves 64 bits
 PROCESS_BYTES: Final = 8
 MAX_REPORTER_BYTES: Final = 255
 _HEAD_BYTES: Final = 200  # all but the runs, at its longest
@@ -73,8 +74,9 @@ class Report:
         process: 8 random bytes, drawn at the start of the process (and of each fork of it).
         number: 1..2**53-1, counts this process's reports; one that comes again is the same report.
         outcomes: `seen` (every message), `filtered` and `failed` (those of them) to boot nonce to runs.
-        unnumbered: Messages that carried no number of ours: foreign traces, answers to commands, no context.
-        shed: Numbers that found no room in the process's memory.
+        unnumbered: Messages that carried no number of ours: foreign traces, answers to commands, no context;
+            0..2**32-1.
+        shed: Numbers that found no room in the process's memory; 0..2**32-1.
     """
 
     hop: str
@@ -202,9 +204,13 @@ def parse(payload: bytes) -> Report:
 
 
 def _check_counts(wire: _Wire) -> None:
-    for name, value, lowest in (("number", wire.number, 1), ("unnumbered", wire.unnumbered, 0), ("shed", wire.shed, 0)):
-        if not lowest <= value <= MAX_COUNT:
-            raise WireError("seen_count", f"report's {name} {str(value)[:30]} is outside {lowest}..2**53-1")
+    for name, value, lowest, highest in (
+        ("number", wire.number, 1, MAX_NUMBER),
+        ("unnumbered", wire.unnumbered, 0, MAX_COUNT),
+        ("shed", wire.shed, 0, MAX_COUNT),
+    ):
+        if not lowest <= value <= highest:
+            raise WireError("seen_count", f"report's {name} {str(value)[:30]} is outside {lowest}..{highest}")
     boots = [runs for by_nonce in (wire.seen, wire.filtered, wire.failed) for runs in by_nonce.values()]
     if len(boots) > MAX_NONCES or sum(map(len, boots)) > MAX_RUNS:
         raise WireError(

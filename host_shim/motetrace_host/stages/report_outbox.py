@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from motetrace_host.core import hop_report
-from motetrace_host.core.hop_report import Report
+from motetrace_host.core.hop_report import MAX_COUNT, Report
 from motetrace_host.stages.hop_tally import HopCounts
 
 WINDOW: Final = 32  # reports under way at once: half of how far back the shim remembers numbers
@@ -71,7 +71,7 @@ class ReportOutbox:
                 parts = [{}]
             for at, part in enumerate(parts):
                 self._number += 1
-                extra = (0, 0) if at else (counts.unnumbered, counts.shed)
+                extra = (0, 0) if at else (min(counts.unnumbered, MAX_COUNT), min(counts.shed, MAX_COUNT))
                 payload = hop_report.format(Report(hop, self._process, self._number, part, *extra))
                 self._pending.append(_Pending(self._number, payload))
 
