@@ -15,8 +15,8 @@ from motetrace_host.core.wire_error import WireError
 HOPS: Final = ("rule", "function", "db")
 OUTCOMES: Final = ("seen", "filtered", "failed")
 MAX_BYTES: Final = 32_768
-MAX_NONCES: Final = 2_048
-MAX_RUNS: Final = 4_096
+MAX_NONCES: Final = 1_024
+MAX_RUNS: Final = 2_048
 MAX_SEQ: Final = 2**32 - 1
 MAX_NUMBER: Final = 2**53 - 1  # what a JSON number keeps exactly in every language
 MAX_COUNT: Final = 2**32 - 1  # so that no sum of many reports leaves 64 bits
@@ -179,7 +179,7 @@ def parse(payload: bytes) -> Report:
     Raises:
         WireError: `seen_size`, `seen_format` (not JSON, a member missing or of the wrong type), `seen_version` (not
             1), `seen_hop` (not one of `HOPS`), `seen_process` (not 16 lower-case hex digits), `seen_count` (a number
-            out of range), `seen_nonce` (not 10 lower-case hex digits), `seen_bounds` (more than 2,048 nonces or 4,096
+            out of range), `seen_nonce` (not 10 lower-case hex digits), `seen_bounds` (more than 1,024 nonces or 2,048
             runs), `seen_runs` (a run outside 0..2**32-1, or not rising).
     Source: docs/hop-reports.md, "The message".
     """

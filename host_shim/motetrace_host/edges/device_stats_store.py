@@ -86,7 +86,7 @@ def latest(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) ->
     if row is None:
         return None
     counters = tuple(json.loads(row[8]).items())
-    return DeviceStats(boot_nonce, row[0], (), *row[1:8], counters), row[9]
+    return DeviceStats(boot_nonce, row[0], (), *row[1:8], counters=counters), row[9]
 
 
 def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) -> int | None:

@@ -89,6 +89,12 @@ class HopTally:
             self._begin()
         return counted
 
+    def give_up_strangers(self) -> None:
+        """Count who still waits for a second number as unnumbered: this process ends."""
+        with self._lock:
+            for nonce in list(self._strangers):
+                self._give_up(nonce)
+
     def _add(self, hop: str, outcome: str, nonce: bytes, seq: int) -> None:
         counts = self._hops[hop]
         self._put(counts, "seen", nonce, seq)
@@ -144,5 +150,6 @@ class HopTally:
             self._add(hop, outcome, nonce, seq)
 
     def _give_up(self, nonce: bytes) -> None:
+        self._empty = False
         for hop, _ in self._strangers.pop(nonce).counts:
             self._hops[hop].unnumbered += 1

@@ -184,6 +184,7 @@ def flush_reports(timeout_s: float = 5.0) -> bool:
 def _at_exit() -> None:
     reporting = _reporting
     if reporting is not None:
+        reporting.tally.give_up_strangers()
         reporting.flush(EXIT_WAIT_S)
         reporting.stop()
 
