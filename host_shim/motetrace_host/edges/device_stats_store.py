@@ -85,8 +85,10 @@ def latest(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) ->
     ).fetchone()
     if row is None:
         return None
-    counters = tuple(json.loads(row[8]).items())
-    return DeviceStats(boot_nonce, row[0], (), *row[1:8], counters=counters), row[9]
+    last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms = row
+    named = tuple(json.loads(counters).items())
+    counts = (more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes)
+    return DeviceStats(boot_nonce, last_seq, (), *counts, named), heard_unix_ms
 
 
 def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) -> int | None:

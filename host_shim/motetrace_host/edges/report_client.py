@@ -10,7 +10,7 @@ import threading
 from typing import Any, Final
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from motetrace_host.core.link import Broker
@@ -18,6 +18,7 @@ from motetrace_host.core.link import Broker
 NO_SUBSCRIBER: Final = 0x10
 _KEEPALIVE_S: Final = 60
 _MAX_PAUSE_S: Final = 30
+_GOODBYE_S: Final = 0.5
 
 
 class Receipt:
@@ -56,9 +57,11 @@ class ReportClient:
         self._broker = broker
         self._lock = threading.Lock()
         self._started = False
+        self._gone = threading.Event()
         self._refused_because = ""
         client = self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
         client.on_connect = self._on_connect
+        client.on_disconnect = lambda *_: self._gone.set()
         client.on_publish = self._on_publish
         client.reconnect_delay_set(1, _MAX_PAUSE_S)
         if broker.username:
@@ -81,11 +84,15 @@ class ReportClient:
         return Receipt(self, info)
 
     def close(self) -> None:
-        """Disconnect and end the thread; nothing is waited for but the thread."""
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._started:
+        """Say goodbye to the broker; waits for that a moment only, however stuck the connection is.
+
+        The thread ends by itself: paho's `loop_stop` would wait for a connect that is still being tried.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            if self._client.is_connected() and self._client.disconnect() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._gone.wait(_GOODBYE_S)
+            else:
                 self._client.disconnect()
-                self._client.loop_stop()
 
     def _start(self) -> None:
         with self._lock:
@@ -95,6 +102,7 @@ class ReportClient:
                 self._started = True
 
     def _on_connect(self, _: Any, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
+        self._gone.clear()
         self._refused_because = f": {reason}" if reason.is_failure else ""
 
     def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
