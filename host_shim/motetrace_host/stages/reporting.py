@@ -1,7 +1,7 @@
 """Counting every message at this process's hops, and telling the shim: what `stages.configure(report=...)` turns on.
 
-Stages call `count`; a daemon thread of its own does the rest. A fork begins anew: what the parent counted stays the
-parent's to report, and the child is a process with its own nonce.
+Stages call `current().count`; a daemon thread of its own does the rest. A fork begins anew: what the parent counted
+stays the parent's to report, and the child is a process with its own nonce.
 """
 
 from __future__ import annotations
@@ -158,11 +158,9 @@ def begin(settings: ReportSettings | None) -> None:
         _reporting.move(settings)
 
 
-def count(hop: str, outcome: str, number: MessageNumber | None) -> None:
-    """Count one message where reporting is on."""
-    reporting = _reporting
-    if reporting is not None:
-        reporting.count(hop, outcome, number)
+def current() -> Reporting | None:
+    """Give what counts in this process; None where nobody asked for reports."""
+    return _reporting
 
 
 def flush_reports(timeout_s: float = 5.0) -> bool:

@@ -64,9 +64,9 @@ def configure(
 ) -> None:
     """Set for this process the key, tenant and topics by which seqrefs are derived, and where hops are reported.
 
-    Key and tenant are not needed where every message carries a traceparent. Without `report` nothing is counted:
-    a client that a rule publishes with is never used unasked, since a broker may end the session of who publishes
-    where it must not.
+    Key and tenant are not needed where every message carries a traceparent. Without `report` nothing is counted, and
+    what was counted before and not yet reported is dropped (`flush_reports` first): a client that a rule publishes with
+    is never used unasked, since a broker may end the session of who publishes where it must not.
 
     Args:
         key: 16..64 bytes, the same as the shim's. Not together with key_file.

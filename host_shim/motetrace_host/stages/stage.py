@@ -77,7 +77,8 @@ class Stage:
                     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
         else:
             settings.current()  # with a message, reading it has done so
-            self._number, self._is_counted = _number_within(context)
+            if reporting.current() is not None:
+                self._number, self._is_counted = _number_within(context)
         self.span = tracer.start_span(self._name, context, self._kind, self._attributes, links)
         self._context = trace.set_span_in_context(self.span, context)
         self._token = attach(self._context)
@@ -96,8 +97,9 @@ class Stage:
                 detach(self._token)
                 self._token = None
             self.span.end()
-            if self._is_counted:
-                reporting.count(self._hop, self._outcome(), self._number)
+            hops = reporting.current()
+            if hops is not None and self._is_counted:
+                hops.count(self._hop, self._outcome(), self._number)
 
     def fail(self, text: str, error_type: str) -> None:
         """Mark the stage as failed where its work answers with an error instead of an exception.

@@ -94,7 +94,8 @@ def test_threads_that_count_together_lose_nothing() -> None:
     assert sizes == dict.fromkeys(BOOTS, 20_000)
 
 
-def test_a_full_tally_sheds_and_says_how_many_but_goes_on_where_runs_grow() -> None:
+def test_a_full_tally_sheds_and_says_how_many_but_goes_on_where_runs_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hop_tally, "BATCH", 1)
     warned: list[int] = []
     tally = HopTally(max_runs=4, on_half_full=lambda: warned.append(1))
     for boot in range(6):

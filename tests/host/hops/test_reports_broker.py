@@ -181,7 +181,9 @@ def one_counted() -> Iterator[None]:
 
 
 def count_one() -> None:
-    reporting.count("db", "seen", MessageNumber(BOOTS[0], 5, True))
+    hops = reporting.current()
+    assert hops is not None
+    hops.count("db", "seen", MessageNumber(BOOTS[0], 5, True))
 
 
 @pytest.mark.usefixtures("one_counted")

@@ -209,7 +209,7 @@ def test_without_report_nothing_is_counted(recorder: Recorder) -> None:
     stages.configure()
     with stages.rule_evaluate(message(("traceparent", TRACEPARENT)), name="r", action="a", tracer=recorder.tracer):
         pass
-    assert reporting._reporting is None
+    assert reporting.current() is None
     assert stages.flush_reports()
 
 
@@ -217,14 +217,20 @@ def test_the_reports_of_a_process_have_one_nonce_and_rising_numbers() -> None:
     reports: list[Report] = []
     stages.configure(report=lambda _, payload: reports.append(hop_report.parse(payload)), report_every_s=3600)
     for seq in range(3):
-        reporting.count("db", "seen", numbered(seq))
+        count("db", numbered(seq))
         stages.flush_reports()
     stages.configure(report=lambda _, payload: reports.append(hop_report.parse(payload)), report_every_s=3600)
-    reporting.count("db", "seen", numbered(9))
+    count("db", numbered(9))
     stages.flush_reports()
     stages.configure()
     assert [report.number for report in reports] == [1, 2, 3, 4]
     assert len({report.process for report in reports}) == 1
+
+
+def count(hop: str, number: MessageNumber) -> None:
+    hops = reporting.current()
+    assert hops is not None
+    hops.count(hop, "seen", number)
 
 
 def numbered(seq: int) -> MessageNumber:
@@ -234,7 +240,7 @@ def numbered(seq: int) -> MessageNumber:
 def test_it_reports_by_itself_and_early_when_the_tally_is_half_full() -> None:
     arrived = threading.Event()
     stages.configure(report=lambda *_: arrived.set(), report_every_s=0.1)
-    reporting.count("db", "seen", numbered(1))
+    count("db", numbered(1))
     assert arrived.wait(10)
     arrived.clear()
     stages.configure(report=lambda *_: arrived.set(), report_every_s=3600)
@@ -242,8 +248,8 @@ def test_it_reports_by_itself_and_early_when_the_tally_is_half_full() -> None:
     assert half is not None
     half.tally._max_runs = 8
     half._wake.set()  # the thread still sleeps by the old rhythm
-    for seq in range(0, 20, 2):
-        reporting.count("db", "seen", numbered(seq))
+    for seq in range(0, 600, 2):
+        count("db", numbered(seq))
     assert arrived.wait(10)
     stages.configure()
 
@@ -263,6 +269,29 @@ def test_a_target_that_fails_never_reaches_the_application(recorder: Recorder) -
     stages.configure()
 
 
+def test_a_report_keeps_its_name_when_the_process_gets_another_so_that_it_counts_once() -> None:
+    topics: list[str] = []
+    stages.configure(report=broken_after(topics), reporter="first", report_every_s=3600)
+    count("db", numbered(1))
+    assert not stages.flush_reports(0.1)
+    stages.configure(report=lambda topic, _: topics.append(topic), reporter="second", report_every_s=3600)
+    count("db", numbered(2))
+    assert stages.flush_reports()
+    stages.configure()
+    assert topics[0] == "motetrace/first/seen"
+    assert topics[-2:] == ["motetrace/first/seen", "motetrace/second/seen"]
+
+
+def broken_after(topics: list[str]) -> Callable[[str, bytes], None]:
+    """A function whose report arrives, and which fails then all the same."""
+
+    def report(topic: str, _payload: bytes) -> None:
+        topics.append(topic)
+        raise TimeoutError
+
+    return report
+
+
 class Client:
     """The application's own, of paho's shape."""
 
@@ -280,7 +309,7 @@ class Client:
 def test_the_applications_client_is_used_at_qos_1_and_only_while_it_is_connected() -> None:
     client = Client(connected=False)
     stages.configure(report=client, reporter="rule-engine", prefix="plant/", report_every_s=3600)
-    reporting.count("rule", "seen", numbered(5))
+    count("rule", numbered(5))
     assert not stages.flush_reports(0.1)
     assert client.published == []
     client.connected = True
@@ -304,7 +333,7 @@ def test_the_environment_alone_turns_reports_on(monkeypatch: pytest.MonkeyPatch)
     assert reporting._reporting.settings.topic == "plant/store-function/seen"
     monkeypatch.delenv("MOTETRACE_REPORT")
     stages.configure()
-    assert reporting._reporting is None
+    assert reporting.current() is None
 
 
 def test_a_broken_environment_breaks_no_callback(
@@ -354,7 +383,7 @@ def report(topic, payload):
     found = hop_report.parse(payload)
     runs = sorted(run for boots in found.outcomes.values() for by in boots.values() for run in by)
     with open(sys.argv[1], "a") as file:
-        file.write(f"{os.getpid() == parent} {found.number} {found.process.hex()} {runs}\\n")
+        file.write(f"{os.getpid() == parent} {found.number} {found.process.hex()} {runs} {found.unnumbered}\\n")
 
 class Client:
     def publish(self, topic, payload, qos):
@@ -362,10 +391,11 @@ class Client:
 
 parent = os.getpid()
 stages.configure(report=Client() if sys.argv[2] == "client" else report, report_every_s=3600)
-reporting.count("db", "seen", MessageNumber(b"12345", 1, True))
+reporting.current().count("db", "seen", MessageNumber(b"12345", 1, True))
 child = os.fork()
 if child == 0:
-    reporting.count("db", "seen", MessageNumber(b"12345", 2, True))
+    with stages.db_write("influxdb", "write"):
+        pass
     sys.exit()
 assert os.waitpid(child, 0)[1] == 0
 """
@@ -378,7 +408,7 @@ def test_a_forked_child_reports_what_it_counted_itself_and_as_itself(tmp_path: P
     command = [sys.executable, "-c", CHILD, str(log), target]
     run = subprocess.run(command, timeout=60, check=True, capture_output=True, text=True, env=dict(os.environ))
     lines = [line.split(" ", 3) for line in log.read_text().splitlines()]
-    of_child, of_parent = ["False", "1", "[(2, 2)]"], ["True", "1", "[(1, 1)]"]
+    of_child, of_parent = ["False", "1", "[] 1"], ["True", "1", "[(1, 1)] 0"]
     expected = [of_parent] if target == "client" else [of_child, of_parent]
     assert [[parent, number, runs] for parent, number, _, runs in lines] == expected
     assert len({process for _, _, process, _ in lines}) == len(expected)
@@ -395,7 +425,7 @@ def test_counting_goes_on_while_a_report_is_stuck(recorder: Recorder) -> None:
         reports.append(hop_report.parse(payload))
 
     stages.configure(report=slow, report_every_s=3600)
-    reporting.count("rule", "seen", numbered(1))
+    count("rule", numbered(1))
     flusher = threading.Thread(target=stages.flush_reports)
     flusher.start()
     assert entered.wait(10)
