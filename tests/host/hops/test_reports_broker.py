@@ -250,3 +250,51 @@ def test_it_logs_in_by_name_and_password_and_a_refusal_loses_nothing(
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+@pytest.mark.usefixtures("one_counted")
+def test_it_speaks_tls_to_a_broker_whose_certificate_the_ca_file_knows(
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    subprocess.run(["openssl", "req", "-x509", *curve, *subject, *files], check=True, timeout=60, capture_output=True)
+    broker = start_mosquitto(settings=f"certfile {tmp_path}/ca.pem\nkeyfile {tmp_path}/key.pem")
+    received: queue.Queue[bytes] = queue.Queue()
+    ready = threading.Event()
+    shim = Client(CallbackAPIVersion.VERSION2, "shim", protocol=MQTTv5)
+    shim.tls_set(ca_certs=str(tmp_path / "ca.pem"))
+    shim.on_connect = lambda client, *_: client.subscribe("motetrace/+/seen", 1)
+    shim.on_subscribe = lambda *_: ready.set()
+    shim.on_message = lambda _, __, message: received.put(message.payload)
+    shim.connect(broker.host, broker.port)
+    shim.loop_start()
+    try:
+        assert ready.wait(WAIT_S)
+        url = f"mqtts://{broker.host}:{broker.port}"
+        stages.configure(report=url, reporter="s", report_every_s=3600)  # by the system's certificates: not trusted
+        count_one()
+        assert not stages.flush_reports(1.0)
+        stages.configure(report=url, reporter="s", report_every_s=3600, ca_file=tmp_path / "ca.pem")
+        assert stages.flush_reports(WAIT_S)
+        assert b'"number":1,' in received.get(timeout=WAIT_S)
+    finally:
+        shim.disconnect()
+        shim.loop_stop()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_turned_off_it_leaves_no_thread_behind(mosquitto: Mosquitto, connected: bool) -> None:
+    before = set(threading.enumerate())
+    if not connected:
+        mosquitto.stop()
+    stages.configure(report=mosquitto.url, reporter="s", report_every_s=3600)
+    count_one()
+    assert not stages.flush_reports(0.5)
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2
+    began = time.monotonic()
+    stages.configure()
+    assert time.monotonic() - began < 1.0
+    eventually(lambda: not any(thread.is_alive() for thread in started), "a thread stayed")
