@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from motetrace_host.config import Config
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
+from motetrace_host.edges import hop_report_store
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.edges.mqtt import Subscriber
@@ -19,6 +20,9 @@ from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
+from motetrace_host.shim.broker_events import BrokerEvents
+from motetrace_host.shim.device_stats import DeviceStatistics
+from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
@@ -61,7 +65,11 @@ def listeners(config: Config, connection: sqlite3.Connection, tally: Tally, on_b
         on_birth()
 
     births = Births(ledger, config.birth_topic, heard)
-    return Listeners(head, answers, births, (births, DesiredTopic(config.prefix, head), reported), (births,))
+    hops = HopReports(config.prefix, hop_report_store.load(connection))
+    statistics = DeviceStatistics(config.prefix)
+    drops = BrokerEvents(config.prefix, config.topics)
+    keepers = (births, hops, statistics, drops)
+    return Listeners(head, answers, births, (*keepers, DesiredTopic(config.prefix, head), reported), keepers)
 
 
 def pipeline(

@@ -22,6 +22,7 @@ from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
 
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
 KEY_NAME = "key"
+_SIDE_TOPICS = ("birth", "stats", "seen", "dropped", "sampling/desired", "sampling/reported")
 _PREFIX = "MOTETRACE_"
 # Read by others: what fetches the demo's services, the instrumentation of paho, the tests.
 _OTHERS_VARIABLES = re.compile(r"MOTETRACE_(PARTS|DEBIAN_MIRROR|(PAHO|TEST)_.+)")
@@ -75,6 +76,11 @@ class Config:
     def birth_topic(self) -> TopicTemplate:
         """Where devices say at boot what they are."""
         return TopicTemplate(self.prefix + "{device_id}/birth")
+
+    @property
+    def side_topics(self) -> tuple[TopicTemplate, ...]:
+        """Where devices, stages, operators and brokers say something about themselves; all that is no reading."""
+        return tuple(TopicTemplate(f"{self.prefix}{{device_id}}/{what}") for what in _SIDE_TOPICS)
 
     @property
     def default_key_file(self) -> Path:
@@ -201,7 +207,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     if not config.topics:
         yield "--topic is missing: name at least one, for example --topic 'devices/{device_id}/telemetry'"
     yield from _overlaps(config)
-    ours = [*config.topics, config.birth_topic]
+    ours = [*config.topics, *config.side_topics]
     for source, target in config.republish:
         for followed in ours:
             if overlap(target.filter, followed.filter):
@@ -231,12 +237,13 @@ def _overlaps(config: Config) -> Iterator[str]:
                 "one, or write it so that they share no topic (the very same template may stand in --topic, --trailer "
                 "and --republish)"
             )
-    for topic in config.topics:
-        if overlap(topic.filter, config.birth_topic.filter):
+    for topic, side in itertools.product(config.topics, config.side_topics):
+        if overlap(topic.filter, side.filter):
             yield (
-                f"{flags[topic.template]} {topic.template} matches birth messages, {config.birth_topic.template}, "
-                "which would be taken for readings; write a narrower one, or another --prefix here and on the devices"
+                f"{flags[topic.template]} {topic.template} matches {side.template}, whose messages would be taken for "
+                "readings; write a narrower one, or another --prefix here, on the devices and in the stages"
             )
+            return
 
 
 def _shown(given: object) -> str:

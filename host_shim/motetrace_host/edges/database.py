@@ -86,6 +86,46 @@ CREATE TABLE seen_log(
     id   INTEGER PRIMARY KEY,                      -- one for each batch
     runs BLOB NOT NULL                             -- core/seen_log.py
 );
+CREATE TABLE hop_report(
+    reporter      TEXT NOT NULL,
+    process       BLOB NOT NULL,                   -- 8 bytes
+    number        INTEGER NOT NULL,                -- the highest that was counted
+    below         INTEGER NOT NULL,                -- bit i: number - 1 - i was counted too
+    heard_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY(reporter, process)
+) WITHOUT ROWID;
+CREATE TABLE hop_uncounted(
+    reporter   TEXT NOT NULL,
+    hop        TEXT NOT NULL,
+    unnumbered INTEGER NOT NULL,                   -- messages that carried no number of ours
+    shed       INTEGER NOT NULL,                   -- numbers that found no room in the process's memory
+    PRIMARY KEY(reporter, hop)
+) WITHOUT ROWID;
+CREATE TABLE device_stats(
+    device_id     TEXT NOT NULL,
+    boot_nonce    BLOB NOT NULL,                   -- 5 bytes
+    last_seq      INTEGER NOT NULL,                -- the last number that was assigned
+    more          INTEGER NOT NULL,                -- failed publishes that no range names, added up
+    acked         INTEGER NOT NULL,
+    lost          INTEGER NOT NULL,
+    pending       INTEGER NOT NULL,
+    rtt_ms        INTEGER,                         -- the smallest
+    ticks_ms      INTEGER,
+    free_bytes    INTEGER,
+    counters      TEXT NOT NULL,                   -- JSON object
+    heard_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY(device_id, boot_nonce)
+) WITHOUT ROWID;
+CREATE INDEX device_stats_by_age ON device_stats(heard_unix_ms);
+CREATE TABLE broker_drop(
+    device_id TEXT NOT NULL,                       -- '' where no topic template matched, and beyond the cap
+    receiver  TEXT NOT NULL,                       -- client id of whose copy was dropped; '' for nobody's
+    event     TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    dropped   INTEGER NOT NULL,
+    unnamed   INTEGER NOT NULL,                    -- of these, the ones whose number was not visible: not in the ledger
+    PRIMARY KEY(device_id, receiver, event, reason)
+) WITHOUT ROWID;
 CREATE TABLE inferred_boot(
     device_id TEXT PRIMARY KEY,
     state     BLOB NOT NULL                        -- what core/boots.py knows of a device that sends a bare seq
@@ -234,16 +274,21 @@ def _create(path: Path) -> None:
 _creating = threading.Lock()
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _set_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=OFF")
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Bring the schema of a connection up to date; `connect` does it by itself."""
     if _version(connection) < SCHEMA_VERSION:
         with transaction(connection):  # another process may be first: the version counts under the lock
             for version in range(_version(connection), SCHEMA_VERSION):
                 for statement in _statements(_MIGRATIONS[version]):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={version + 1}")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _set_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=OFF")
+    create_tables(connection)
     version = _version(connection)
     if version > SCHEMA_VERSION:
         raise StoreError(

@@ -31,25 +31,6 @@ from motetrace_host.core.store_error import StoreError
 CACHE_STATES: Final = 100_000  # 54 MB when full
 LOG_RUNS: Final = 65_536  # 1.6 MB of log, read again at every start and by every report
 RUNS_PER_STATE: Final = 4
-SCHEMA: Final = """
--- Ledger states (edges/sqlite_seen.py): which numbers of which boot were seen at which hop.
-CREATE TABLE seen(
-    id         INTEGER PRIMARY KEY,
-    device_id  TEXT NOT NULL,        -- '' at hops that know only the boot
-    boot_nonce BLOB NOT NULL,        -- 5 bytes
-    hop        TEXT NOT NULL,
-    log_id     INTEGER NOT NULL,     -- seen_log.id up to which this row has everything
-    last_hour  INTEGER NOT NULL,     -- of the state's last_unix_ms: an index that changes once an hour
-    state      BLOB NOT NULL,        -- core/seen_bytes.py
-    UNIQUE(device_id, boot_nonce, hop)
-);
-CREATE INDEX seen_by_boot ON seen(boot_nonce);
-CREATE INDEX seen_by_age ON seen(last_hour);
-CREATE TABLE seen_log(
-    id   INTEGER PRIMARY KEY,        -- one for each batch
-    runs BLOB NOT NULL               -- core/seen_log.py
-);
-"""
 _KEYS_PER_SELECT: Final = 500
 _HOUR_MS: Final = 3_600_000
 _UPSERT: Final = (
@@ -90,7 +71,7 @@ class SqliteSeen:
     """The ledger states of one database; one thread at a time.
 
     Args:
-        connection: With the tables of SCHEMA.
+        connection: Of `database.connect`.
         reorder_window_ms: 0..2**32-1; a gap that was older when a number of it came had been a loss.
         cache_states: How many states are held in memory, and those of one batch; 540 bytes each.
         log_runs: After how many runs, at least, the changed states are written.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -16,11 +16,12 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from motetrace_host.core import baggage, tracestate
+from motetrace_host.core import baggage, message_number, tracestate
 from motetrace_host.core import context as wire
 from motetrace_host.core.baggage import Members, Policy
 from motetrace_host.core.derive import derive
-from motetrace_host.stages import settings
+from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.stages import reporting, settings
 
 _RAW = create_key("motetrace-raw-context")
 _DEVICE_MESSAGE = create_key("motetrace-device-message")
@@ -40,8 +41,7 @@ class Message(Protocol):
     def payload(self) -> bytes | bytearray: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RawContext:
+class RawContext(NamedTuple):
     """The carried texts as they came, so that what nobody changed is passed on byte for byte.
 
     OpenTelemetry's own classes would drop a baggage member's properties and a Level 2 tracestate key.
@@ -49,6 +49,8 @@ class RawContext:
     Attributes:
         trace_id: 0 when the message named none.
         baggage: what of it may pass by `policy`.
+        number: of the message, for the stages inside this one.
+        retained: an old message shown again, which no stage counts.
     """
 
     trace_id: int
@@ -57,6 +59,8 @@ class RawContext:
     baggage: str
     parsed_baggage: Members
     policy: Policy
+    number: MessageNumber | None = None
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Incoming:
         context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
         device_id: by the configured topics, else by the platform, else None.
         template: the configured topic that fits, else None.
+        number: which message of which boot it is, as far as a stage can tell; also without a key. None where nobody
+            counts.
     """
 
     origin: str
@@ -86,6 +92,7 @@ class Incoming:
     device_id: str | None
     template: str | None
     retained: bool
+    number: MessageNumber | None = None
 
 
 def extract(message: Message, context: Context | None = None) -> Context:
@@ -119,24 +126,22 @@ def read(message: Message, base: Context) -> Incoming:
     context = otel_baggage.clear(base)
     for name, value in baggage.values(members).items():
         context = otel_baggage.set_baggage(name, value, context)
+    number = message_number.of_context(carried) if reporting.current() is not None else None
     trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
     trace_id = 0 if ids is None else ids[0]
-    raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage)
+    raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage, number, retained)
     context = set_value(_RAW, raw, context)
     context = set_value(_DEVICE_MESSAGE, DeviceMessage(device_id, carried.seq), context)
-    if ids is None:
-        return Incoming(origin, None, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, retained)
-    remote = SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
-    if retained:
+    remote = None if ids is None else SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
+    if remote is not None and retained:
         # A retained message carries the context of whenever it was stored: that trace is over, so link, never extend.
-        context = set_span_in_context(INVALID_SPAN, context)
-        return Incoming("none:retained", remote, context, topic, device_id, template, True)
-    if is_will(remote):
-        return Incoming(
-            "none:will", remote, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, False
-        )
-    context = set_span_in_context(NonRecordingSpan(remote), context)
-    return Incoming(origin, remote, context, topic, device_id, template, False)
+        origin = "none:retained"
+    elif remote is not None and is_will(remote):
+        origin = "none:will"
+    is_parent = remote is not None and not origin.startswith("none:")
+    parent = NonRecordingSpan(remote) if remote is not None and is_parent else INVALID_SPAN
+    context = set_span_in_context(parent, context)
+    return Incoming(origin, remote, context, topic, device_id, template, retained, number)
 
 
 def is_will(remote: SpanContext) -> bool:
@@ -168,7 +173,7 @@ def with_baggage_of(source: Context, context: Context) -> Context:
     if theirs is None:
         return context
     own = RawContext(0, "", TraceState(), "", (), theirs.policy) if own is None else own
-    own = replace(own, baggage=theirs.baggage, parsed_baggage=theirs.parsed_baggage, policy=theirs.policy)
+    own = own._replace(baggage=theirs.baggage, parsed_baggage=theirs.parsed_baggage, policy=theirs.policy)
     return set_value(_RAW, own, context)
 
 

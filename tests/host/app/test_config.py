@@ -207,7 +207,7 @@ def test_the_same_template_may_be_followed_republished_and_have_a_trailer() -> N
 
 def test_a_template_that_would_take_births_for_readings_is_refused() -> None:
     told = mistakes({"topic": ("{device_id}/#",)})
-    assert "matches birth messages, motetrace/{device_id}/birth" in told
+    assert "matches motetrace/{device_id}/birth, whose messages would be taken for readings" in told
     assert "--prefix" in told
 
 

@@ -14,9 +14,9 @@ from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import Runs
 from motetrace_host.core.seen_store import SeenRow
 from motetrace_host.edges import redis_seen
-from motetrace_host.edges.database import transaction
+from motetrace_host.edges.database import create_tables, transaction
 from motetrace_host.edges.redis_seen import RedisSeen
-from motetrace_host.edges.sqlite_seen import SCHEMA, SqliteSeen
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 
 WINDOW_MS = 1_000
 
@@ -36,8 +36,7 @@ class SqliteLedger:
         self.connection = sqlite3.connect(self.path, isolation_level=None)
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=OFF")  # the machine does not lose power in these tests
-        if not self.connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            self.connection.executescript(SCHEMA)
+        create_tables(self.connection)
         self.store = SqliteSeen(self.connection, **self._options)
 
     def merge(self, deltas: Sequence[Delta]) -> list[Runs]:

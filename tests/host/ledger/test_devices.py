@@ -15,7 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import Seen
-from motetrace_host.edges.sqlite_seen import SCHEMA, SqliteSeen
+from motetrace_host.edges.database import create_tables
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 
 NOW = 1_700_000_000_000
 WINDOW_MS = 1_000
@@ -43,7 +44,7 @@ class DeviceMachine(RuleBasedStateMachine):
         self.boards = [Board(self.new_nonce())]
         self.delivered: dict[bytes, Counter[int]] = {}
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.connection.executescript(SCHEMA)
+        create_tables(self.connection)
         self.ledger = SqliteSeen(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
 
     def teardown(self) -> None:
