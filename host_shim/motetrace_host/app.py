@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from motetrace_host import assembly
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
+from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
@@ -24,11 +26,14 @@ from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder, tr
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
 from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.edges.verdicts_log import VerdictLog
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.places import Tenant
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
+from motetrace_host.tail_judge import TailJudge
 
 DATABASE_NAME = "motetrace.db"
 SUMMARY_S = 60.0
@@ -96,11 +101,13 @@ class Shim:
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
         self._outbox: SpanOutbox | None = None
+        self._head = assembly.head(config)
+        self._judge = self._new_judge()
         self._forwarder = self._new_forwarder()
         self._receiver = self._new_receiver()
         connection = database.connect(self._path)
         births_changed = self._outbox.births_changed if self._outbox else lambda: None
-        self._listeners = assembly.listeners(config, connection, self._tally, births_changed)
+        self._listeners = assembly.listeners(config, connection, self._head, self._tally, births_changed)
         self._subscriber = self._new_subscriber()
         self._pipeline = assembly.pipeline(
             config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
@@ -126,15 +133,27 @@ class Shim:
         url = traces_url(self._config.otlp)
         file = self._config.otlp_headers_file
         headers = headers_file.load(file) if file else {}
-        self._outbox = SpanOutbox(database.connect(self._path), url, self._where)
+        self._outbox = SpanOutbox(database.connect(self._path), url, self._where, self._judge)
         return OtlpForwarder(self._outbox, url, headers=headers)
+
+    def _new_judge(self) -> TailJudge | None:
+        rules = self._config.tail_rules
+        if rules is None:
+            return None
+        connection = database.connect(self._path)
+        return TailJudge(connection, SqliteSeen(connection), rules, self._config.sample, self._head.targets)
 
     def _new_receiver(self) -> OtlpReceiver | None:
         listen = self._config.otlp_listen
         if listen is None:
             return None
-        on_stored = self._forwarder.notify if self._forwarder else None
-        return OtlpReceiver(SpanIntake(database.connect(self._path), on_stored), listen.host, listen.port)
+        return OtlpReceiver(SpanIntake(database.connect(self._path), self._on_spans), listen.host, listen.port)
+
+    def _on_spans(self, rows: Sequence[SpanRow]) -> None:
+        if self._judge:
+            self._judge.heard(rows)
+        if self._forwarder:
+            self._forwarder.notify()
 
     def _new_subscriber(self) -> Subscriber:
         config = self._config
@@ -203,7 +222,7 @@ class Shim:
                 self._log.info("summary", **self._summary())
 
     def _trim(self) -> None:
-        self._listeners.head.expire(time.time_ns())
+        self._head.expire(time.time_ns())
         config = self._config
         full = 2_000
         while not self._stop.is_set():
@@ -219,6 +238,7 @@ class Shim:
                 break
         with database.transaction(self._connection):
             self._messages.trim_places(MAX_PLACES)
+            VerdictLog(self._connection).trim()
 
     def _shut_down(self) -> bool:
         """In this order: take no more, work off, commit, acknowledge, disconnect, send spans on."""

@@ -49,14 +49,22 @@ class Listeners:
     keepers: tuple[Keeper, ...]
 
 
-def listeners(config: Config, connection: sqlite3.Connection, tally: Tally, on_birth: Callable[[], None]) -> Listeners:
+def head(config: Config) -> HeadSampler:
+    """Make the head of the sampling."""
+    return HeadSampler(
+        HeadSettings(
+            config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, config.max_devices
+        )
+    )
+
+
+def listeners(
+    config: Config, connection: sqlite3.Connection, sampler: HeadSampler, tally: Tally, on_birth: Callable[[], None]
+) -> Listeners:
     """Make what listens; `on_birth` is told that some boot's attributes changed."""
     ledger = Ledger(connection)
-    settings = HeadSettings(
-        config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, config.max_devices
-    )
-    head, answers = HeadSampler(settings), Answers(ledger)
-    reported = ReportedTopic(config.prefix, head)
+    answers = Answers(ledger)
+    reported = ReportedTopic(config.prefix, sampler)
 
     def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
         answers.learn(device_id, boot_nonce)
@@ -69,7 +77,7 @@ def listeners(config: Config, connection: sqlite3.Connection, tally: Tally, on_b
     statistics = DeviceStatistics(config.prefix)
     drops = BrokerEvents(config.prefix, config.topics)
     keepers = (births, hops, statistics, drops)
-    return Listeners(head, answers, births, (*keepers, DesiredTopic(config.prefix, head), reported), keepers)
+    return Listeners(sampler, answers, births, (*keepers, DesiredTopic(config.prefix, sampler), reported), keepers)
 
 
 def pipeline(

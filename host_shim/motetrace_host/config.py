@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from motetrace_host.core.sampling.tail import TailRules
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.core.topic_overlap import overlap
 from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
@@ -66,6 +67,11 @@ class Config:
     sample_limit: int
     sample_flag_cap: int
     sample_device_rate: int
+    tail: str
+    tail_wait: int
+    tail_slow: int
+    tail_baseline: int
+    tail_neighbours: int
     username: str
     password_file: Path | None
     ca_file: Path | None
@@ -76,6 +82,19 @@ class Config:
     def birth_topic(self) -> TopicTemplate:
         """Where devices say at boot what they are."""
         return TopicTemplate(self.prefix + "{device_id}/birth")
+
+    @property
+    def tail_rules(self) -> TailRules | None:
+        """What the tail keeps, None when it is off."""
+        if self.tail == "off":
+            return None
+        return TailRules(
+            slow_ms=self.tail_slow,
+            before=self.tail_neighbours,
+            after=self.tail_neighbours,
+            baseline=self.tail_baseline,
+            wait_s=self.tail_wait,
+        )
 
     @property
     def side_topics(self) -> tuple[TopicTemplate, ...]:
@@ -215,6 +234,8 @@ def _contradictions(config: Config) -> Iterator[str]:
                     f"--republish {source.template} {target.template}: the target would come back in on "
                     f"{followed.template}, without end; choose another, such as traced/{{device_id}}/telemetry"
                 )
+    if config.tail == "on" and not config.otlp:
+        yield "--tail on needs --otlp: it decides what is sent to the trace backend"
     if config.ca_file and not config.broker.tls:
         yield f"--ca-file {config.ca_file} needs TLS: write mqtts:// in --broker"
     if config.password_file and not config.username:

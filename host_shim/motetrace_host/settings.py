@@ -245,6 +245,17 @@ SETTINGS = (
     Setting("sample_device_rate", device_rate, "unknown", "RATE",
             "What share a device samples that never said so; only then can its spans tell how many traces they stand "
             "for (ot=th in tracestate). unknown: they do not."),
+    Setting("tail", one_of("on", "off"), "off", "on|off",
+            "Decide about traces again when their stages have spoken: what failed, was lost or slow is kept whatever "
+            "its odds were. Spans go out after that."),
+    Setting("tail_wait", whole_number(1, 3_600, "seconds"), 10, "SECONDS",
+            "How long a message waits for its stages; on disk."),
+    Setting("tail_slow", whole_number(0, 3_600_000, "ms"), 0, "MS",
+            "Keep traces with a span of this length or longer; 0: length is no reason."),
+    Setting("tail_baseline", rate, "100%", "RATE",
+            "Share of what the head kept that stays without a further reason."),
+    Setting("tail_neighbours", whole_number(0, 1_000, "messages"), 0, "MESSAGES",
+            "Keep so many messages of the same boot before and behind one that failed or was lost."),
     Setting("username", text(65_535, "a user name"), "", "NAME", "User name at the broker."),
     Setting("password_file", path, None, "FILE", "File whose first line is the password at the broker."),
     Setting("ca_file", path, None, "FILE",

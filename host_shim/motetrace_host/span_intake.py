@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.edges import database, otlp
@@ -26,10 +27,12 @@ class SpanIntake:
 
     Args:
         connection: from `database.connect`, used by nobody else.
-        on_stored: called after each commit that added spans, for example `OtlpForwarder.notify`.
+        on_stored: called after each commit that added spans, with those of the request.
     """
 
-    def __init__(self, connection: sqlite3.Connection, on_stored: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, on_stored: Callable[[Sequence[SpanRow]], None] | None = None
+    ) -> None:
         self._connection = connection
         self._store = SpanStore(connection)
         self._on_stored = on_stored
@@ -47,7 +50,7 @@ class SpanIntake:
             refusal = otlp.refusal(_RPC_CODES[503], str(exc), content_type)
             return Answer(503, refusal, RETRY_AFTER_SECONDS)
         if added and self._on_stored:
-            self._on_stored()
+            self._on_stored(decoded.rows)
         return Answer(200, otlp.response(decoded.rejected.total(), decoded.summary(), content_type))
 
     def refuse(self, status: int, reason: str, message: str, content_type: str) -> Answer:

@@ -1,20 +1,29 @@
 """Spans out: what is stored, as the forwarder's queue. Makes the spans of messages when they are sent.
 
-First the spans of messages, from blocks of records; then what the stages sent. Composes log, store and codec.
+First the spans of messages, from blocks of records; then what the stages sent. With a tail (`tail_judge`) both wait
+until their time has come, and what it does not keep is passed over. Composes log, store and codec.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from motetrace_host.core import record
 from motetrace_host.core.hops import Hops, Spans, Where
 from motetrace_host.core.otlp_envelope import join
+from motetrace_host.core.record import Extra
+from motetrace_host.core.sampling.reason import FIRST_KEEP
+from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database, otlp
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
 from motetrace_host.edges.message_log import SPANS_PER_MESSAGE, Block, MessageLog
 from motetrace_host.edges.span_store import SpanStore
+from motetrace_host.edges.verdicts_log import VerdictLog
+from motetrace_host.tail_judge import TailJudge
 from motetrace_host.whose import Origins
 
 MAX_BATCH_BYTES = 2**21  # before gzip, about; common backends take 4 MiB and more
@@ -61,15 +70,21 @@ class SpanOutbox:
         connection: from `database.connect`, used by nobody else.
         target: names the cursor; the backend's URL as `otlp_forwarder.traces_url` gives it, so that two ways to write
             it are one target.
+        judge: the tail of the sampling; None: what the head kept is sent at once.
     """
 
-    def __init__(self, connection: sqlite3.Connection, target: str, where: Where) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, target: str, where: Where, judge: TailJudge | None = None
+    ) -> None:
         self._connection = connection
         self._spans = SpanStore(connection)
         self._log = MessageLog(connection)
         self._cursor = ForwardCursor(connection, target)
         origins = Origins(connection)
         self._hops = Hops(where, origins.of, origins.threshold)
+        self._judge = judge
+        self._verdicts = VerdictLog(connection)
+        self._horizon = _Horizon(judge.rules.wait_s + 1 if judge else 0)
         self._block: Block | None = None
         self._stale = False
         with database.transaction(connection):
@@ -84,17 +99,21 @@ class SpanOutbox:
         if self._stale:
             self._stale = False
             self._hops.forget()
+        if self._judge:
+            self._judge.revive()
         with database.translated():
             begun = self._cursor.position()
             load = _Load(begun, max_spans // SPANS_PER_MESSAGE)
-            while load.room() and self._load_block(load):
-                pass
+            self._load_revivals(load)
+            if not load.spans.messages:
+                while load.room() and self._load_block(load):
+                    pass
             if load.spans.messages:
                 return SPANS_PER_MESSAGE * load.spans.messages, load.at, load.spans.request()
-            rows = self._spans.after(begun.span_id, max_spans, MAX_BATCH_BYTES)
+            rows = self._stage_spans(load, max_spans)
         if rows:
-            return len(rows), load.at._replace(span_id=rows[-1].id), join(rows)
-        if load.at != begun:  # nothing but messages that are not sampled
+            return len(rows), load.at, join(rows)
+        if load.at != begun:  # nothing but what is not kept
             self.settle(load.at, sent=0, refused=0)
         return 0, load.at, b""
 
@@ -106,21 +125,35 @@ class SpanOutbox:
         """See `otlp_forwarder.Outbox.settle`."""
         with database.transaction(self._connection):
             self._cursor.settle(upto, sent=sent, refused=refused)
+            if upto.revival:
+                self._verdicts.revived(upto.revival)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
+    def _load_revivals(self, load: _Load) -> None:
+        """Make spans of the messages that the tail kept after it had let them go."""
+        for revival in self._verdicts.revivals(min(load.max_messages, _STEP)) if self._judge else ():
+            block = self._log.block(revival.block_id)
+            if block is not None:
+                self._hops.add(
+                    block.records, (revival.number,), _extras(block), load.spans, {revival.number: revival.reason}
+                )
+            load.at = load.at._replace(revival=revival.id)
+
     def _load_block(self, load: _Load) -> bool:
-        """Make spans of the next block, as far as there is room; False when there is no block."""
+        """Make spans of the next block, as far as there is room; False when there is none, or its time has not come."""
         block = self._next_block(load.at.block)
-        if block is None:
+        if block is None or (self._judge and not self._judge.due(block)):
             return False
+        reasons = self._judge.reasons(block) if self._judge else b""
         offset = load.at.offset
-        extras = record.split_extras(block.extras) if block.extras else {}
-        kept = [number for number, keep in enumerate(record.kept(block.records, offset), offset) if keep]
+        keeps = [reason >= FIRST_KEEP for reason in reasons[offset:]] or record.kept(block.records, offset)
+        kept = [number for number, keep in enumerate(keeps, offset) if keep]
+        extras = _extras(block)
         while kept and (room := load.room()):
-            self._hops.add(block.records, kept[:room], extras, load.spans)
+            self._hops.add(block.records, kept[:room], extras, load.spans, reasons)
             kept = kept[room:]
         if kept:
             load.at = load.at._replace(offset=kept[0])
@@ -128,8 +161,45 @@ class SpanOutbox:
             load.at = load.at._replace(block=block.id, offset=0)
         return True
 
+    def _stage_spans(self, load: _Load, max_spans: int) -> list[SpanRow]:
+        """The next spans that the stages sent; with a tail, those whose messages were decided about."""
+        rows = self._spans.after(load.at.span_id, max_spans, MAX_BATCH_BYTES)
+        if self._judge:
+            upto = self._horizon.upto(self._spans.last_id())
+            rows = [row for row in rows if row.id <= upto]
+        if rows:
+            load.at = load.at._replace(span_id=rows[-1].id)
+        return [row for row in rows if self._judge.keeps(row)] if self._judge else rows
+
     def _next_block(self, after: int) -> Block | None:
         """The block behind one; the same block is asked for again and again while it is sent in parts."""
         if self._block is None or self._block.id <= after:
             self._block = next(self._log.blocks(after, limit=1), None)
         return self._block
+
+
+class _Horizon:
+    """Up to which id spans were stored a while ago; nothing was, right after a start.
+
+    Args:
+        age_s: how long ago.
+    """
+
+    def __init__(self, age_s: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._age_s = age_s
+        self._now = now
+        self._marks: deque[tuple[float, int]] = deque()
+        self._upto = 0
+
+    def upto(self, last_id: int) -> int:
+        """Note the last id, and tell the one of `age_s` ago."""
+        now = self._now()
+        if not self._marks or now - self._marks[-1][0] >= 0.5:
+            self._marks.append((now, last_id))
+        while self._marks and now - self._marks[0][0] >= self._age_s:
+            self._upto = self._marks.popleft()[1]
+        return self._upto
+
+
+def _extras(block: Block) -> dict[int, Extra]:
+    return record.split_extras(block.extras) if block.extras else {}

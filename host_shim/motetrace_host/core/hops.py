@@ -117,14 +117,14 @@ class Hops:
         numbers: Iterable[int],
         extras: Mapping[int, Extra],
         spans: Spans,
-        reasons: bytes = b"",
+        reasons: Mapping[int, int] | bytes = b"",
     ) -> None:
         """Make both spans of messages: `device_publish`, a root or the child of a foreign span, `broker_forward` below.
 
         Args:
             records: of a block. numbers: which of them. extras: of the block, by number.
             spans: where they go.
-            reasons: by number, why each is kept, where the tail had the last word; b"": what the records say.
+            reasons: by number, why each is kept, where the tail had the last word; empty: what the records say.
         """
         forms, times, flag_bytes, unpack = self._forms, _TIMES.pack, _FLAGS, record.RECORD.unpack_from
         device_head, broker_head = _HEAD["device_publish"], _HEAD["broker_forward"]

@@ -35,6 +35,16 @@ CREATE TABLE message_block(
     records       BLOB NOT NULL,
     extras        BLOB NOT NULL
 );
+CREATE TABLE verdict(                              -- of the tail (edges/verdicts_log.py)
+    block_id INTEGER PRIMARY KEY,
+    reasons  BLOB NOT NULL                         -- one byte per message of the block
+);
+CREATE TABLE revival(                              -- messages to be sent after the tail had let them go
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    block_id INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    reason   INTEGER NOT NULL
+);
 CREATE TABLE place(
     id        INTEGER PRIMARY KEY,
     device_id TEXT NOT NULL,

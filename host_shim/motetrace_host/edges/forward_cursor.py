@@ -14,11 +14,13 @@ class Position(NamedTuple):
 
     Attributes:
         span_id: of the span table. block: of the message log. offset: messages of the block after that one.
+        revival: of the messages that the tail kept afterwards; kept by their own table, not by the cursor.
     """
 
     span_id: int = 0
     block: int = 0
     offset: int = 0
+    revival: int = 0
 
 
 class Cursor(NamedTuple):

@@ -16,13 +16,14 @@ from motetrace_host.core.message import numbered_key
 from motetrace_host.core.record import Extra, Record
 
 SPANS_PER_MESSAGE = 2  # device_publish and broker_forward
-_BLOCKS = "SELECT id, messages, records, extras FROM message_block "
+_BLOCKS = "SELECT id, last_unix_ns, messages, records, extras FROM message_block "
 
 
 class Block(NamedTuple):
     """One batch as stored: `messages` records of `record.SIZE` bytes, and the extras of some of them."""
 
     id: int
+    last_unix_ns: int
     messages: int
     records: bytes
     extras: bytes
@@ -131,6 +132,16 @@ class MessageLog:
     def last_block(self) -> int:
         """The id of the block written last; 0 when there is none."""
         return self._number("SELECT coalesce(max(id), 0) FROM message_block")
+
+    def block(self, number: int) -> Block | None:
+        """One block by its id."""
+        row = self._connection.execute(_BLOCKS + "WHERE id = ?", (number,)).fetchone()
+        return Block(*row) if row else None
+
+    @staticmethod
+    def numbers_of(block: Block, boot_nonce: bytes) -> Iterator[int]:
+        """Which messages of a block are of a boot: their numbers in it."""
+        return _numbers_with(block.records, boot_nonce, record.SEQ_AT)
 
     def count(self, after: int = 0) -> int:
         """How many messages are in the blocks behind one."""

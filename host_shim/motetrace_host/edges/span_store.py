@@ -85,6 +85,10 @@ class SpanStore:
             self._connection.execute(_DELETE_UNNAMED)
         return Trimmed(len(doomed), shed)
 
+    def last_id(self) -> int:
+        """The id of the span stored last; 0 when there is none."""
+        return self._one("SELECT coalesce(max(id), 0) FROM span")
+
     def after(self, span_id: int, max_spans: int, max_bytes: int) -> list[SpanRow]:
         """The spans stored behind one, in order; at least one if any, then until a limit is reached."""
         batch: list[SpanRow] = []

@@ -93,7 +93,7 @@ def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_be
     assert bench.log.trim(2) == 8
     assert (behind.state().shed, ahead.state().shed) == (2 * 2, 0)  # of blocks 2 to 4 the second's was sent
     behind.settle(Position(block=blocks[0], offset=2), sent=0, refused=0)
-    assert behind.position() == (0, blocks[3], 0), "what was on its way when it was forgotten moves nothing back"
+    assert behind.position() == (0, blocks[3], 0, 0), "what was on its way when it was forgotten moves nothing back"
 
 
 def test_boots_are_bounded_and_the_first_seen_go_first(opened: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -603,8 +603,8 @@ def test_ipv6_loopback_works_where_there_is_one() -> None:
 def test_the_intake_says_when_spans_were_stored(open_database: Open) -> None:
     stored: list[Any] = []
     connection: sqlite3.Connection = open_database()
-    intake = SpanIntake(connection, on_stored=lambda: stored.append(connection.in_transaction))
+    intake = SpanIntake(connection, on_stored=lambda rows: stored.append((len(rows), connection.in_transaction)))
     body = join(make_rows(1))
     for _ in range(2):
         assert intake.accept(body, otlp.PROTOBUF).status == 200
-    assert stored == [False]
+    assert stored == [(1, False)]

@@ -97,7 +97,7 @@ def test_a_cursor_walks_every_span_once_and_never_goes_back(store: SpanStore, cu
     assert without_id(seen) == rows
     at.settle(Position(1), sent=0, refused=2)
     at.open()
-    assert at.position() == (seen[-1].id, 0, 0)
+    assert at.position() == (seen[-1].id, 0, 0, 0)
     assert at.state() == (10, 2, 0, 0, 0)
     store.insert(make_rows(3))
     assert at.state().pending_spans == 3
@@ -113,7 +113,7 @@ def test_a_batch_is_bounded_in_bytes_but_never_empty(store: SpanStore) -> None:
 
 def test_a_target_without_a_cursor_has_everything_before_it(store: SpanStore, cursor: MakeCursor) -> None:
     store.insert(make_rows(2))
-    assert cursor("unknown").position() == (0, 0, 0)
+    assert cursor("unknown").position() == (0, 0, 0, 0)
     assert cursor("unknown").state() == (0, 0, 0, 2, 0)
 
 

@@ -1,0 +1,63 @@
+"""What the tail decided, one byte per message of a block; and messages that it kept after it had let them go.
+
+Writing methods run inside the caller's transaction (`database.transaction`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Revival(NamedTuple):
+    """One message that is to be sent after all: record `number` of a block, and the `Reason` as a number."""
+
+    id: int
+    block_id: int
+    number: int
+    reason: int
+
+
+class VerdictLog:
+    """The tables of verdicts and revivals of one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def of(self, block_id: int) -> bytes | None:
+        """The reasons of a block's messages, None when nobody decided about it yet."""
+        row = self._connection.execute("SELECT reasons FROM verdict WHERE block_id = ?", (block_id,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def note(self, block_id: int, reasons: bytes) -> None:
+        """Keep the reasons of a block's messages, one byte each."""
+        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES(?, ?)", (block_id, reasons))
+
+    def last_decided(self) -> int:
+        """The highest block that was decided about; 0 when there is none."""
+        number: int = self._connection.execute("SELECT coalesce(max(block_id), 0) FROM verdict").fetchone()[0]
+        return number
+
+    def revive(self, messages: Iterable[tuple[int, int, int]]) -> None:
+        """Queue messages: block, number in it, reason."""
+        self._connection.executemany("INSERT INTO revival(block_id, number, reason) VALUES(?, ?, ?)", messages)
+
+    def revivals(self, limit: int) -> list[Revival]:
+        """The messages that wait, the longest waiting first."""
+        found = self._connection.execute(
+            "SELECT id, block_id, number, reason FROM revival ORDER BY id LIMIT ?", (limit,)
+        )
+        return [Revival(*row) for row in found]
+
+    def revived(self, upto: int) -> None:
+        """Those up to this id were sent, or refused."""
+        self._connection.execute("DELETE FROM revival WHERE id <= ?", (upto,))
+
+    def trim(self) -> None:
+        """Forget what was decided about blocks that are no more."""
+        for statement in (
+            "DELETE FROM verdict WHERE block_id < (SELECT coalesce(min(id), 0) FROM message_block)",
+            "DELETE FROM revival WHERE block_id < (SELECT coalesce(min(id), 0) FROM message_block)",
+        ):
+            self._connection.execute(statement)
