@@ -1,7 +1,7 @@
-"""The shim's peers, each a process of its own: `python peers.py bare|sdk HOST PORT MESSAGES OTLP_URL`.
+"""The shim's peers, each a process of its own: `python peers.py bare|sdk|sdk1 HOST PORT MESSAGES OTLP_URL`.
 
-bare: a paho subscriber that counts. sdk: the plain way to trace MQTT in Python, one OpenTelemetry SDK span for each
-message with the context extracted by the SDK's propagator, and the OTLP/HTTP exporter.
+bare: a paho subscriber that counts. sdk and sdk1 (1 % sampled): the plain way to trace MQTT in Python, one
+OpenTelemetry SDK span for each message with the context extracted by the SDK's propagator, and the OTLP/HTTP exporter.
 """
 
 import sys
@@ -20,13 +20,15 @@ def _client(on_message) -> mqtt.Client:
     return client
 
 
-def _sdk(otlp_url: str):
+def _sdk(otlp_url: str, share: float):
     from opentelemetry import propagate, trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-    provider = TracerProvider()
+    # Not parent-based: devices set the sampled flag, and everything would be kept.
+    provider = TracerProvider(sampler=TraceIdRatioBased(share))
     exporter = OTLPSpanExporter(f"{otlp_url}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=65536, max_export_batch_size=4096))
     tracer = provider.get_tracer("peer")
@@ -45,7 +47,8 @@ def _sdk(otlp_url: str):
 
 
 def main(kind: str, host: str, port: str, messages: str, otlp_url: str) -> None:
-    work, finish = _sdk(otlp_url) if kind == "sdk" else (lambda message: None, lambda: None)
+    shares = {"sdk": 1.0, "sdk1": 0.01}
+    work, finish = _sdk(otlp_url, shares[kind]) if kind in shares else (lambda message: None, lambda: None)
     left = int(messages)
     done = threading.Event()
 
