@@ -155,9 +155,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     provider = span_export.start("store-function", options.otlp)
+    stages.configure(report=f"mqtt://{options.broker}", reporter="store-function")
     host, _, port = options.broker.rpartition(":")
     function = StoreFunction(options.influx, options.database, options.measurement, options.cold_start_every)
     Consumer(host, int(port), function).run_until(stop)
+    stages.flush_reports()
     provider.shutdown()
 
 

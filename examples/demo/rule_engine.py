@@ -46,13 +46,15 @@ def evaluate(client: Client, message: MQTTMessage) -> int:
 class RuleEngine:
     """The MQTT side: acknowledges what came in when what went out is acknowledged."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, key_file: str) -> None:
         self._waiting: dict[int, tuple[int, int]] = {}
         self._client = Client(CallbackAPIVersion.VERSION2, "rule-engine", protocol=MQTTv5, manual_ack=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: print("ready", flush=True)
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
+        # The shim's key, so that seqrefs are derived alike; and what was counted here goes out on the same connection.
+        stages.configure(key_file=key_file, topics=TOPICS, report=self._client, reporter="rule-engine")
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
         self._client.connect(host, port, clean_start=False, properties=properties)
@@ -60,6 +62,7 @@ class RuleEngine:
     def run_until(self, stop: threading.Event) -> None:
         self._client.loop_start()
         stop.wait()
+        stages.flush_reports()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -90,9 +93,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     provider = span_export.start("rule-engine", options.otlp)
-    stages.configure(key_file=options.key_file, topics=TOPICS)
     host, _, port = options.broker.rpartition(":")
-    RuleEngine(host, int(port)).run_until(stop)
+    RuleEngine(host, int(port), options.key_file).run_until(stop)
     provider.shutdown()
 
 

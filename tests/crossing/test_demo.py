@@ -19,6 +19,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from services import Influxd
 
+from motetrace_host.edges import database
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from tests import tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -116,6 +118,26 @@ def test_every_reading_has_a_trace_of_its_own_with_five_spans_in_the_right_order
             assert spans[name].kind == KINDS[name]
             assert spans[name].start_time_unix_nano <= spans[name].end_time_unix_nano
     assert demo.services == {name: {service} for name, service in SERVICES.items()}
+
+
+def test_the_stages_reported_every_reading_and_which_failed(demo: Demo) -> None:
+    connection = database.connect(demo.folder / "state" / "motetrace.db")
+    rows = SqliteSeen(connection).read()
+    connection.close()
+    devices = {row.boot_nonce: row.device_id for row in rows if row.hop == "shim"}
+    counted = {(devices[row.boot_nonce], row.hop): row.seen for row in rows}
+    for device in DEVICES:
+        for hop in ("shim", "rule", "function", "db"):
+            assert counted[device, hop].count == READINGS, (device, hop)
+            assert counted[device, hop].gaps == []
+    assert {(device, hop) for device, hop in counted if "." in hop} == {("sensor-0044", "db.failed")}
+    refused = [
+        seq
+        for device, seq, trace_id, _ in demo.messages
+        if demo.spans[trace_id]["db_write"].status.code == Status.STATUS_CODE_ERROR
+    ]
+    failed = counted["sensor-0044", "db.failed"]
+    assert [seq for start, end in failed.runs() for seq in range(start, end + 1)] == sorted(refused)
 
 
 def test_each_way_to_be_traced_is_used_by_a_device(demo: Demo) -> None:
