@@ -107,6 +107,7 @@ def pipeline(
         is_plain=lambda template: template not in special,
         tails=listening.answers.tails,
         plans=Plans(listening.head, message_log),
+        live=listening.births.live,
     )
     reader = Reader(
         places,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ci"))
 
-from tests.benchmarks import device_encoder, shim_throughput
+from tests.benchmarks import device_encoder, shim_parts, shim_throughput
 from tests.device import ram, sizes
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "ram": ram.main,
     "encoder": device_encoder.main,
     "shim": shim_throughput.main,
+    "parts": shim_parts.main,
 }
 
 

@@ -70,7 +70,17 @@ class Batch:
     def deltas(self) -> list[Delta]:
         """What the ledger is to merge, in the order of `runs`."""
         at_unix_ms = self.received_unix_ns // 1_000_000
-        return [Delta(run.device_id, run.boot_nonce, HOP, run.runs(), at_unix_ms) for run in self.runs]
+        return [
+            Delta(
+                run.device_id,
+                run.boot_nonce,
+                HOP,
+                run.runs(),
+                at_unix_ms,
+                None if run.known else run.expected_first,
+            )
+            for run in self.runs
+        ]
 
     def close(self) -> None:
         """Nothing of it is needed any more."""

@@ -51,6 +51,8 @@ class Births:
         self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]
     ) -> None:
         self.template = template
+        self.live: set[tuple[str, bytes]] = set()
+        """Boots (device, nonce) that were heard to begin: what is missing of them before the first message is lost."""
         self._ledger = ledger
         self._on_boot = on_boot
         self._known: dict[tuple[str, bytes | None], Known] = {}
@@ -69,6 +71,8 @@ class Births:
         self._known[device_id, parsed.boot_nonce] = known
         self._known[device_id, None] = known
         self._unsaved.append((device_id, parsed, received_unix_ns))
+        if not packet.retain:
+            self.live.add((device_id, parsed.boot_nonce))
         self._on_boot(device_id, parsed.boot_nonce, packet.payload)
 
     def of(self, device_id: str, boot_nonce: bytes | None) -> Known:
@@ -94,6 +98,8 @@ class Births:
         self._unsaved.clear()
         if len(self._known) > _MAX_BOOTS:
             self._known.clear()
+        if len(self.live) > _MAX_BOOTS:
+            self.live.clear()
 
     def _load(self, device_id: str, boot_nonce: bytes | None) -> Known:
         text = self._ledger.birth(device_id, boot_nonce)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,9 +37,12 @@ class BootRun:
     Attributes:
         start, end: the run that grows, meaningless unless `open`.
         known: its boot is in the ledger.
+        expected_first: the number it is known to have begun with, None when nobody heard it begin.
     """
 
-    __slots__ = ("_runs", "boot_nonce", "device_id", "end", "inferred", "known", "open", "start")
+    __slots__ = (
+        "_runs", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "open", "start",
+    )  # fmt: skip
 
     def __init__(self, device_id: str, boot_nonce: bytes) -> None:
         self.device_id = device_id
@@ -48,6 +52,7 @@ class BootRun:
         self.open = False
         self.known = False
         self.inferred = False
+        self.expected_first: int | None = None
 
     def begin(self, seq: int) -> None:
         """Begin a run; the one that grew is kept."""
@@ -115,6 +120,7 @@ class Places:
         templates: tried in this order.
         is_plain: whether messages of a template may go the short way.
         tails: the boots of a device by the part of the nonce that answers carry; the dict stays the device's.
+        live: boots (device, nonce) that were heard to begin.
     """
 
     def __init__(
@@ -125,7 +131,9 @@ class Places:
         is_plain: Callable[[str], bool],
         tails: Callable[[str], dict[bytes, bytes]],
         plans: Plans,
+        live: AbstractSet[tuple[str, bytes]] = frozenset(),
     ) -> None:
+        self._live = live
         self.plans = plans
         self._log = log
         self._templates = templates
@@ -160,6 +168,7 @@ class Places:
             run = self._boots.get(key)
             if run is None:
                 run = self._boots[key] = BootRun(*key)
+                run.expected_first = 1 if key in self._live else None
             place.boots[boot_nonce] = run
         return run
 

@@ -54,7 +54,9 @@ class Bench:
         tenant = Tenant("", bytes(32))
         self.head = HeadSampler(sample or HeadSettings())
         plans = Plans(self.head, self.log)
-        places = Places(self.log, self.topics, tenant, lambda template: not republish, answers.tails, plans)
+        places = Places(
+            self.log, self.topics, tenant, lambda template: not republish, answers.tails, plans, self.births.live
+        )
         self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []

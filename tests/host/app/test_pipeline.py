@@ -11,6 +11,7 @@ import pytest
 from motetrace_host.core import publish_packet, record
 from motetrace_host.core.link import Chunk, Delivery, Published
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.reports.counts import counts
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
 from tests.host.app.conftest import Bench, publish_frame
@@ -178,6 +179,17 @@ def test_a_birth_is_remembered_by_the_next_shim(make_bench: MakeBench) -> None:
     spans = [span for span in after.spans() if span.name == "device_publish"]
     firmware = [span.attributes["device.firmware"] for span in spans]
     assert firmware == ["1.4.2", "1.4.2"], "an inferred boot takes the device's latest birth"
+
+
+def test_what_was_lost_before_the_first_message_counts_when_the_boot_was_heard_to_begin(bench: Bench) -> None:
+    bench.send(1, topic="motetrace/s/birth", payload=b'{"v":1,"nonce":"0a01020304"}')
+    bench.send(2, topic="motetrace/s/birth", payload=b'{"v":1,"nonce":"0a01020305"}', retain=True)
+    bench.send(3, seqref(4))
+    bench.send(4, ("seqref", "0a01020305-00000004-03"))
+    assert bench.run()
+    heard, found = counts(bench.connection)
+    assert (heard.lowest_seq, heard.highest_seq, heard.lost + heard.waiting) == (1, 4, 3)
+    assert (found.lowest_seq, found.lost + found.waiting) == (4, 0), "what came before this shim listened is not lost"
 
 
 def test_faults_are_counted_by_device_and_reason(bench: Bench) -> None:
