@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from motetrace_host.config import Config, ConfigError
+from motetrace_host.core import tls_refusal
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
+from motetrace_host.core.printable import printable
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database, headers_file, key_file, log, state_folder
+from motetrace_host.core.trust import Trust
+from motetrace_host.edges import broker_tls, database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -31,6 +34,7 @@ from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.nonces import NOTICES, Nonces
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.reader import Reader
@@ -68,8 +72,8 @@ def run(config: Config) -> int:
     try:
         shim = Shim(config, stop)
     except (
-        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError, EndpointError,
-        BindError, OSError,
+        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
+        broker_tls.TlsFilesError, EndpointError, BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error
     return shim.run()
@@ -81,8 +85,8 @@ class Shim:
     Args:
         stop: set from outside to end it, and by itself when it cannot go on.
     Raises:
-        StoreError, KeyFileError, HeadersFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot
-            be had.
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, EndpointError, BindError, OSError:
+            a part cannot be had.
     """
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
@@ -144,8 +148,6 @@ class Shim:
         broker = Broker(
             config.broker.host,
             config.broker.port,
-            config.broker.tls,
-            str(config.ca_file or ""),
             config.username,
             _first_line(config.password_file),
         )
@@ -153,19 +155,19 @@ class Shim:
         # Births first: what they say belongs on the spans of the readings that follow.
         subscriptions = [Subscription(config.birth_topic.filter, retained=True)]
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
-        try:
-            return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(
-                [f"--ca-file {config.ca_file}: {error}; name a readable file of PEM certificates"]
-            ) from error
+        tls = broker_tls.context(config.ca_file, config.client_cert, config.client_key) if config.broker.tls else None
+        return Subscriber(
+            broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link, tls
+        )
 
     def _new_pipeline(self, connection: sqlite3.Connection) -> Pipeline:
         config = self._config
         ledger = Ledger(connection)
         bare_seq = BareSeq(ledger)
         answers = Answers(ledger)
-        births = Births(ledger, config.birth_topic, self._birth_heard(answers))
+        births = Births(ledger, config.birth_topic, lambda device_id, nonce: heard(device_id, nonce))
+        nonces = Nonces(births, ledger, self._tally.reject, self._on_nonce)
+        heard = self._birth_heard(answers, nonces)
         side_topics = (births,)
         routes = [(source.template, target) for source, target in config.republish]
         republished = frozenset(source for source, _ in routes)
@@ -177,10 +179,12 @@ class Shim:
             self._tenant,
             is_plain=lambda template: template not in special,
             tails=answers.tails,
+            trust=Trust(config.trust),
         )
         reader = Reader(
-            places, side_topics, self._tenant, bare_seq, answers, self._tally, with_trailer, republished,
+            places, side_topics, self._tenant, bare_seq, answers, self._tally, nonces, with_trailer, republished,
             on_poison=lambda device_id, error: poisoned(self._log, device_id, error),
+            device_property=config.device_property, from_devices=side_topics,
         )  # fmt: skip
         return Pipeline(
             self._inbox,
@@ -196,11 +200,18 @@ class Shim:
             on_stored=self._forwarder.notify if self._forwarder else lambda: None,
         )
 
-    def _birth_heard(self, answers: Answers) -> Callable[[str, bytes], None]:
+    def _on_nonce(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
+        fields = {"device.id": printable(device_id), "boot": boot_nonce.hex()}
+        if other:
+            fields["other_device"] = printable(other)
+        self._log.warning(event, **fields, remedy=NOTICES[event])
+
+    def _birth_heard(self, answers: Answers, nonces: Nonces) -> Callable[[str, bytes], None]:
         outbox = self._outbox
 
         def heard(device_id: str, boot_nonce: bytes) -> None:
             answers.learn(device_id, boot_nonce)
+            nonces.announced(device_id, boot_nonce)
             self._tally.births += 1
             if outbox is not None:
                 outbox.births_changed()
@@ -316,7 +327,8 @@ def _remedy(reason: str) -> dict[str, str]:
         return {"remedy": "is the broker up there? check --broker"}
     if reason.startswith("gaierror"):
         return {"remedy": "check the host name in --broker"}
-    return {}
+    told = tls_refusal.remedy(reason) if "SSL" in reason else ""
+    return {"remedy": told} if told else {}
 
 
 def _first_line(path: Path | None) -> str:

@@ -21,6 +21,7 @@ from motetrace_host.core.otlp_span import SCOPE, encode_attributes, encode_resou
 from motetrace_host.core.protobuf_wire import delimited, fields, varint
 from motetrace_host.core.record import Extra, Record
 from motetrace_host.core.span import AttributeValue, SpanKind, SpanRow
+from motetrace_host.core.trust import Policy
 
 DEVICE_SERVICE: Final = "device"
 BROKER_SERVICE: Final = "mqtt-broker"
@@ -97,7 +98,7 @@ class Hops:
     def __init__(self, where: Where, whose: Callable[[int, bytes, bool], Whose]) -> None:
         self._where = where
         self._whose = whose
-        self._forms: dict[tuple[int, bytes, int, str], _Form] = {}
+        self._forms: dict[tuple[int, bytes, int, str, int], _Form] = {}
 
     def forget(self) -> None:
         """Ask anew whose the boots are: a birth came."""
@@ -117,13 +118,15 @@ class Hops:
             trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, _, _ = unpack(
                 records, number * record.SIZE
             )
-            state = parent = age = own = b""
+            state = parent = age = own = link = b""
             extra = record.NO_EXTRA
             if kind & record.HAS_EXTRA:
                 extra = extras[number]
                 state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
                 parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-            form = forms.get((place, nonce, kind, extra.reason))
+                if extra.link_trace_id:  # the tracestate is that of the linked context
+                    state, link = b"", _link(extra, state)
+            form = forms.get((place, nonce, kind, extra.reason, extra.policy))
             if form is None:
                 form = self._new_form(record.unpack(records, number * record.SIZE), extra)
             start = received
@@ -136,7 +139,7 @@ class Hops:
             flag = flag_bytes[flags]
             span = b"".join(
                 (ids, span_id, state, parent, device_head, times(0x39, start, 0x41, received), form.device, own,
-                 _number(b"messaging.message.body.size", size), age, flag)
+                 _number(b"messaging.message.body.size", size), age, link, flag)
             )  # fmt: skip
             device_spans(b"\x12" + varint(len(span)) + span)
             forward_id = span_id_of(trace_id, span_id, b"broker_forward")
@@ -174,6 +177,8 @@ class Hops:
         }
         if message.numbered:
             common["device.boot_nonce"] = message.boot_nonce.hex()
+        if extra.policy:
+            common["trace.trust"] = Policy(extra.policy).word
         device = {**common, "messaging.operation.name": "publish", "messaging.operation.type": "send", **whose.birth}
         broker = {
             **common,
@@ -185,7 +190,7 @@ class Hops:
         if len(self._forms) >= _MAX_FORMS:
             self._forms.clear()
         form = _Form(encode_attributes(device), encode_attributes(broker))
-        self._forms[message.place, message.boot_nonce, message.kind, extra.reason] = form
+        self._forms[message.place, message.boot_nonce, message.kind, extra.reason, extra.policy] = form
         return form
 
 
@@ -194,6 +199,12 @@ def _number(key: bytes, value: int) -> bytes:
     """An attribute with a whole number, 0..2**32-1; those that count up are the same for many devices."""
     number = b"\x18" + varint(value)
     return delimited(b"\x4a", delimited(b"\x0a", key) + delimited(b"\x12", number))
+
+
+def _link(extra: Extra, state: bytes) -> bytes:
+    """Span.links with one link: trace_id, span_id, and trace_state, whose tag is that of Span.trace_state."""
+    link = b"\x0a\x10" + extra.link_trace_id + b"\x12\x08" + extra.link_span_id + state
+    return delimited(b"\x6a", link)
 
 
 def _content(field: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from motetrace_host.core.mqtt_frame import Frame
@@ -12,14 +12,12 @@ from motetrace_host.core.publish_packet import PublishPacket
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how to be let in. `port` 1..65535; `ca_file` with `tls`, "" is the system's store."""
+    """Where the broker is and how to be let in. `port` 1..65535."""
 
     host: str
     port: int
-    tls: bool = False
-    ca_file: str = ""
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

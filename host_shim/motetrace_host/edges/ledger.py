@@ -102,6 +102,12 @@ class Ledger:
         )
         return [row[0] for row in found]
 
+    def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
+        """When a boot was first heard of, in Unix ns; None when it is not known."""
+        query = "SELECT first_seen_unix_ns FROM device_boot WHERE device_id = ? AND boot_nonce = ?"
+        row = self._connection.execute(query, (device_id, boot_nonce)).fetchone()
+        return int(row[0]) if row else None
+
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """The birth message of a boot; of the boot seen last when `boot_nonce` is None."""
         if boot_nonce is None:

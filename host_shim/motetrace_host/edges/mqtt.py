@@ -49,13 +49,15 @@ class _Client(paho.Client):
     unread = b""
     deliver: Callable[[list[Frame], int], None]
     refused_protocol = False
+    read_error = ""
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         try:
             data = self._sock_recv(_READ_BYTES)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
+        except OSError as error:  # of TLS 1.3, that the broker wants a certificate: the handshake is over by then
+            self.read_error = f"{type(error).__name__}: {error}"
             data = b""
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
@@ -107,7 +109,7 @@ class Subscriber:
     The three listeners are called on the network thread. `deliver` gets messages in the broker's order; it may block
     (then TCP holds the broker back). `on_published` must not block: paho holds a lock of its publish meanwhile.
     `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended).
+    thread has ended). With `tls`, the broker is spoken to by that.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Subscriber:
         deliver: Callable[[Chunk], None],
         on_published: Callable[[Published], None],
         on_link: Callable[[str, dict[str, Any]], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._subscriptions = subscriptions
         self._deliver = deliver
@@ -136,10 +139,10 @@ class Subscriber:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._client = self._new_client(broker, session)
+        self._client = self._new_client(broker, session, tls)
         self._thread = threading.Thread(target=self._run, name="motetrace-mqtt", daemon=True)
 
-    def _new_client(self, broker: Broker, session: Session) -> _Client:
+    def _new_client(self, broker: Broker, session: Session, tls: ssl.SSLContext | None) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2, client_id=session.client_id, protocol=paho.MQTTv5, manual_ack=True
         )
@@ -153,8 +156,8 @@ class Subscriber:
         client.on_socket_open = lambda *of: of[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
-        if broker.tls:
-            client.tls_set(ca_certs=broker.ca_file or None)
+        if tls is not None:
+            client.tls_set_context(tls)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = session.expiry_s
         properties.ReceiveMaximum = session.receive_maximum
@@ -222,7 +225,7 @@ class Subscriber:
             try:
                 with self._lock:
                     self._connection += 1
-                self._client.unread = b""
+                self._client.unread, self._client.read_error = b"", ""
                 self._client.reconnect()
                 self._serve()
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
@@ -293,7 +296,7 @@ class Subscriber:
             if reason.value == 0x8E:
                 self._lost_because += f"; {SAME_CLIENT_ID}"
         elif not self._lost_because:
-            self._lost_because = f"connection lost: {reason}"
+            self._lost_because = f"connection lost: {self._client.read_error or reason}"
 
     def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
         if reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1

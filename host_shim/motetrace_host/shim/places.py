@@ -8,9 +8,11 @@ from typing import Protocol
 
 from motetrace_host.core.derive import Deriver
 from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.trust import Policy, Trust
 from motetrace_host.edges.message_log import PlaceRow
 
 MAX_PLACES = 200_000  # in memory; the message log has all of them
+MAX_TOPIC_BYTES = 1_024  # so that places in memory have a bound in bytes, too; MQTT's own is 65,535
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,10 @@ class BootRun:
 
     Attributes:
         start, end: the run that grows, meaningless unless `open`.
-        known: its boot is in the ledger.
+        known: its boot is in the ledger. met: `Nonces` was told of it.
     """
 
-    __slots__ = ("_runs", "boot_nonce", "device_id", "end", "inferred", "known", "open", "start")
+    __slots__ = ("_runs", "boot_nonce", "device_id", "end", "inferred", "known", "met", "open", "start")
 
     def __init__(self, device_id: str, boot_nonce: bytes) -> None:
         self.device_id = device_id
@@ -44,7 +46,7 @@ class BootRun:
         self.start = self.end = 0
         self._runs: list[tuple[int, int]] = []
         self.open = False
-        self.known = False
+        self.known = self.met = False
         self.inferred = False
 
     def begin(self, seq: int) -> None:
@@ -70,18 +72,33 @@ class Place:
     Attributes:
         id: its number in the message log.
         plain: its messages may go the short way: nothing but the context is to be looked at.
+        policy: what is done with their context.
         boots: the runs of its boots by nonce.
         tails: its boots by the part of the nonce that an answer to a command carries.
     """
 
-    __slots__ = ("_deriver", "_new_deriver", "boots", "device_id", "id", "plain", "tails", "template", "topic")
+    __slots__ = (
+        "_deriver",
+        "_new_deriver",
+        "boots",
+        "device_id",
+        "id",
+        "plain",
+        "policy",
+        "tails",
+        "template",
+        "topic",
+    )
 
-    def __init__(self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant) -> None:
+    def __init__(
+        self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant, policy: Policy = Policy.CONTINUE
+    ) -> None:
         self.id = row.id
         self.device_id = row.device_id
         self.topic = row.topic
         self.template = row.template
         self.plain = plain
+        self.policy = policy
         self.tails = tails
         self.boots: dict[bytes, BootRun] = {}
         self._deriver: Deriver | None = None
@@ -102,6 +119,8 @@ class Places:
         templates: tried in this order.
         is_plain: whether messages of a template may go the short way.
         tails: the boots of a device by the part of the nonce that answers carry; the dict stays the device's.
+        trust: what is done with contexts, by topic; messages of a topic with another policy than `continue` go the
+            long way.
     """
 
     def __init__(
@@ -111,12 +130,14 @@ class Places:
         tenant: Tenant,
         is_plain: Callable[[str], bool],
         tails: Callable[[str], dict[bytes, bytes]],
+        trust: Trust | None = None,
     ) -> None:
         self._log = log
         self._templates = templates
         self._tenant = tenant
         self._is_plain = is_plain
         self._tails = tails
+        self._trust = trust or Trust()
         self._places: dict[bytes, Place] = {}
         self._strangers: set[bytes] = set()
         self._boots: dict[tuple[str, bytes], BootRun] = {}
@@ -127,8 +148,17 @@ class Places:
         """The place of a topic, None when it is no reading's."""
         place = self._places.get(topic)
         if place is None and topic not in self._strangers:
-            place = self._open(topic)
+            place = self._open(topic, topic)
         return place
+
+    def of_device(self, topic: bytes, device_id: str) -> Place | None:
+        """The place of a topic where something else than the topic says which device it was."""
+        key = b"%b\0%b" % (topic, device_id.encode())  # no topic holds a NUL
+        return self._places.get(key) or self._open(topic, key, device_id)
+
+    def is_reading(self, topic: str) -> bool:
+        """Whether a topic is one of those that are followed."""
+        return len(topic.encode()) <= MAX_TOPIC_BYTES and any(one.match(topic) for one in self._templates)
 
     def boot(self, place: Place, boot_nonce: bytes) -> BootRun:
         """The runs of a boot; one device's boots are the same on all of its topics."""
@@ -157,28 +187,33 @@ class Places:
     def __len__(self) -> int:
         return len(self._places)
 
-    def _open(self, topic: bytes) -> Place | None:
-        row = self._row(topic)
+    def _open(self, topic: bytes, key: bytes, device_id: str | None = None) -> Place | None:
+        if len(topic) > MAX_TOPIC_BYTES:
+            return None
+        row = self._row(topic, device_id)
         if row is None:
             self._strangers.add(topic)
             return None
-        place = Place(row, self._is_plain(row.template), self._tails(row.device_id), self._tenant)
-        self._places[topic] = place
+        policy = self._trust.of(row.topic)
+        plain = device_id is None and policy is Policy.CONTINUE and self._is_plain(row.template)
+        place = Place(row, plain, self._tails(row.device_id), self._tenant, policy)
+        self._places[key] = place
         return place
 
-    def _row(self, topic: bytes) -> PlaceRow | None:
+    def _row(self, topic: bytes, device_id: str | None) -> PlaceRow | None:
         try:
             text = topic.decode()
         except UnicodeDecodeError:
             return None
         for template in self._templates:
-            device_id = template.match(text)
-            if device_id is not None:
-                known = self._log.place_id(text, device_id, template.template)
+            named = template.match(text)
+            if named is not None:
+                device = named if device_id is None else device_id
+                known = self._log.place_id(text, device, template.template)
                 if known:
-                    return PlaceRow(known, device_id, text, template.template)
+                    return PlaceRow(known, device, text, template.template)
                 self._last += 1
-                row = PlaceRow(self._last, device_id, text, template.template)
+                row = PlaceRow(self._last, device, text, template.template)
                 self._unsaved.append(row)
                 return row
         return None
