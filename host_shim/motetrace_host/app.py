@@ -309,7 +309,8 @@ class Shim:
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
         else:
-            self._log.warning(event, broker=broker, **fields, **_remedy(fields.get("reason", "")))
+            told = _remedy(fields.get("reason", ""), self._config.broker.tls)
+            self._log.warning(event, broker=broker, **fields, **told)
 
     def _fail(self, why: str) -> None:
         self._failure = why
@@ -321,13 +322,13 @@ def _key(config: Config) -> bytes:
     return key_file.load_or_make(config.key_file) if is_default else key_file.load(config.key_file)
 
 
-def _remedy(reason: str) -> dict[str, str]:
+def _remedy(reason: str, tls: bool) -> dict[str, str]:
     """What to do about a lost connection, where something can be said; the names are those of Python's exceptions."""
     if reason.startswith("ConnectionRefusedError"):
         return {"remedy": "is the broker up there? check --broker"}
     if reason.startswith("gaierror"):
         return {"remedy": "check the host name in --broker"}
-    told = tls_refusal.remedy(reason) if "SSL" in reason else ""
+    told = tls_refusal.remedy(reason) if tls else ""
     return {"remedy": told} if told else {}
 
 

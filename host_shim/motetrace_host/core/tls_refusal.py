@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+_ENDED: Final = "if it never lasts: is there TLS on that port, and does it want to see a certificate (--client-cert)?"
 # What OpenSSL says, in the order to look for it. Source: OpenSSL's X509_verify_cert_error_string and TLS alerts
 # (RFC 8446, 6.2).
 _REMEDIES: Final = (
@@ -21,11 +22,13 @@ _REMEDIES: Final = (
     ("CERTIFICATE_REVOKED", "our certificate is revoked: renew --client-cert"),
     ("HANDSHAKE_FAILURE", "it wants a certificate of ours (--client-cert), or speaks no cipher that we do"),
     ("WRONG_VERSION_NUMBER", "there is no TLS on that port: TLS is usually on 8883, plain MQTT is mqtt://"),
-    ("UNEXPECTED_EOF", "it ended the TLS handshake: is there TLS on that port, and does it want --client-cert?"),
+    ("UNEXPECTED_EOF", _ENDED),
+    ("ConnectionReset", _ENDED),
+    ("BrokenPipe", _ENDED),
 )
 
 
 def remedy(reason: str) -> str:
-    """What to do about a connection that ended with this reason; "" where nothing can be said."""
+    """What to do about a TLS connection that ended with this reason; "" where nothing can be said."""
     folded = reason.upper().replace(" ", "_")
     return next((told for sign, told in _REMEDIES if sign.upper().replace(" ", "_") in folded), "")

@@ -49,15 +49,15 @@ class _Client(paho.Client):
     unread = b""
     deliver: Callable[[list[Frame], int], None]
     refused_protocol = False
-    read_error = ""
+    socket_error = ""
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         try:
             data = self._sock_recv(_READ_BYTES)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError as error:  # of TLS 1.3, that the broker wants a certificate: the handshake is over by then
-            self.read_error = f"{type(error).__name__}: {error}"
+        except OSError as error:
+            self.socket_error = f"{type(error).__name__}: {error}"
             data = b""
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
@@ -75,6 +75,24 @@ class _Client(paho.Client):
         if publishes:
             self.deliver(publishes, len(data))
         return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _sock_send(self, buf: bytes) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.socket_error = f"{type(error).__name__}: {error}"
+            if isinstance(self._sock, ssl.SSLSocket):
+                # With TLS 1.3 our handshake is over before the broker has looked at our certificate: what it thinks of
+                # it is to be read, if the connection's end has not swept it away.
+                try:
+                    self._sock.recv(1)
+                except ssl.SSLError as alert:
+                    self.socket_error = f"{type(alert).__name__}: {alert}"
+                except OSError:
+                    pass
+            raise
 
     def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
         if first == 0x20 and len(body) == 2 and body[1]:  # an MQTT 3 CONNACK: the broker could not read our CONNECT
@@ -225,7 +243,7 @@ class Subscriber:
             try:
                 with self._lock:
                     self._connection += 1
-                self._client.unread, self._client.read_error = b"", ""
+                self._client.unread, self._client.socket_error = b"", ""
                 self._client.reconnect()
                 self._serve()
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
@@ -296,7 +314,7 @@ class Subscriber:
             if reason.value == 0x8E:
                 self._lost_because += f"; {SAME_CLIENT_ID}"
         elif not self._lost_because:
-            self._lost_because = f"connection lost: {self._client.read_error or reason}"
+            self._lost_because = f"connection lost: {self._client.socket_error or reason}"
 
     def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
         if reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
