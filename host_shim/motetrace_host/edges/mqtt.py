@@ -76,7 +76,7 @@ class _Client(paho.Client):
             self.deliver(publishes, len(data))
         return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _sock_send(self, buf: bytes) -> int:
+    def _sock_send(self, buf: bytes | bytearray) -> int:
         try:
             return super()._sock_send(buf)
         except BlockingIOError:
