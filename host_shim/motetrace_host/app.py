@@ -60,6 +60,8 @@ def run(config: Config) -> int:
     Raises:
         ConfigError: something that the settings name cannot be used.
     """
+    # Whatever the umask was: a folder above the state folder that others may write to is one they may swap.
+    os.umask(os.umask(0o077) | 0o077)
     stop = threading.Event()
 
     def on_signal(number: int, _: Any) -> None:
