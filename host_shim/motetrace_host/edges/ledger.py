@@ -14,6 +14,7 @@ from typing import NamedTuple
 from motetrace_host.core.birth import Birth
 
 MAX_BOOTS = 100_000  # beyond it the boots seen first are forgotten: their messages stay, their births go
+MAX_UNNUMBERED = 100_000  # devices; who makes device ids up would fill the disk with their counts
 
 
 class Boot(NamedTuple):
@@ -131,7 +132,11 @@ class Ledger:
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
 
     def trim_boots(self, limit: int = 2_000) -> int:
-        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went."""
+        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went.
+
+        Likewise the counts of the devices without numbers that were heard longest ago, beyond `MAX_UNNUMBERED`.
+        """
+        self._trim_unnumbered()
         excess: int = self._connection.execute("SELECT count(*) FROM device_boot").fetchone()[0] - MAX_BOOTS
         if excess <= 0:
             return 0
@@ -143,3 +148,12 @@ class Ledger:
             "DELETE FROM inferred_boot WHERE device_id NOT IN (SELECT device_id FROM device_boot WHERE inferred)"
         )
         return min(excess, limit)
+
+    def _trim_unnumbered(self) -> None:
+        excess: int = self._connection.execute("SELECT count(*) FROM unnumbered").fetchone()[0] - MAX_UNNUMBERED
+        if excess > 0:
+            self._connection.execute(
+                "DELETE FROM unnumbered WHERE device_id IN"
+                " (SELECT device_id FROM unnumbered ORDER BY last_unix_ns LIMIT ?)",
+                (excess,),
+            )
