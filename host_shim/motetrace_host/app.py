@@ -150,6 +150,8 @@ class Shim:
         broker = Broker(
             config.broker.host,
             config.broker.port,
+            config.broker.tls,
+            str(config.ca_file or ""),
             config.username,
             _first_line(config.password_file),
         )

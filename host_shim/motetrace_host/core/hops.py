@@ -122,10 +122,11 @@ class Hops:
             extra = record.NO_EXTRA
             if kind & record.HAS_EXTRA:
                 extra = extras[number]
-                state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
-                parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
                 if extra.link_trace_id:  # the tracestate is that of the linked context
-                    state, link = b"", _link(extra, state)
+                    link = _link(extra)
+                elif extra.tracestate:
+                    state = delimited(b"\x1a", extra.tracestate.encode())
+                parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
             form = forms.get((place, nonce, kind, extra.reason, extra.policy))
             if form is None:
                 form = self._new_form(record.unpack(records, number * record.SIZE), extra)
@@ -201,10 +202,11 @@ def _number(key: bytes, value: int) -> bytes:
     return delimited(b"\x4a", delimited(b"\x0a", key) + delimited(b"\x12", number))
 
 
-def _link(extra: Extra, state: bytes) -> bytes:
-    """Span.links with one link: trace_id, span_id, and trace_state, whose tag is that of Span.trace_state."""
-    link = b"\x0a\x10" + extra.link_trace_id + b"\x12\x08" + extra.link_span_id + state
-    return delimited(b"\x6a", link)
+def _link(extra: Extra) -> bytes:
+    """Span.links with one link: trace_id, span_id, trace_state."""
+    link = b"\x0a\x10" + extra.link_trace_id + b"\x12\x08" + extra.link_span_id
+    state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
+    return delimited(b"\x6a", link + state)
 
 
 def _content(field: bytes) -> bytes:

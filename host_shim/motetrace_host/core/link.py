@@ -12,10 +12,12 @@ from motetrace_host.core.publish_packet import PublishPacket
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how to be let in. `port` 1..65535."""
+    """Where the broker is and how to be let in. `port` 1..65535; `ca_file` with `tls`, "" is the system's store."""
 
     host: str
     port: int
+    tls: bool = False
+    ca_file: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
 

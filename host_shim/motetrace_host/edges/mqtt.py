@@ -127,7 +127,7 @@ class Subscriber:
     The three listeners are called on the network thread. `deliver` gets messages in the broker's order; it may block
     (then TCP holds the broker back). `on_published` must not block: paho holds a lock of its publish meanwhile.
     `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended). With `tls`, the broker is spoken to by that.
+    thread has ended). A broker with TLS is spoken to by `tls`; None: with its `ca_file`, and no certificate of ours.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class Subscriber:
         client.on_socket_open = lambda *of: of[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
-        if tls is not None:
-            client.tls_set_context(tls)
+        if broker.tls:
+            client.tls_set_context(tls or ssl.create_default_context(cafile=broker.ca_file or None))
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = session.expiry_s
         properties.ReceiveMaximum = session.receive_maximum

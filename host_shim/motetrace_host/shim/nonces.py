@@ -73,15 +73,17 @@ class Nonces:
     def announced(self, device_id: str, boot_nonce: bytes) -> None:
         """A birth came."""
         self._watched.pop((device_id, boot_nonce), None)
-        self._compare_owner(device_id, boot_nonce, self._ledger.first_seen(device_id, boot_nonce) is None)
+        self._compare_owner(device_id, boot_nonce)
 
     def meet(self, device_id: str, boot_nonce: bytes, received_unix_ns: int) -> None:
         """A boot is seen for the first time, or again after it was forgotten here (by a restart, for one)."""
+        self._compare_owner(device_id, boot_nonce)
+        if self._births.born(device_id, boot_nonce):  # asked first: mostly known without the ledger
+            return
         first_seen = self._ledger.first_seen(device_id, boot_nonce)
-        self._compare_owner(device_id, boot_nonce, first_seen is None)
         since = received_unix_ns if first_seen is None else first_seen
-        if received_unix_ns - since >= GRACE_NS or self._births.born(device_id, boot_nonce):
-            return  # in the first case it was watched when it was new
+        if received_unix_ns - since >= GRACE_NS:  # it was watched when it was new
+            return
         if len(self._watched) >= MAX_WATCHED:
             self._reject("", UNWATCHED)
             return
@@ -102,12 +104,14 @@ class Nonces:
                 self._on_notice(UNBORN, device_id, boot_nonce, "")
         self.due_unix_ns = next(iter(self._watched.values())) + GRACE_NS if self._watched else NEVER
 
-    def _compare_owner(self, device_id: str, boot_nonce: bytes, is_new: bool) -> None:
-        """Notice a second device under a nonce. One that the ledger knows was compared when it was new."""
+    def _compare_owner(self, device_id: str, boot_nonce: bytes) -> None:
+        """Notice a second device under a nonce."""
         if len(self._owners) >= MAX_OWNERS and boot_nonce not in self._owners:
             del self._owners[next(iter(self._owners))]
         owner = self._owners.setdefault(boot_nonce, device_id)
-        if owner == device_id or not is_new or (device_id, boot_nonce) in self._shared:
+        if owner == device_id or (device_id, boot_nonce) in self._shared:
+            return
+        if self._ledger.first_seen(device_id, boot_nonce) is not None:  # it was compared when it was new
             return
         if len(self._shared) >= MAX_WATCHED:
             self._shared.clear()

@@ -212,7 +212,7 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
     server_side.load_cert_chain(certificates.broker, certificates.broker_key)
     with socket.create_server(("127.0.0.1", 0)) as server:
         tls = broker_tls.context(certificates.ca, None, None)
-        where = Broker("127.0.0.1", server.getsockname()[1])
+        where = Broker("127.0.0.1", server.getsockname()[1], tls=True)
         subscriber = Subscriber(
             where, Session("c", 60, 1_000), [Subscription("#")], deliver, lambda _: None, lambda *_: None, tls
         )
