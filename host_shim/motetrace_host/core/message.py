@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from motetrace_host.core.context import HOST_FLAGS, Context
-from motetrace_host.core.derive import Derived, derive, derive_root, derive_span_id
+from motetrace_host.core.derive import derive, derive_root, derive_span_id
 from motetrace_host.core.traceparent import FLAG_SAMPLED
 from motetrace_host.core.trust import Policy
 
@@ -110,6 +110,65 @@ def identify(
         ValueError: what the origin needs is missing.
     Source: docs/wire-format.md, "What a device can send".
     """
+    ids = _ids(context, arrival, key, tenant, boot_nonce, answering_boot, entropy)
+    flags, state, baggage = _believed(context, arrival.policy)
+    linked = None
+    if arrival.policy == Policy.LINK and context.trace_id is not None and context.parent_id is not None:
+        linked = Linked(context.trace_id, context.parent_id, context.tracestate)
+        ids = _root(ids, key, tenant, arrival.device_id)
+    return Message(
+        ids.message_key,
+        arrival.device_id,
+        arrival.topic,
+        arrival.template,
+        arrival.qos,
+        len(arrival.payload),
+        arrival.received_unix_ns,
+        ids.boot_nonce,
+        ids.seq,
+        ids.trace_id,
+        ids.span_id,
+        ids.parent_id,
+        flags,
+        context.origin,
+        context.carrier,
+        context.age_ms,
+        state,
+        baggage,
+        (arrival.fault, *context.faults) if arrival.fault else context.faults,
+        arrival.policy,
+        linked,
+    )
+
+
+def _believed(context: Context, policy: Policy) -> tuple[int, str, str]:
+    """Flags, tracestate and baggage that go on; the table is in core/trust.py."""
+    if policy == Policy.CONTINUE:
+        return context.flags, context.tracestate, context.baggage
+    if policy == Policy.RESAMPLE:
+        return context.flags | FLAG_SAMPLED, context.tracestate, context.baggage
+    return HOST_FLAGS, "", ""
+
+
+class _Ids(NamedTuple):
+    message_key: bytes
+    boot_nonce: bytes | None
+    seq: int | None
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes | None
+
+
+def _ids(
+    context: Context,
+    arrival: Arrival,
+    key: bytes,
+    tenant: str,
+    boot_nonce: bytes | None,
+    answering_boot: bytes | None,
+    entropy: bytes,
+) -> _Ids:
+    """The ids of a message whose context is continued; arguments and errors as for `identify`."""
     nonce, seq = context.boot_nonce, context.seq
     parent_id = None
     if context.origin == "traceparent":
@@ -136,53 +195,16 @@ def identify(
         message_key = _drawn_key(trace_id, span_id)
         if nonce is not None and seq is not None:
             message_key = numbered_key(arrival.device_id, nonce, seq)
-    flags, state, baggage = _believed(context, arrival.policy)
-    linked = None
-    if arrival.policy is Policy.LINK and context.trace_id is not None and context.parent_id is not None:
-        linked = Linked(context.trace_id, context.parent_id, context.tracestate)
-        parent_id = None
-        trace_id, span_id = _root(key, tenant, arrival.device_id, nonce, seq, message_key)
-    return Message(
-        message_key,
-        arrival.device_id,
-        arrival.topic,
-        arrival.template,
-        arrival.qos,
-        len(arrival.payload),
-        arrival.received_unix_ns,
-        nonce,
-        seq,
-        trace_id,
-        span_id,
-        parent_id,
-        flags,
-        context.origin,
-        context.carrier,
-        context.age_ms,
-        state,
-        baggage,
-        (arrival.fault, *context.faults) if arrival.fault else context.faults,
-        arrival.policy,
-        linked,
-    )
+    return _Ids(message_key, nonce, seq, trace_id, span_id, parent_id)
 
 
-def _believed(context: Context, policy: Policy) -> tuple[int, str, str]:
-    """Flags, tracestate and baggage that go on; the table is in core/trust.py."""
-    if policy is Policy.CONTINUE:
-        return context.flags, context.tracestate, context.baggage
-    if policy is Policy.RESAMPLE:
-        return context.flags | FLAG_SAMPLED, context.tracestate, context.baggage
-    return HOST_FLAGS, "", ""
-
-
-def _root(
-    key: bytes, tenant: str, device_id: str, boot_nonce: bytes | None, seq: int | None, message_key: bytes
-) -> Derived:
+def _root(ids: _Ids, key: bytes, tenant: str, device_id: str) -> _Ids:
     """The ids of a trace that begins here: a numbered message has those that its seqref would have."""
-    if boot_nonce is not None and seq is not None:
-        return derive(key, tenant, device_id, boot_nonce, seq)
-    return derive_root(key, tenant, message_key)
+    if ids.boot_nonce is not None and ids.seq is not None:
+        trace_id, span_id = derive(key, tenant, device_id, ids.boot_nonce, ids.seq)
+    else:
+        trace_id, span_id = derive_root(key, tenant, ids.message_key)
+    return ids._replace(trace_id=trace_id, span_id=span_id, parent_id=None)
 
 
 def numbered_key(device_id: str, boot_nonce: bytes, seq: int) -> bytes:

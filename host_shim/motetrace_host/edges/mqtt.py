@@ -83,16 +83,24 @@ class _Client(paho.Client):
             raise
         except OSError as error:
             self.socket_error = f"{type(error).__name__}: {error}"
-            if isinstance(self._sock, ssl.SSLSocket):
-                # With TLS 1.3 our handshake is over before the broker has looked at our certificate: what it thinks of
-                # it is to be read, if the connection's end has not swept it away.
-                try:
-                    self._sock.recv(1)
-                except ssl.SSLError as alert:
-                    self.socket_error = f"{type(alert).__name__}: {alert}"
-                except OSError:
-                    pass
+            self._read_alert()
             raise
+
+    def _read_alert(self) -> None:
+        """Look for why the broker ended a TLS connection that cannot be written to any more.
+
+        With TLS 1.3 our handshake is over before the broker has looked at our certificate: what it thinks of it is to
+        be read, unless the connection's end has swept it away.
+        """
+        if isinstance(self._sock, ssl.SSLSocket):
+            try:
+                self._sock.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except ssl.SSLError as alert:
+                self.socket_error = f"{type(alert).__name__}: {alert}"
+            except OSError:
+                pass
 
     def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
         if first == 0x20 and len(body) == 2 and body[1]:  # an MQTT 3 CONNACK: the broker could not read our CONNECT

@@ -195,7 +195,7 @@ class Places:
             self._strangers.add(topic)
             return None
         policy = self._trust.of(row.topic)
-        plain = device_id is None and policy is Policy.CONTINUE and self._is_plain(row.template)
+        plain = device_id is None and policy == Policy.CONTINUE and self._is_plain(row.template)
         place = Place(row, plain, self._tails(row.device_id), self._tenant, policy)
         self._places[key] = place
         return place

@@ -165,7 +165,7 @@ class Reader:
         packet = delivery.packet
         may_have_trailer = place.template in self._with_trailer
         found = context.read(packet.user_properties, packet.payload, may_have_trailer=may_have_trailer)
-        if place.policy is Policy.OFF:
+        if place.policy == Policy.OFF:
             found = context.ignored(found)
         nonce, answering, entropy = None, None, b""
         if found.origin == "seq" and found.seq is not None:
