@@ -13,11 +13,13 @@ from typing import IO, Any
 
 from motetrace_host import assembly
 from motetrace_host.config import Config, ConfigError
+from motetrace_host.core import tls_refusal
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
+from motetrace_host.core.printable import printable
 from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database, headers_file, key_file, log, state_folder
+from motetrace_host.edges import broker_tls, database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -29,6 +31,7 @@ from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.edges.verdicts_log import VerdictLog
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.nonces import NOTICES
 from motetrace_host.shim.places import Tenant
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
@@ -52,6 +55,8 @@ def run(config: Config) -> int:
     Raises:
         ConfigError: something that the settings name cannot be used.
     """
+    # Whatever the umask was: a folder above the state folder that others may write to is one they may swap.
+    os.umask(os.umask(0o077) | 0o077)
     stop = threading.Event()
 
     def on_signal(number: int, _: Any) -> None:
@@ -64,8 +69,8 @@ def run(config: Config) -> int:
     try:
         shim = Shim(config, stop)
     except (
-        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError, EndpointError,
-        BindError, OSError,
+        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
+        broker_tls.TlsFilesError, EndpointError, BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error
     return shim.run()
@@ -77,8 +82,8 @@ class Shim:
     Args:
         stop: set from outside to end it, and by itself when it cannot go on.
     Raises:
-        StoreError, KeyFileError, HeadersFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot
-            be had.
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, EndpointError, BindError, OSError:
+            a part cannot be had.
     """
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
@@ -107,7 +112,9 @@ class Shim:
         self._receiver = self._new_receiver()
         connection = database.connect(self._path)
         births_changed = self._outbox.births_changed if self._outbox else lambda: None
-        self._listeners = assembly.listeners(config, connection, self._head, self._tally, births_changed)
+        self._listeners = assembly.listeners(
+            config, connection, self._head, self._tally, on_birth=births_changed, on_nonce=self._on_nonce
+        )
         self._subscriber = self._new_subscriber()
         self._pipeline = assembly.pipeline(
             config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
@@ -171,12 +178,16 @@ class Shim:
             Subscription(side.template.filter, retained=side.retained) for side in self._listeners.side_topics
         ]
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
-        try:
-            return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(
-                [f"--ca-file {config.ca_file}: {error}; name a readable file of PEM certificates"]
-            ) from error
+        tls = broker_tls.context(config.ca_file, config.client_cert, config.client_key) if config.broker.tls else None
+        return Subscriber(
+            broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link, tls
+        )
+
+    def _on_nonce(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
+        fields = {"device.id": printable(device_id), "boot": boot_nonce.hex()}
+        if other:
+            fields["other_device"] = printable(other)
+        self._log.warning(event, **fields, remedy=NOTICES[event])
 
     def _start(self) -> None:
         if self._forwarder:
@@ -271,7 +282,8 @@ class Shim:
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
         else:
-            self._log.warning(event, broker=broker, **fields, **_remedy(fields.get("reason", "")))
+            told = _remedy(fields.get("reason", ""), self._config.broker.tls)
+            self._log.warning(event, broker=broker, **fields, **told)
 
     def _fail(self, why: str) -> None:
         self._failure = why
@@ -283,13 +295,14 @@ def _key(config: Config) -> bytes:
     return key_file.load_or_make(config.key_file) if is_default else key_file.load(config.key_file)
 
 
-def _remedy(reason: str) -> dict[str, str]:
+def _remedy(reason: str, tls: bool) -> dict[str, str]:
     """What to do about a lost connection, where something can be said; the names are those of Python's exceptions."""
     if reason.startswith("ConnectionRefusedError"):
         return {"remedy": "is the broker up there? check --broker"}
     if reason.startswith("gaierror"):
         return {"remedy": "check the host name in --broker"}
-    return {}
+    told = tls_refusal.remedy(reason) if tls else ""
+    return {"remedy": told} if told else {}
 
 
 def _first_line(path: Path | None) -> str:

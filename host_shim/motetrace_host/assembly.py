@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from motetrace_host.config import Config
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
+from motetrace_host.core.trust import Trust
 from motetrace_host.edges import hop_report_store
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -25,6 +26,7 @@ from motetrace_host.shim.device_stats import DeviceStatistics
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
@@ -39,12 +41,14 @@ class Listeners:
     """What hears the messages beside the readings.
 
     Attributes:
-        side_topics: all of them. keepers: those that write something down.
+        from_devices: those that hear devices. side_topics: all of them. keepers: those that write something down.
     """
 
     head: HeadSampler
     answers: Answers
     births: Births
+    nonces: Nonces
+    from_devices: tuple[SideTopic, ...]
     side_topics: tuple[SideTopic, ...]
     keepers: tuple[Keeper, ...]
 
@@ -59,25 +63,34 @@ def head(config: Config) -> HeadSampler:
 
 
 def listeners(
-    config: Config, connection: sqlite3.Connection, sampler: HeadSampler, tally: Tally, on_birth: Callable[[], None]
+    config: Config,
+    connection: sqlite3.Connection,
+    sampler: HeadSampler,
+    tally: Tally,
+    *,
+    on_birth: Callable[[], None],
+    on_nonce: Callable[[str, str, bytes, str], None],
 ) -> Listeners:
-    """Make what listens; `on_birth` is told that some boot's attributes changed."""
+    """Make what listens; `on_birth` is told that some boot's attributes changed, `on_nonce` what `Nonces` notices."""
     ledger = Ledger(connection)
     answers = Answers(ledger)
     reported = ReportedTopic(config.prefix, sampler)
 
     def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
         answers.learn(device_id, boot_nonce)
+        nonces.announced(device_id, boot_nonce)
         reported.birth(device_id, payload)
         tally.births += 1
         on_birth()
 
     births = Births(ledger, config.birth_topic, heard)
+    nonces = Nonces(births, ledger, tally.reject, on_nonce)
     hops = HopReports(config.prefix, hop_report_store.load(connection))
     statistics = DeviceStatistics(config.prefix)
     drops = BrokerEvents(config.prefix, config.topics)
     keepers = (births, hops, statistics, drops)
-    return Listeners(sampler, answers, births, (*keepers, DesiredTopic(config.prefix, sampler), reported), keepers)
+    side_topics = (*keepers, DesiredTopic(config.prefix, sampler), reported)
+    return Listeners(sampler, answers, births, nonces, (births, statistics, reported), side_topics, keepers)
 
 
 def pipeline(
@@ -108,6 +121,7 @@ def pipeline(
         tails=listening.answers.tails,
         plans=Plans(listening.head, message_log),
         live=listening.births.live,
+        trust=Trust(config.trust),
     )
     reader = Reader(
         places,
@@ -116,9 +130,12 @@ def pipeline(
         bare_seq,
         listening.answers,
         tally,
+        listening.nonces,
         with_trailer,
         republished,
         on_poison=lambda device_id, error: poisoned(log, device_id, error),
+        device_property=config.device_property,
+        from_devices=listening.from_devices,
     )
     return Pipeline(
         inbox,

@@ -18,7 +18,9 @@ from typing import Any
 
 from motetrace_host.core.sampling.tail import TailRules
 from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.topic_filter import TopicFilter
 from motetrace_host.core.topic_overlap import overlap
+from motetrace_host.core.trust import Policy
 from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
 
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
@@ -59,6 +61,8 @@ class Config:
     receive_maximum: int
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
     trailer: tuple[TopicTemplate, ...]
+    trust: tuple[tuple[TopicFilter, Policy], ...]
+    device_property: str
     max_spans: int
     max_messages: int
     max_devices: int
@@ -75,6 +79,8 @@ class Config:
     username: str
     password_file: Path | None
     ca_file: Path | None
+    client_cert: Path | None
+    client_key: Path | None
     log_level: str
     log_format: str
 
@@ -219,7 +225,7 @@ def _as_list(setting: Setting, given: object) -> str:
     return json.dumps([given if is_pair else setting.metavar.split()], ensure_ascii=False)
 
 
-_TEXTS = ("client_id", "log_format")  # absent is ""
+_TEXTS = ("client_id", "device_property", "log_format")  # absent is ""
 
 
 def _contradictions(config: Config) -> Iterator[str]:
@@ -236,12 +242,37 @@ def _contradictions(config: Config) -> Iterator[str]:
                 )
     if config.tail == "on" and not config.otlp:
         yield "--tail on needs --otlp: it decides what is sent to the trace backend"
-    if config.ca_file and not config.broker.tls:
-        yield f"--ca-file {config.ca_file} needs TLS: write mqtts:// in --broker"
+    yield from _distrust(config)
+    yield from _tls_files(config)
     if config.password_file and not config.username:
         yield f"--password-file {config.password_file} needs --username"
     if config.otlp_headers_file and not config.otlp:
         yield f"--otlp-headers-file {config.otlp_headers_file} needs --otlp: name the backend that wants the headers"
+
+
+def _distrust(config: Config) -> Iterator[str]:
+    """Rules of --trust that would never do anything: a misspelt one would leave a topic trusted without a word."""
+    earlier: dict[str, TopicFilter] = {}
+    for topic_filter, policy in config.trust:
+        written = f"--trust {topic_filter.text} {policy.word}"
+        if not any(overlap(topic_filter.filter, topic.filter) for topic in config.topics):
+            followed = ", ".join(topic.template for topic in config.topics)
+            yield f"{written} matches no topic that is followed ({followed}); check how it is written"
+        if topic_filter.filter in earlier:
+            first = earlier[topic_filter.filter].text
+            yield f"{written} comes behind {first}, and the first that matches counts; leave one of them"
+        earlier.setdefault(topic_filter.filter, topic_filter)
+
+
+def _tls_files(config: Config) -> Iterator[str]:
+    files = {"--ca-file": config.ca_file, "--client-cert": config.client_cert, "--client-key": config.client_key}
+    given = {flag: path for flag, path in files.items() if path}
+    for flag, path in given.items():
+        if not config.broker.tls:
+            yield f"{flag} {path} needs TLS: write mqtts:// in --broker"
+    for flag, other in (("--client-cert", "--client-key"), ("--client-key", "--client-cert")):
+        if flag in given and other not in given:
+            yield f"{flag} {given[flag]} needs {other}: a certificate and its private key go together"
 
 
 def _overlaps(config: Config) -> Iterator[str]:

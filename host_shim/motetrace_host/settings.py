@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from motetrace_host.core.sampling import threshold
 from motetrace_host.core.sampling.head import UNKNOWN
 from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.topic_filter import TopicFilter
+from motetrace_host.core.trust import Policy
 
 Parser = Callable[[object], Any]
 
@@ -157,6 +159,27 @@ def republish(value: object) -> tuple[TopicTemplate, TopicTemplate]:
     return source, target
 
 
+def trust(value: object) -> tuple[TopicFilter, Policy]:
+    """A topic filter and a word of `Policy`."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError("a topic filter and a policy are needed, FILTER POLICY")
+    words = {policy.word: policy for policy in Policy}
+    if value[1] not in words:
+        raise ValueError(f"policies are {', '.join(words)}")
+    return TopicFilter(str(value[0])), words[str(value[1])]
+
+
+def user_property(value: object) -> str:
+    """The name of a user property."""
+    name = text(255, "the name of a user property")(value)
+    if not name or name in _OUR_PROPERTIES:
+        raise ValueError(f"a name of 1..255 bytes is needed that is none of {', '.join(sorted(_OUR_PROPERTIES))}")
+    return str(name)
+
+
+_OUR_PROPERTIES = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
+
+
 def endpoint(value: object) -> str:
     """An OTLP/HTTP base URL, or "off"."""
     if value == "off":
@@ -226,6 +249,12 @@ SETTINGS = (
             "members in the payload, for consumers that cannot derive ids. Repeatable.", count=2, many=True),
     Setting("trailer", topic, None, "TEMPLATE",
             "Readings to follow whose binary payloads end in a trailer with the context. Repeatable.", many=True),
+    Setting("trust", trust, None, "FILTER POLICY",
+            "What is done with contexts that come on the topics of FILTER: continue; resample: continue, but whether "
+            "there are spans is ours to say; link: begin a trace of our own that links to the sender's; off: ignore. "
+            "Repeatable, the first that matches counts. [default: continue]", count=2, many=True),
+    Setting("device_property", user_property, None, "NAME",
+            "Take the device id from this user property, which the broker sets, and not from the topic."),
     Setting("max_spans", whole_number(1_000, 10**10, "spans"), 1_000_000, "SPANS",
             "Keep at most so many spans on disk; the oldest go first."),
     Setting("max_messages", whole_number(1_000, 10**10, "messages"), 1_000_000, "MESSAGES",
@@ -260,6 +289,9 @@ SETTINGS = (
     Setting("password_file", path, None, "FILE", "File whose first line is the password at the broker."),
     Setting("ca_file", path, None, "FILE",
             "Certificates that the broker's is checked against (PEM), with mqtts://. Default: the system's."),
+    Setting("client_cert", path, None, "FILE",
+            "Certificate that we show to the broker (PEM, with the chain behind it), with mqtts://."),
+    Setting("client_key", path, None, "FILE", "Private key of --client-cert (PEM, without passphrase), mode 0600."),
     Setting("log_level", one_of("debug", "info", "warning", "error"), "info", "LEVEL",
             "debug (one line per message), info, warning or error."),
     Setting("log_format", one_of("json", "console"), None, "FORMAT",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from services import Mosquitto
 
-from tests.faults.fleet import NONCE, Connection, topic
+from tests.faults.fleet import NONCE, Connection, topic, traceparent
 from tests.faults.shim_process import ShimProcess, poll
 
 MakeShim = Callable[..., ShimProcess]
@@ -106,3 +106,37 @@ def test_a_misspelt_key_file_is_refused_at_start_and_no_key_is_made(
     assert not (tmp_path / "typo").exists()
     default = make_shim(mosquitto.port, "--key-file", str(tmp_path / "fresh" / "key"), name="fresh").start()
     assert default.terminate() == 0, "the default may be named"
+
+
+def test_a_trace_that_is_linked_and_not_continued_is_the_same_on_every_shim_and_after_a_kill(
+    mosquitto: Mosquitto, make_shim: MakeShim, tmp_path: Path
+) -> None:
+    key = key_file(tmp_path / "key", 1)
+    options = ("--key-file", key, "--trust", "devices/partner/#", "link", "--trust", "devices/nobody/#", "off")
+    one, two = (make_shim(mosquitto.port, *options, name=name).start() for name in ("a", "b"))
+    device = Connection(mosquitto.port)
+    foreign = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    numbered = traceparent(NONCE["tp"], 1)
+    for name in ("partner", "nobody", "own"):
+        device.publish((name, 1), topic(name), b"{}", ("traceparent", numbered))
+        device.publish((name, 2), topic(name), b"{}", ("traceparent", foreign))
+    poll(lambda: one.count("message") == 6, "all are stored")
+    one.kill()
+    one.start()
+    for _ in range(2):
+        device.publish(("partner", 2), topic("partner"), b"{}", ("traceparent", foreign))
+    device.close()
+    query = "SELECT trace_id, span_id FROM message WHERE device_id = 'partner' ORDER BY seq, 1"
+    ids = []
+    for shim in (one, two):
+        poll(lambda of=shim: of.query("SELECT 1 FROM message WHERE deliveries = 3"), "three deliveries")
+        ids.append(shim.query(query))
+        own = [row[0].hex() for row in shim.query("SELECT trace_id FROM message WHERE device_id = 'own' ORDER BY id")]
+        assert own == [numbered[3:35], foreign[3:35]]
+        origins = {row[0] for row in shim.query("SELECT origin FROM message WHERE device_id = 'nobody'")}
+        assert origins == {"none:off"}
+        assert shim.query("SELECT count FROM rejection WHERE device_id = 'nobody'") == [(2,)]
+        assert shim.terminate() == 0
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+    assert not {row[0].hex() for row in ids[0]} & {numbered[3:35], foreign[3:35]}

@@ -31,7 +31,7 @@ class Context:
     """What one message says about its trace.
 
     Args:
-        origin: `traceparent`, `seqref`, `seq`, `none:absent`, or `none:<reason of the first fault>`.
+        origin: `traceparent`, `seqref`, `seq`, `none:absent`, `none:off`, or `none:<reason of the first fault>`.
         trace_id: 16 bytes; only of origin traceparent.
         parent_id: 8 bytes; only of origin traceparent.
         flags: Trace-flags, 0..3; 3 where the device sent none.
@@ -160,6 +160,19 @@ def read(
     carrier = "json" if seq is not None else "none"
     baggage = _baggage(baggage_source, faults)
     return Context(origin, None, None, HOST_FLAGS, None, seq, None, "", baggage, carrier, tuple(faults))
+
+
+def ignored(found: Context) -> Context:
+    """What is left of a context where none is believed (`--trust ... off`): as if it were absent, and counted.
+
+    Args:
+        found: as `read` gave it. Where it was found is kept: a trailer is still cut off when the message goes on.
+    Source: docs/trust.md.
+    """
+    if found.origin.startswith("none"):
+        return found
+    faults = (*found.faults, "context_ignored")
+    return Context("none:off", None, None, HOST_FLAGS, None, None, None, "", "", found.carrier, faults)
 
 
 def _search(source: _Source, carrier: str, baggage_source: _Source, faults: list[str]) -> Context | None:

@@ -14,6 +14,7 @@ MAX_KEY_BYTES: Final = 64
 MAX_NAME_BYTES: Final = 255
 MAX_SEQ: Final = 2**32 - 1
 _SEQREF: Final = b"motetrace.seqref"
+_ROOT: Final = b"motetrace.root\0\0"
 _SPAN: Final = b"motetrace.span\0\0"
 _NO_SPAN_ID: Final = bytes(8)
 
@@ -84,6 +85,28 @@ def derive(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int)
     Source: docs/wire-format.md, "seqref"; tests/vectors/derive.json.
     """
     return Deriver(key, tenant, device_id).ids(boot_nonce, seq)
+
+
+def derive_root(key: bytes, tenant: str, message_key: bytes) -> Derived:
+    """Derive the ids of a message without a number whose trace is not continued but linked (`--trust ... link`).
+
+    Args:
+        key: 16..64 bytes. tenant: UTF-8, 0..255 bytes.
+        message_key: 16 bytes, which hold device, topic, payload and the context that came (`message.Message.key`).
+    Raises:
+        ValueError: a length is wrong; names the value and the range.
+    Source: docs/trust.md, "Ids under link".
+    """
+    tenant_bytes = tenant.encode()
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
+    if len(tenant_bytes) > MAX_NAME_BYTES or len(message_key) != 16:
+        raise ValueError(
+            f"tenant has {len(tenant_bytes)} bytes, message_key {len(message_key)}; at most {MAX_NAME_BYTES}, and 16"
+        )
+    named = b"%c%b\x10%b" % (len(tenant_bytes), tenant_bytes, message_key)
+    digest = blake2b(named, digest_size=24, key=key, person=_ROOT).digest()
+    return Derived(digest[:16], _not_zero(digest[16:]))
 
 
 def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:

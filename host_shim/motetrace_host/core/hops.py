@@ -24,6 +24,7 @@ from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import reason as sampling_reason
 from motetrace_host.core.sampling.threshold import cut
 from motetrace_host.core.span import AttributeValue, SpanKind, SpanRow
+from motetrace_host.core.trust import Policy
 
 DEVICE_SERVICE: Final = "device"
 BROKER_SERVICE: Final = "mqtt-broker"
@@ -104,7 +105,7 @@ class Hops:
         self._where = where
         self._whose = whose
         self._threshold = threshold
-        self._forms: dict[tuple[int, bytes, int, int, str], _Form] = {}
+        self._forms: dict[tuple[int, bytes, int, int, str, int], _Form] = {}
         self._th: dict[int, tuple[bytes, bytes]] = {}
 
     def forget(self) -> None:
@@ -133,19 +134,21 @@ class Hops:
             trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
-            state = parent = age = own = b""
+            state = parent = age = own = link = b""
             extra = record.NO_EXTRA
             if reasons:
                 decision = reasons[number]
             if kind & record.HAS_EXTRA:
                 extra = extras[number]
                 parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-            if extra.tracestate:
+                if extra.link_trace_id:
+                    link = _link(extra)
+            if extra.tracestate and not extra.link_trace_id:  # else it is that of the linked context
                 state = self._tracestate(extra.tracestate, trace_id, threshold_id)
             elif threshold_id:
                 least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
                 state = plain if trace_id[9:] >= least else b""
-            form = forms.get((place, nonce, kind, decision, extra.reason))
+            form = forms.get((place, nonce, kind, decision, extra.reason, extra.policy))
             if form is None:
                 form = self._new_form(record.unpack(records, number * record.SIZE), extra, decision)
             start = received
@@ -158,7 +161,7 @@ class Hops:
             flag = flag_bytes[flags]
             span = b"".join(
                 (ids, span_id, state, parent, device_head, times(0x39, start, 0x41, received), form.device, own,
-                 _number(b"messaging.message.body.size", size), age, flag)
+                 _number(b"messaging.message.body.size", size), age, link, flag)
             )  # fmt: skip
             device_spans(b"\x12" + varint(len(span)) + span)
             forward_id = span_id_of(trace_id, span_id, b"broker_forward")
@@ -208,6 +211,8 @@ class Hops:
         }
         if message.numbered:
             common["device.boot_nonce"] = message.boot_nonce.hex()
+        if extra.policy:
+            common["trace.trust"] = Policy(extra.policy).word
         device = {**common, "messaging.operation.name": "publish", "messaging.operation.type": "send", **whose.birth}
         device.update(sampling_reason.attributes(decision))
         broker = {
@@ -221,7 +226,7 @@ class Hops:
         if len(self._forms) >= _MAX_FORMS:
             self._forms.clear()
         form = _Form(encode_attributes(device), encode_attributes(broker))
-        self._forms[message.place, message.boot_nonce, message.kind, decision, extra.reason] = form
+        self._forms[message.place, message.boot_nonce, message.kind, decision, extra.reason, extra.policy] = form
         return form
 
 
@@ -230,6 +235,13 @@ def _number(key: bytes, value: int) -> bytes:
     """An attribute with a whole number, 0..2**32-1; those that count up are the same for many devices."""
     number = b"\x18" + varint(value)
     return delimited(b"\x4a", delimited(b"\x0a", key) + delimited(b"\x12", number))
+
+
+def _link(extra: Extra) -> bytes:
+    """Span.links with one link: trace_id, span_id, trace_state."""
+    link = b"\x0a\x10" + extra.link_trace_id + b"\x12\x08" + extra.link_span_id
+    state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""
+    return delimited(b"\x6a", link + state)
 
 
 def _content(field: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from motetrace_host.core.mqtt_frame import Frame
@@ -19,7 +19,7 @@ class Broker:
     tls: bool = False
     ca_file: str = ""
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
-from motetrace_host.core.context import Context
-from motetrace_host.core.derive import derive, derive_span_id
+from motetrace_host.core.context import HOST_FLAGS, Context
+from motetrace_host.core.derive import derive, derive_root, derive_span_id
+from motetrace_host.core.traceparent import FLAG_SAMPLED
+from motetrace_host.core.trust import Policy
 
 _KEY_PERSON = b"motetrace.ledger"
 ENTROPY_BYTES = 24
+
+
+class Linked(NamedTuple):
+    """A context that came in and is not continued: 16 bytes, 8 bytes, and its tracestate or ""."""
+
+    trace_id: bytes
+    span_id: bytes
+    tracestate: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +34,11 @@ class Message:
         boot_nonce, seq: None when the context does not name them (a foreign traceparent, no context).
         trace_id: 16 bytes; span_id: 8 bytes, of `device_publish`.
         parent_id: 8 bytes, the span that a foreign traceparent names and `device_publish` is a child of; else None.
-        flags: trace-flags; bit 0 clear: counted, no spans.
+        flags: trace-flags, the device's or, where its own are not honoured, the host's; bit 0 clear: counted, no spans.
         origin: traceparent, seqref, seq or none:<reason>.
         age_ms: from sensor read to publish, None when the device did not say.
         faults: reasons of what was broken in it, to be counted once, however often it is delivered.
+        policy: what was done with its context. linked: the context that `device_publish` links to; policy LINK only.
     """
 
     key: bytes
@@ -48,10 +60,12 @@ class Message:
     tracestate: str
     baggage: str
     faults: tuple[str, ...]
+    policy: Policy = Policy.CONTINUE
+    linked: Linked | None = None
 
     @property
     def sampled(self) -> bool:
-        """The device wants spans for it."""
+        """There are to be spans of it."""
         return self.flags & 1 == 1
 
 
@@ -62,6 +76,7 @@ class Arrival:
     Attributes:
         payload: as received; beside the topic it tells messages with one foreign traceparent apart.
         fault: why its properties or its topic could not be read, "" when all was well.
+        policy: what is to be done with a context on this topic. OFF is the caller's: see `context.ignored`.
     """
 
     device_id: str
@@ -71,6 +86,7 @@ class Arrival:
     payload: bytes
     received_unix_ns: int
     fault: str = ""
+    policy: Policy = Policy.CONTINUE
 
 
 def identify(
@@ -94,6 +110,65 @@ def identify(
         ValueError: what the origin needs is missing.
     Source: docs/wire-format.md, "What a device can send".
     """
+    ids = _ids(context, arrival, key, tenant, boot_nonce, answering_boot, entropy)
+    flags, state, baggage = _believed(context, arrival.policy)
+    linked = None
+    if arrival.policy == Policy.LINK and context.trace_id is not None and context.parent_id is not None:
+        linked = Linked(context.trace_id, context.parent_id, context.tracestate)
+        ids = _root(ids, key, tenant, arrival.device_id)
+    return Message(
+        ids.message_key,
+        arrival.device_id,
+        arrival.topic,
+        arrival.template,
+        arrival.qos,
+        len(arrival.payload),
+        arrival.received_unix_ns,
+        ids.boot_nonce,
+        ids.seq,
+        ids.trace_id,
+        ids.span_id,
+        ids.parent_id,
+        flags,
+        context.origin,
+        context.carrier,
+        context.age_ms,
+        state,
+        baggage,
+        (arrival.fault, *context.faults) if arrival.fault else context.faults,
+        arrival.policy,
+        linked,
+    )
+
+
+def _believed(context: Context, policy: Policy) -> tuple[int, str, str]:
+    """Flags, tracestate and baggage that go on; the table is in core/trust.py."""
+    if policy == Policy.CONTINUE:
+        return context.flags, context.tracestate, context.baggage
+    if policy == Policy.RESAMPLE:
+        return context.flags | FLAG_SAMPLED, context.tracestate, context.baggage
+    return HOST_FLAGS, "", ""
+
+
+class _Ids(NamedTuple):
+    message_key: bytes
+    boot_nonce: bytes | None
+    seq: int | None
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes | None
+
+
+def _ids(
+    context: Context,
+    arrival: Arrival,
+    key: bytes,
+    tenant: str,
+    boot_nonce: bytes | None,
+    answering_boot: bytes | None,
+    entropy: bytes,
+) -> _Ids:
+    """The ids of a message whose context is continued; arguments and errors as for `identify`."""
     nonce, seq = context.boot_nonce, context.seq
     parent_id = None
     if context.origin == "traceparent":
@@ -120,27 +195,16 @@ def identify(
         message_key = _drawn_key(trace_id, span_id)
         if nonce is not None and seq is not None:
             message_key = numbered_key(arrival.device_id, nonce, seq)
-    return Message(
-        message_key,
-        arrival.device_id,
-        arrival.topic,
-        arrival.template,
-        arrival.qos,
-        len(arrival.payload),
-        arrival.received_unix_ns,
-        nonce,
-        seq,
-        trace_id,
-        span_id,
-        parent_id,
-        context.flags,
-        context.origin,
-        context.carrier,
-        context.age_ms,
-        context.tracestate,
-        context.baggage,
-        (arrival.fault, *context.faults) if arrival.fault else context.faults,
-    )
+    return _Ids(message_key, nonce, seq, trace_id, span_id, parent_id)
+
+
+def _root(ids: _Ids, key: bytes, tenant: str, device_id: str) -> _Ids:
+    """The ids of a trace that begins here: a numbered message has those that its seqref would have."""
+    if ids.boot_nonce is not None and ids.seq is not None:
+        trace_id, span_id = derive(key, tenant, device_id, ids.boot_nonce, ids.seq)
+    else:
+        trace_id, span_id = derive_root(key, tenant, ids.message_key)
+    return ids._replace(trace_id=trace_id, span_id=span_id, parent_id=None)
 
 
 def numbered_key(device_id: str, boot_nonce: bytes, seq: int) -> bytes:

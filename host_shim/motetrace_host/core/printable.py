@@ -44,6 +44,17 @@ def printable(value: str | bytes, max_chars: int = MAX_CHARS) -> str:
     return "".join(shown)
 
 
+def escaped(text: str) -> str:
+    """Escape what does not print, and nothing else: for text of which parts may have been through `printable`.
+
+    Args:
+        text: Any text of one line.
+    Returns:
+        Printable text of any length. A backslash stays single, so it cannot be told which escapes were sent.
+    """
+    return text if text.isprintable() else "".join(char if char == "\\" else _escape(char) for char in text)
+
+
 def _escape(char: str) -> str:
     if char == "\\":
         return "\\\\"

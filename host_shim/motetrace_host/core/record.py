@@ -55,12 +55,18 @@ class Extra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
         reason: why there is no context: the part of origin behind `none:`.
         tracestate: valid text, "" for none.
         message_key: 16 bytes by which a message without a number is known again, b"" for none.
+        policy: what was done with its context, a number of `trust.Policy`.
+        link_trace_id, link_span_id: 16 and 8 bytes of a context that is linked and not continued, b"" for none; then
+            `tracestate` is that context's.
     """
 
     parent_id: bytes = b""
     reason: str = ""
     tracestate: str = ""
     message_key: bytes = b""
+    policy: int = 0
+    link_trace_id: bytes = b""
+    link_span_id: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -136,8 +142,7 @@ def pack(message: Message, place: int, decision: int, threshold_id: int = 0) -> 
     numbered = message.boot_nonce is not None and message.seq is not None
     # A message without any context is drawn new ids at each delivery: nothing could be known again.
     key = b"" if numbered or origin == "none" else message.key
-    tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
-    extra = Extra(message.parent_id or b"", reason, tracestate, key)
+    extra = _extra(message, reason, key)
     kind = message.qos | ORIGIN_BITS[origin] | CARRIER_BITS[message.carrier]
     packed = b""
     if extra != NO_EXTRA:
@@ -158,6 +163,15 @@ def pack(message: Message, place: int, decision: int, threshold_id: int = 0) -> 
         threshold_id,
     )
     return record, packed
+
+
+def _extra(message: Message, reason: str, key: bytes) -> Extra:
+    parent_id, policy = message.parent_id or b"", int(message.policy)
+    if message.linked is None:
+        tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
+        return Extra(parent_id, reason, tracestate, key, policy)
+    trace_id, span_id, state = message.linked
+    return Extra(parent_id, reason, state, key, policy, trace_id, span_id)
 
 
 def unpack(data: bytes, offset: int = 0) -> Record:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from motetrace_host.core.birth import Birth
 
 MAX_BOOTS = 100_000  # beyond it the boots seen first are forgotten: their messages stay, their births go
+MAX_UNNUMBERED = 100_000  # devices; who makes device ids up would fill the disk with their counts
 
 
 class Boot(NamedTuple):
@@ -102,6 +103,12 @@ class Ledger:
         )
         return [row[0] for row in found]
 
+    def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
+        """When a boot was first heard of, in Unix ns; None when it is not known."""
+        query = "SELECT first_seen_unix_ns FROM device_boot WHERE device_id = ? AND boot_nonce = ?"
+        row = self._connection.execute(query, (device_id, boot_nonce)).fetchone()
+        return int(row[0]) if row else None
+
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """The birth message of a boot; of the boot seen last when `boot_nonce` is None."""
         if boot_nonce is None:
@@ -125,7 +132,11 @@ class Ledger:
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
 
     def trim_boots(self, limit: int = 2_000) -> int:
-        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went."""
+        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went.
+
+        Likewise the counts of the devices without numbers that were heard longest ago, beyond `MAX_UNNUMBERED`.
+        """
+        self._trim_unnumbered()
         excess: int = self._connection.execute("SELECT count(*) FROM device_boot").fetchone()[0] - MAX_BOOTS
         if excess <= 0:
             return 0
@@ -137,3 +148,12 @@ class Ledger:
             "DELETE FROM inferred_boot WHERE device_id NOT IN (SELECT device_id FROM device_boot WHERE inferred)"
         )
         return min(excess, limit)
+
+    def _trim_unnumbered(self) -> None:
+        excess: int = self._connection.execute("SELECT count(*) FROM unnumbered").fetchone()[0] - MAX_UNNUMBERED
+        if excess > 0:
+            self._connection.execute(
+                "DELETE FROM unnumbered WHERE device_id IN"
+                " (SELECT device_id FROM unnumbered ORDER BY last_unix_ns LIMIT ?)",
+                (excess,),
+            )

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from motetrace_host.core.printable import escaped
+
 REPEAT_S = 10.0
 _MAX_EVENTS = 200
 
@@ -41,6 +43,19 @@ class Repeats:
         if held_back:
             event["held_back"] = held_back
         return event
+
+
+def on_one_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: nothing that a device, a broker or a library said reaches a terminal raw.
+
+    Whoever logs device text puts it through `printable`; this is for what nobody thought of, such as the text of an
+    exception. The lines of a traceback are indented, so that none of them reads as a line of the log.
+    """
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.splitlines() if key == "exception" else [value]
+            event[key] = "\n".join([("  " if key == "exception" else "") + escaped(line) for line in lines])
+    return event
 
 
 class _Library(logging.Handler):
@@ -74,13 +89,13 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> stru
         if console
         else structlog.processors.JSONRenderer()
     )
-    one_line = [] if console else [structlog.processors.format_exc_info]  # the console formats exceptions itself
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *one_line,
+            structlog.processors.format_exc_info,
+            on_one_line,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

@@ -49,13 +49,15 @@ class _Client(paho.Client):
     unread = b""
     deliver: Callable[[list[Frame], int], None]
     refused_protocol = False
+    socket_error = ""
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         try:
             data = self._sock_recv(_READ_BYTES)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
+        except OSError as error:
+            self.socket_error = f"{type(error).__name__}: {error}"
             data = b""
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
@@ -73,6 +75,32 @@ class _Client(paho.Client):
         if publishes:
             self.deliver(publishes, len(data))
         return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.socket_error = f"{type(error).__name__}: {error}"
+            self._read_alert()
+            raise
+
+    def _read_alert(self) -> None:
+        """Look for why the broker ended a TLS connection that cannot be written to any more.
+
+        With TLS 1.3 our handshake is over before the broker has looked at our certificate: what it thinks of it is to
+        be read, unless the connection's end has swept it away.
+        """
+        if isinstance(self._sock, ssl.SSLSocket):
+            try:
+                self._sock.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except ssl.SSLError as alert:
+                self.socket_error = f"{type(alert).__name__}: {alert}"
+            except OSError:
+                pass
 
     def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
         if first == 0x20 and len(body) == 2 and body[1]:  # an MQTT 3 CONNACK: the broker could not read our CONNECT
@@ -107,7 +135,7 @@ class Subscriber:
     The three listeners are called on the network thread. `deliver` gets messages in the broker's order; it may block
     (then TCP holds the broker back). `on_published` must not block: paho holds a lock of its publish meanwhile.
     `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended).
+    thread has ended). A broker with TLS is spoken to by `tls`; None: with its `ca_file`, and no certificate of ours.
     """
 
     def __init__(
@@ -118,6 +146,7 @@ class Subscriber:
         deliver: Callable[[Chunk], None],
         on_published: Callable[[Published], None],
         on_link: Callable[[str, dict[str, Any]], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._subscriptions = subscriptions
         self._deliver = deliver
@@ -136,10 +165,10 @@ class Subscriber:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._client = self._new_client(broker, session)
+        self._client = self._new_client(broker, session, tls)
         self._thread = threading.Thread(target=self._run, name="motetrace-mqtt", daemon=True)
 
-    def _new_client(self, broker: Broker, session: Session) -> _Client:
+    def _new_client(self, broker: Broker, session: Session, tls: ssl.SSLContext | None) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2, client_id=session.client_id, protocol=paho.MQTTv5, manual_ack=True
         )
@@ -154,7 +183,7 @@ class Subscriber:
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
         if broker.tls:
-            client.tls_set(ca_certs=broker.ca_file or None)
+            client.tls_set_context(tls or ssl.create_default_context(cafile=broker.ca_file or None))
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = session.expiry_s
         properties.ReceiveMaximum = session.receive_maximum
@@ -222,7 +251,7 @@ class Subscriber:
             try:
                 with self._lock:
                     self._connection += 1
-                self._client.unread = b""
+                self._client.unread, self._client.socket_error = b"", ""
                 self._client.reconnect()
                 self._serve()
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
@@ -293,7 +322,7 @@ class Subscriber:
             if reason.value == 0x8E:
                 self._lost_because += f"; {SAME_CLIENT_ID}"
         elif not self._lost_because:
-            self._lost_because = f"connection lost: {reason}"
+            self._lost_because = f"connection lost: {self._client.socket_error or reason}"
 
     def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
         if reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1

@@ -40,6 +40,7 @@ _RETRIED = frozenset((429, 502, 503, 504))
 # OTLP calls these final. For a sender with a disk they are not: the next deployment mends them, and no span is lost.
 _OPERATORS_FAULT = frozenset((301, 302, 307, 308, 401, 403, 404, 405, 407))
 _MAX_ANSWER_BYTES = 65_536
+_SECRET_CHARS = 8  # shorter words of a header are taken for no secret
 _PATH = "/v1/traces"
 
 
@@ -88,6 +89,12 @@ def traces_url(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith(_PATH) else path + _PATH}"
 
 
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """The values of headers, and the words in them that may be secrets of their own (`Bearer TOKEN`), longest first."""
+    words = {word for value in headers.values() for word in (value, *value.split()) if len(word) >= _SECRET_CHARS}
+    return sorted(words, key=len, reverse=True)
+
+
 class OtlpForwarder:
     """Walks an outbox and sends it to one backend.
 
@@ -112,6 +119,7 @@ class OtlpForwarder:
         self.url = traces_url(endpoint)
         self._outbox = outbox
         self._headers = {**(headers or {}), "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+        self._secrets = _secrets(headers or {})
         self._rng = rng or random.Random()
         self._unix_seconds = unix_seconds
         self._pool = urllib3.PoolManager(
@@ -195,7 +203,7 @@ class OtlpForwarder:
         rejected = min(rejected, spans)
         self._outbox.settle(upto, sent=spans - rejected, refused=rejected)
         if rejected or message:
-            self._log.warning("otlp_forward_partial", spans=spans, rejected=rejected, message=printable(message))
+            self._log.warning("otlp_forward_partial", spans=spans, rejected=rejected, message=self._shown(message))
         if self._failures:
             self._log.info("otlp_forward_recovered", attempts=self._failures + 1)
         self._failures = 0
@@ -211,10 +219,16 @@ class OtlpForwarder:
                 "otlp_forward_refused",
                 status=status,
                 spans=spans,
-                answer=printable(body.decode("utf-8", "replace")),
+                answer=self._shown(body.decode("utf-8", "replace")),
                 remedy="see the backend's answer; refused spans stay in the local store, and are not sent again",
             )
         return 0.0
+
+    def _shown(self, answer: str) -> str:
+        """What a backend said, for the log, without our credentials: some proxies repeat them."""
+        for secret in self._secrets:
+            answer = answer.replace(secret, "***")
+        return printable(answer)
 
     def _failed(self, event: str, error: str, retry_after: float | None) -> float:
         backoff = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10))

@@ -162,6 +162,8 @@ class _Reading:
         return f"{boot}: nothing near."
 
     def _provenance(self, entry: Entry) -> str:
+        if entry.extra.link_trace_id:
+            return f"  (the host's own, linked to {entry.extra.link_trace_id.hex()}: --trust link)"
         if entry.origin == "traceparent":
             return "  (made by the device)"
         if not self._key:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from motetrace_host.core.sampling.head import HeadSettings, Policy
+from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail import TailRules
+from motetrace_host.core.trust import Policy
 
 
 @dataclass(frozen=True, slots=True)

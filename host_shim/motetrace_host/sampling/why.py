@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling import desired
-from motetrace_host.core.sampling.head import Policy
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, format_rate, rate_of
 from motetrace_host.core.sampling.topics import NO_END
+from motetrace_host.core.trust import Policy
 from motetrace_host.sampling import answer, duration
 from motetrace_host.sampling.answer import Answer
 from motetrace_host.sampling.shim_view import ShimView
@@ -161,10 +161,7 @@ def _received(view: ShimView) -> Stage:
 
 def _head(view: ShimView) -> Iterator[Stage]:
     head, counts = view.head, view.head_counts
-    if view.policy == Policy.OFF:
-        yield Stage("topic", Verdict.BLOCKS, "its topic is off", "set another policy for its topic", 1.0)
-    else:
-        yield Stage("topic", Verdict.PASSES, Policy(view.policy).name.lower())
+    yield Stage("topic", Verdict.PASSES, Policy(view.policy).word)
     yield _thinning(
         view, "rate", format_rate(rate_of(head.threshold)), Reason.OUTSIDE_RATE, head.threshold,
         "raise --sample, or target the device: motetrace sampling set {device} --rate 100%",

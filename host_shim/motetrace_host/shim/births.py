@@ -83,6 +83,10 @@ class Births:
             known = self._known[key] = self._load(device_id, boot_nonce)
         return known
 
+    def born(self, device_id: str, boot_nonce: bytes | None) -> bool:
+        """Whether a boot had a birth message; with None, whether any boot of the device had."""
+        return self.of(device_id, boot_nonce) is not _NOTHING
+
     def deltas(self) -> Iterable[Delta]:
         """A birth has no number."""
         return ()
@@ -108,7 +112,7 @@ class Births:
         try:
             return _known(birth.parse(text.encode()))
         except WireError:  # written by a version with other rules
-            return _NOTHING
+            return Known()
 
 
 def _known(parsed: Birth) -> Known:

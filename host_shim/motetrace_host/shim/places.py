@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from motetrace_host.core.derive import Deriver
-from motetrace_host.core.sampling.head import Plan, Policy
+from motetrace_host.core.sampling.head import Plan
 from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.trust import Policy, Trust
 from motetrace_host.edges.message_log import PlaceRow
 from motetrace_host.shim.plans import Plans
 
 MAX_PLACES = 200_000  # in memory; the message log has all of them
+MAX_TOPIC_BYTES = 1_024  # so that places in memory have a bound in bytes, too; MQTT's own is 65,535
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ class BootRun:
 
     Attributes:
         start, end: the run that grows, meaningless unless `open`.
-        known: its boot is in the ledger.
+        known: its boot is in the ledger. met: `Nonces` was told of it.
         expected_first: the number it is known to have begun with, None when nobody heard it begin.
     """
 
     __slots__ = (
-        "_runs", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "open", "start",
+        "_runs", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "met", "open", "start",
     )  # fmt: skip
 
     def __init__(self, device_id: str, boot_nonce: bytes) -> None:
@@ -50,7 +52,7 @@ class BootRun:
         self.start = self.end = 0
         self._runs: list[tuple[int, int]] = []
         self.open = False
-        self.known = False
+        self.known = self.met = False
         self.inferred = False
         self.expected_first: int | None = None
 
@@ -76,10 +78,10 @@ class Place:
 
     Attributes:
         id: its number in the message log.
-        policy: what is done with the contexts that come here.
         version, plan, threshold_id: what the head decides by, as of that version of it (see `Places.replan`).
         alone, needs, cut, left_out: of the plan.
         plain: its messages may go the short way: nothing but the context is to be looked at.
+        policy: what is done with their context.
         boots: the runs of its boots by nonce.
         tails: its boots by the part of the nonce that an answer to a command carries.
     """
@@ -91,15 +93,17 @@ class Place:
 
     plan: Plan
 
-    def __init__(self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant) -> None:
+    def __init__(
+        self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant, policy: Policy = Policy.CONTINUE
+    ) -> None:
         self.version = -1
-        self.policy = Policy.CONTINUE
         self.alone, self.needs, self.cut, self.left_out, self.threshold_id = False, 0, b"", 0, 0
         self.id = row.id
         self.device_id = row.device_id
         self.topic = row.topic
         self.template = row.template
         self.plain = plain
+        self.policy = policy
         self.tails = tails
         self.boots: dict[bytes, BootRun] = {}
         self._deriver: Deriver | None = None
@@ -121,6 +125,8 @@ class Places:
         is_plain: whether messages of a template may go the short way.
         tails: the boots of a device by the part of the nonce that answers carry; the dict stays the device's.
         live: boots (device, nonce) that were heard to begin.
+        trust: what is done with contexts, by topic; messages of a topic with another policy than `continue` go the
+            long way.
     """
 
     def __init__(
@@ -132,6 +138,7 @@ class Places:
         tails: Callable[[str], dict[bytes, bytes]],
         plans: Plans,
         live: AbstractSet[tuple[str, bytes]] = frozenset(),
+        trust: Trust | None = None,
     ) -> None:
         self._live = live
         self.plans = plans
@@ -140,6 +147,7 @@ class Places:
         self._tenant = tenant
         self._is_plain = is_plain
         self._tails = tails
+        self._trust = trust or Trust()
         self._places: dict[bytes, Place] = {}
         self._strangers: set[bytes] = set()
         self._boots: dict[tuple[str, bytes], BootRun] = {}
@@ -150,7 +158,7 @@ class Places:
         """The place of a topic, None when it is no reading's."""
         place = self._places.get(topic)
         if place is None and topic not in self._strangers:
-            place = self._open(topic)
+            place = self._open(topic, topic)
         return place
 
     def replan(self, place: Place) -> None:
@@ -159,6 +167,15 @@ class Places:
         place.alone, place.needs, place.cut = place.plan.alone, place.plan.needs, place.plan.cut
         place.left_out = place.plan.left_out
         place.version = self.plans.head.version
+
+    def of_device(self, topic: bytes, device_id: str) -> Place | None:
+        """The place of a topic where something else than the topic says which device it was."""
+        key = b"%b\0%b" % (topic, device_id.encode())  # no topic holds a NUL
+        return self._places.get(key) or self._open(topic, key, device_id)
+
+    def is_reading(self, topic: str) -> bool:
+        """Whether a topic is one of those that are followed."""
+        return len(topic.encode()) <= MAX_TOPIC_BYTES and any(one.match(topic) for one in self._templates)
 
     def boot(self, place: Place, boot_nonce: bytes) -> BootRun:
         """The runs of a boot; one device's boots are the same on all of its topics."""
@@ -189,28 +206,33 @@ class Places:
     def __len__(self) -> int:
         return len(self._places)
 
-    def _open(self, topic: bytes) -> Place | None:
-        row = self._row(topic)
+    def _open(self, topic: bytes, key: bytes, device_id: str | None = None) -> Place | None:
+        if len(topic) > MAX_TOPIC_BYTES:
+            return None
+        row = self._row(topic, device_id)
         if row is None:
             self._strangers.add(topic)
             return None
-        place = Place(row, self._is_plain(row.template), self._tails(row.device_id), self._tenant)
-        self._places[topic] = place
+        policy = self._trust.of(row.topic)
+        plain = device_id is None and policy == Policy.CONTINUE and self._is_plain(row.template)
+        place = Place(row, plain, self._tails(row.device_id), self._tenant, policy)
+        self._places[key] = place
         return place
 
-    def _row(self, topic: bytes) -> PlaceRow | None:
+    def _row(self, topic: bytes, device_id: str | None) -> PlaceRow | None:
         try:
             text = topic.decode()
         except UnicodeDecodeError:
             return None
         for template in self._templates:
-            device_id = template.match(text)
-            if device_id is not None:
-                known = self._log.place_id(text, device_id, template.template)
+            named = template.match(text)
+            if named is not None:
+                device = named if device_id is None else device_id
+                known = self._log.place_id(text, device, template.template)
                 if known:
-                    return PlaceRow(known, device_id, text, template.template)
+                    return PlaceRow(known, device, text, template.template)
                 self._last += 1
-                row = PlaceRow(self._last, device_id, text, template.template)
+                row = PlaceRow(self._last, device, text, template.template)
                 self._unsaved.append(row)
                 return row
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, Plan, Policy
+from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, Plan
+from motetrace_host.core.trust import Policy
 
 MAX_THRESHOLDS = 255  # a record has one byte for it
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core import context, message, plain_publish, publish_packet
+from motetrace_host.core import context, identity, message, plain_publish, publish_packet
 from motetrace_host.core.link import Chunk, Delivery
 from motetrace_host.core.message import Arrival, Message
+from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.record import CARRIER_BITS, NUMBERED, ORIGIN_BITS, RECORD
 from motetrace_host.core.sampling import ot_member
-from motetrace_host.core.sampling.head import Policy
 from motetrace_host.core.sampling.reason import Reason
+from motetrace_host.core.trust import Policy
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
-from motetrace_host.shim.places import BootRun, Place, Places, Tenant
+from motetrace_host.shim.nonces import Nonces
+from motetrace_host.shim.places import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.tally import Tally
 
@@ -36,6 +38,11 @@ class Reader:
 
     What is broken in a message goes with it, to be counted once. What makes no message (a retained reading, a broken
     birth, a topic without a device) is in no ledger that would know it again: it is counted here, at each delivery.
+
+    Args:
+        nonces: told of each boot that is not inferred.
+        device_property: the user property that names the device, "" where the topic does; then all goes the long way.
+        from_devices: those of the side topics on which devices speak, so that it holds there, too.
     """
 
     def __init__(
@@ -46,10 +53,13 @@ class Reader:
         bare_seq: BareSeq,
         answers: Answers,
         tally: Tally,
+        nonces: Nonces,
         with_trailer: frozenset[str] = frozenset(),
         republished: frozenset[str] = frozenset(),
         entropy: Callable[[int], bytes] = os.urandom,
         on_poison: Callable[[str, Exception], None] = lambda device_id, error: None,
+        device_property: str = "",
+        from_devices: Sequence[SideTopic] = (),
     ) -> None:
         self._places = places
         self._side_topics = side_topics
@@ -57,10 +67,13 @@ class Reader:
         self._bare_seq = bare_seq
         self._answers = answers
         self._tally = tally
+        self._nonces = nonces
         self._with_trailer = with_trailer
         self._republished = republished
         self._entropy = entropy
         self._on_poison = on_poison
+        self._device_property = device_property
+        self._from_devices = from_devices
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
         """Add the messages of a chunk to a batch. Never raises on what a device can send."""
@@ -68,7 +81,11 @@ class Reader:
         acks, records, places = batch.acks, batch.records, batch.places
         find, read_plain, pack = self._places.find, plain_publish.read, RECORD.pack
         head = self._places.plans.head
+        if self._device_property:
+            find = _nowhere
         self._tally.received += len(chunk.frames)
+        if received_unix_ns >= self._nonces.due_unix_ns:
+            self._nonces.look(received_unix_ns)
         for first, body in chunk.frames:
             qos = _PLAIN_QOS.get(first)
             if qos is not None:
@@ -82,7 +99,7 @@ class Reader:
                         if not trace_id:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
                             kind = _SEQREF_KIND | qos
-                        run = place.boots.get(nonce) or self._meet(place, nonce)
+                        run = place.boots.get(nonce) or self._meet(place, nonce, received_unix_ns)
                         if run.open and run.end + 1 == seq:
                             run.end = seq
                         else:
@@ -106,17 +123,21 @@ class Reader:
                         continue
             self._read_long(Delivery(publish_packet.read(first, body), connection, received_unix_ns), batch)
 
-    def _meet(self, place: Place, boot_nonce: bytes) -> BootRun:
+    def _meet(self, place: Place, boot_nonce: bytes, received_unix_ns: int) -> BootRun:
         """A boot on a place for the first time since the shim began."""
         self._answers.learn(place.device_id, boot_nonce)
-        return self._places.boot(place, boot_nonce)
+        run = self._places.boot(place, boot_nonce)
+        if not run.met:
+            run.met = True
+            self._nonces.meet(place.device_id, boot_nonce, received_unix_ns)
+        return run
 
     def _read_long(self, delivery: Delivery, batch: Batch) -> None:
         packet = delivery.packet
         try:
             self._add(delivery, batch)
         except Exception as error:  # noqa: BLE001 (whatever a device sent, the next message is read)
-            device_id = self.device_of(packet.topic)
+            device_id = self._device_of(packet)
             self._tally.reject(device_id, "internal_error")
             self._on_poison(device_id, error)
         if packet.packet_id:
@@ -124,7 +145,11 @@ class Reader:
 
     def _add(self, delivery: Delivery, batch: Batch) -> None:
         packet = delivery.packet
-        place = self._places.find(packet.topic.encode())
+        try:
+            place = self._place_of(packet)
+        except WireError as error:
+            self._tally.reject("", packet.fault or error.reason)
+            return
         if place is None:
             self._not_a_reading(delivery)
             return
@@ -138,8 +163,12 @@ class Reader:
         decision = self._decide(place, found)
         batch.add(found, place, decision, place.threshold_id if decision == _RATE else 0)
         if found.boot_nonce is not None and found.seq is not None:
-            run = place.boots.get(found.boot_nonce) or self._places.boot(place, found.boot_nonce)
-            run.inferred = found.origin == "seq"
+            run = place.boots.get(found.boot_nonce)
+            if run is None and found.origin == "seq":
+                run = self._places.boot(place, found.boot_nonce)
+                run.inferred = True
+            elif run is None:
+                run = self._meet(place, found.boot_nonce, delivery.received_unix_ns)
             batch.saw(run, found.seq)
         if place.template in self._republished:
             batch.republishes.append((len(batch.acks) if packet.packet_id else -1, Republish(found, delivery)))
@@ -151,7 +180,7 @@ class Reader:
                 self._places.replan(place)
             plan = place.plan
         else:  # the host made the context: no device was asked
-            plan = head.plan(place.device_id, Policy.OFF if place.policy == Policy.OFF else Policy.RESAMPLE)
+            plan = head.plan(place.device_id, Policy.RESAMPLE)
         randomness = ot_member.randomness(found.tracestate, found.trace_id)
         return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
 
@@ -160,6 +189,8 @@ class Reader:
         packet = delivery.packet
         may_have_trailer = place.template in self._with_trailer
         found = context.read(packet.user_properties, packet.payload, may_have_trailer=may_have_trailer)
+        if place.policy == Policy.OFF:
+            found = context.ignored(found)
         nonce, answering, entropy = None, None, b""
         if found.origin == "seq" and found.seq is not None:
             nonce = self._bare_seq.boot_nonce(
@@ -179,6 +210,7 @@ class Reader:
             packet.payload,
             delivery.received_unix_ns,
             packet.fault,
+            place.policy,
         )
         return message.identify(
             found,
@@ -190,21 +222,49 @@ class Reader:
             entropy=entropy,
         )
 
-    def device_of(self, topic: str) -> str:
-        """The device that a topic names, "" when it names none."""
-        place = self._places.find(topic.encode())
+    def _place_of(self, packet: PublishPacket) -> Place | None:
+        """Where a packet belongs, None when it is no reading. Raises WireError when it does not say which device's."""
+        topic = packet.topic.encode()
+        if not self._device_property:
+            return self._places.find(topic)
+        if not self._places.is_reading(packet.topic):
+            return None
+        return self._places.of_device(topic, identity.device_of(packet.user_properties, self._device_property))
+
+    def _device_of(self, packet: PublishPacket) -> str:
+        """The device that a packet is of, "" when it names none."""
+        try:
+            place = self._place_of(packet)
+        except WireError:
+            return ""
         if place is not None:
             return place.device_id
-        return next((device for side in self._side_topics if (device := side.template.match(topic))), "")
+        return next((device for side in self._side_topics if (device := side.template.match(packet.topic))), "")
 
     def _not_a_reading(self, delivery: Delivery) -> None:
         packet = delivery.packet
         for side in self._side_topics:
             device_id = side.template.match(packet.topic)
             if device_id is not None:
-                try:
-                    side.hear(device_id, packet, delivery.received_unix_ns)
-                except WireError as error:
-                    self._tally.reject(device_id, error.reason)
+                self._hear(side, device_id, delivery)
                 return
-        self._tally.reject("", packet.fault or "topic_without_device")
+        too_long = len(packet.topic.encode()) > MAX_TOPIC_BYTES
+        self._tally.reject("", packet.fault or ("topic_too_long" if too_long else "topic_without_device"))
+
+    def _hear(self, side: SideTopic, device_id: str, delivery: Delivery) -> None:
+        packet = delivery.packet
+        if self._device_property and side in self._from_devices:
+            try:
+                device_id = identity.device_of(packet.user_properties, self._device_property)
+            except WireError as error:
+                self._tally.reject("", packet.fault or error.reason)
+                return
+        try:
+            side.hear(device_id, packet, delivery.received_unix_ns)
+        except WireError as error:
+            self._tally.reject(device_id, error.reason)
+
+
+def _nowhere(topic: bytes) -> Place | None:
+    """No place by topic alone."""
+    return None

@@ -13,6 +13,8 @@ from motetrace_host.core.protobuf_wire import varint
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.span import Span, SpanRow
 from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.topic_filter import TopicFilter
+from motetrace_host.core.trust import Policy, Trust
 from motetrace_host.edges import database, otlp
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import Entry, MessageLog
@@ -22,6 +24,7 @@ from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
@@ -36,7 +39,16 @@ NOW = 1_795_000_000_000_000_000
 class Bench:
     """All parts of a pipeline, with what goes to the broker and to the log kept in lists."""
 
-    def __init__(self, path: Path, republish: bool = False, sample: HeadSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        republish: bool = False,
+        sample: HeadSettings | None = None,
+        trust: Sequence[tuple[str, str]] = (),
+        device_property: str = "",
+        templates: Sequence[str] = ("devices/{device_id}/telemetry",),
+        trailer: bool = False,
+    ) -> None:
         self.path = path
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
@@ -47,15 +59,25 @@ class Bench:
 
         def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
+            self.nonces.announced(device_id, boot_nonce)
             self.tally.births += 1
 
         self.births = Births(self.ledger, TopicTemplate("motetrace/{device_id}/birth"), heard)
-        self.topics = [TopicTemplate("devices/{device_id}/telemetry")]
+        self.nonces = Nonces(self.births, self.ledger, self.tally.reject, self.notice)
+        self.topics = [TopicTemplate(template) for template in templates]
         tenant = Tenant("", bytes(32))
         self.head = HeadSampler(sample or HeadSettings())
-        plans = Plans(self.head, self.log)
-        places = Places(
-            self.log, self.topics, tenant, lambda template: not republish, answers.tails, plans, self.births.live
+        rules = [(TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust]
+        plain = not (republish or trailer)
+        self.places = places = Places(
+            self.log,
+            self.topics,
+            tenant,
+            lambda template: plain,
+            answers.tails,
+            Plans(self.head, self.log),
+            self.births.live,
+            Trust(rules),
         )
         self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
@@ -71,8 +93,12 @@ class Bench:
             self.bare_seq,
             answers,
             self.tally,
+            self.nonces,
+            with_trailer=frozenset(templates if trailer else ()),
             republished=frozenset(source for source, _ in routes),
             on_poison=lambda device_id, error: poisoned(self, device_id, error),
+            device_property=device_property,
+            from_devices=[self.births],
         )
         seen = SqliteSeen(self.connection)
         self.journal = Journal(self.connection, seen, places, self.bare_seq, [self.births], self.tally)
@@ -103,6 +129,9 @@ class Bench:
 
     warning = error = debug
 
+    def notice(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
+        self.logged.append((event, {"device.id": device_id, "boot": boot_nonce.hex(), "other": other}))
+
     def send(
         self,
         packet_id: int,
@@ -114,10 +143,11 @@ class Bench:
         retain: bool = False,
         connection: int = 1,
         fault: str = "",
+        at: int = NOW,
     ) -> None:
         """A message from the broker."""
         frame = publish_frame(topic, packet_id, qos, dup, retain, payload, pairs, fault)
-        self.inbox.put(Chunk([frame], connection, NOW, len(frame[1]) + 120))
+        self.inbox.put(Chunk([frame], connection, at, len(frame[1]) + 120))
 
     def answer(self, packet_id: int, refused: str = "") -> None:
         """The broker's answer to a republish."""

@@ -86,6 +86,15 @@ def test_lists_and_pairs_can_be_given_everywhere(tmp_path: Path) -> None:
         ("republish", (("a/{device_id}", "b/+/{device_id}"),), "wildcards"),
         ("password_file", "p", "--username"),
         ("ca_file", "ca.pem", "mqtts://"),
+        ("client_cert", "shim.pem", "mqtts://"),
+        ("client_cert", "shim.pem", "needs --client-key"),
+        ("client_key", "shim.key", "needs --client-cert"),
+        ("trust", (("devices/#", "believe"),), "continue, link, resample, off"),
+        ("trust", (("devices/#/x", "off"),), "'#' the last"),
+        ("trust", (("device/#", "off"),), "matches no topic that is followed (devices/{device_id}/telemetry)"),
+        ("trust", (("devices/{device_id}/#", "off"), ("devices/+/#", "link")), "the first that matches counts"),
+        ("device_property", "traceparent", "none of baggage, seqref"),
+        ("device_property", "x" * 256, "255"),
         ("otlp_headers_file", "headers", "needs --otlp"),
     ],
 )
@@ -164,6 +173,20 @@ def test_a_variable_of_ours_that_nobody_reads_is_refused_and_the_nearest_named()
 def test_variables_that_others_read_or_kubernetes_sets_are_let_pass(name: str) -> None:
     load(None, {name: "x"})
     load(None, {"MOTETRACE_QUEUES": ""})  # empty is not set
+
+
+def test_trust_is_a_list_of_rules_in_their_order_everywhere(tmp_path: Path) -> None:
+    rules = (("devices/{device_id}/#", "link"), ("devices/#", "off"))
+    file = tmp_path / "m.toml"
+    file.write_text(f"trust = {[list(rule) for rule in rules]}\n")
+    for loaded in (
+        load({"trust": rules}),
+        load(None, {"MOTETRACE_TRUST": ", ".join(map(" ".join, rules))}),
+        load({"config": str(file)}),
+    ):
+        assert [(one.text, policy.word) for one, policy in loaded.trust] == list(rules)
+    assert load().trust == ()
+    assert load().device_property == ""
 
 
 def test_no_topic_is_refused_with_an_example() -> None:

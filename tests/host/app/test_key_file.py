@@ -1,5 +1,6 @@
 """The key is made once, kept secret, and never silently a bad one."""
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,28 @@ def test_a_missing_key_is_made_of_32_random_bytes_for_the_owner_alone(tmp_path: 
     assert key_file.load_or_make(path) == key
     assert key_file.load(path) == key
     assert key_file.load_or_make(tmp_path / "other") != key
+
+
+def test_a_key_is_for_its_owner_alone_whatever_the_umask_and_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    write = os.write
+
+    def watching(descriptor: int, data: bytes) -> int:
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watching)
+    before = os.umask(0)
+    try:
+        key_file.load_or_make(tmp_path / "new" / "key")
+    finally:
+        os.umask(before)
+    assert modes == [0o600], "before a byte of it is written"
+    assert stat.S_IMODE((tmp_path / "new" / "key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["key"]
 
 
 def test_a_named_key_that_is_missing_is_refused_with_the_remedy_and_not_made(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from motetrace_host.edges import database, ledger
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
-from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.ledger import Ledger, Unnumbered
 from motetrace_host.reports.counts import counts
 from tests.host.app.conftest import NOW, Bench
 
@@ -107,3 +107,12 @@ def test_rejections_add_up(opened: Ledger) -> None:
     opened.reject({("a", "x"): 2, ("", "y"): 1})
     opened.reject({("a", "x"): 3})
     assert opened.rejections() == [("", "y", 1), ("a", "x", 5)]
+
+
+def test_devices_without_numbers_are_bounded_and_those_heard_longest_ago_go_first(
+    opened: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_UNNUMBERED", 3)
+    opened.add_unnumbered(Unnumbered(f"d{number}", 1, 0, NOW + number) for number in (5, 1, 4, 2, 3))
+    opened.trim_boots()
+    assert [one.device_id for one in opened.unnumbered()] == ["d3", "d4", "d5"]

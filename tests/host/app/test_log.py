@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from motetrace_host.core.printable import printable
 from motetrace_host.edges import log
 from motetrace_host.edges.log import Repeats
 
@@ -63,3 +64,29 @@ def test_a_warning_that_repeats_is_written_once_in_ten_seconds_with_the_number_h
     now = 10.0
     assert written("a")
     assert last == [0, 0, 3]
+
+
+HOSTILE = "a\x1b[2J\x9b31m\x07\r\u202e\u2028b\\x1b"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_text_that_nobody_made_printable_reaches_no_log_raw(log_format: str) -> None:
+    out = io.StringIO()
+    logger = log.configure("info", log_format, out)
+    try:
+        raise ValueError(f"{HOSTILE}\n2026-01-01T00:00:00Z [error    ] forged")
+    except ValueError:
+        logger.exception("broke", error=HOSTILE)
+    lines = out.getvalue().splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert "\\x1b[2J" in out.getvalue()
+    assert not [line for line in lines if line.startswith("2026-01-01")], "a traceback forges no line of the log"
+    if log_format == "json":
+        (line,) = lines
+        assert json.loads(line)["error"] == "a\\x1b[2J\\x9b31m\\x07\\x0d\\u202e\\u2028b\\x1b"
+
+
+def test_what_was_escaped_already_is_not_escaped_again() -> None:
+    out = io.StringIO()
+    log.configure("info", "json", out).info("event", **{"device.id": printable("s\x1b\\")})
+    assert json.loads(out.getvalue())["device.id"] == "s\\x1b\\\\"

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.core.sampling import head
-from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, Policy, by_rate
+from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, by_rate
 from motetrace_host.core.sampling.reason import FIRST_KEEP, MEANING, Reason, attributes
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
+from motetrace_host.core.trust import Policy
 
 NOW = 1_760_000_000 * 10**9
 SECOND_NS = 10**9
@@ -84,13 +85,12 @@ def test_what_a_device_sampled_is_never_left_out_without_a_reason_that_says_so(
     for _ in range(6):
         decision = sampler.decide(sampler.plan("d", policy), trace_id, 1, NOW)
         if not decision.keep:
-            assert decision.reason in (Reason.OFF, Reason.OUTSIDE_RATE, Reason.OVER_LIMIT, Reason.OVER_CAP)
+            assert decision.reason in (Reason.OUTSIDE_RATE, Reason.OVER_LIMIT, Reason.OVER_CAP)
 
 
-def test_the_order_is_off_rate_target_flag() -> None:
+def test_the_order_is_rate_target_flag() -> None:
     low, high, sampled = 0, NEVER - 1, 1
     sampler = HeadSampler(HeadSettings(ONE_PERCENT, cap_per_minute=2))
-    assert reasons(sampler, (high, sampled), policy=Policy.OFF) == [Reason.OFF]
     assert reasons(sampler, (high, sampled), (high, 0)) == [Reason.RATE, Reason.UNSAMPLED]
     assert reasons(sampler, *[(low, sampled)] * 3) == [Reason.FLAG, Reason.FLAG, Reason.OVER_CAP]
     sampler.target("d", ALWAYS, NOW + 1)

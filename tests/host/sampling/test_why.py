@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.core.sampling.desired import Desired
-from motetrace_host.core.sampling.head import HeadSettings, Policy
+from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.reported import REFUSALS, Reported
 from motetrace_host.core.sampling.tail import TailRules
@@ -85,7 +85,6 @@ THINNED = {"rules": TailRules(baseline=ONE_PERCENT), "tail_counts": {0: 99, Reas
         ({}, {"desired": b"", "report": OFF}, ("device", Verdict.BLOCKS)),
         ({}, {"desired": b"", "report": b""}, ("device", Verdict.THINS)),  # 10 % by its birth message
         ({"received": 0, "head_counts": {}}, {}, ("received", Verdict.BLOCKS)),
-        ({"policy": Policy.OFF}, {}, ("topic", Verdict.BLOCKS)),
         ({"head": HeadSettings(NEVER), "head_counts": {Reason.OUTSIDE_RATE: 100}}, {}, ("rate", Verdict.BLOCKS)),
         ({"head": HeadSettings(limit_per_s=1), "head_counts": {Reason.OVER_LIMIT: 90}}, {}, ("limit", Verdict.THINS)),
         (THINNED, {}, ("tail", Verdict.THINS)),

@@ -2,29 +2,28 @@
 
 In this order, and the first rule that keeps is the reason:
 
-1. a topic that is `off` is not traced;
-2. the rate: the device sampled it, and R >= T. With a limit, as many a second as that allows;
-3. an operator's target: this device, until a time, at a rate of its own, whatever the device decided;
-4. the sampled flag of the device: as many a minute and device as the cap allows, and within the limit;
-5. else it is not kept, and the reason says which rule left it out.
+1. the rate: the device sampled it, and R >= T. With a limit, as many a second as that allows;
+2. an operator's target: this device, until a time, at a rate of its own, whatever the device decided;
+3. the sampled flag of the device: as many a minute and device as the cap allows, and within the limit;
+4. else it is not kept, and the reason says which rule left it out.
 
 Why the rate goes first: what it keeps carries `th`, so that counts made from `th` are right, and the rules behind it
 only add traces that carry none. Were a target asked first, that device would be missing in counts meanwhile.
 
 The sampled flag is never overruled in silence: a message that its device sampled and that is not kept has one of the
-reasons OFF, OUTSIDE_RATE, OVER_LIMIT and OVER_CAP, and is counted under it.
+reasons OUTSIDE_RATE, OVER_LIMIT and OVER_CAP, and is counted under it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final, NamedTuple, TypeVar
 
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, cut
 from motetrace_host.core.sampling.token_bucket import Allowance, DeviceBuckets, TokenBucket
+from motetrace_host.core.trust import Policy
 
 SAMPLED: Final = 1
 UNKNOWN: Final = -1
@@ -32,15 +31,6 @@ UNKNOWN: Final = -1
 _SECOND_NS: Final = 10**9
 _MINUTE_NS: Final = 60 * _SECOND_NS
 T = TypeVar("T")
-
-
-class Policy(IntEnum):
-    """What is done with the context that comes on a topic. RESAMPLE too where the host made the context itself."""
-
-    CONTINUE = 0
-    LINK = 1
-    RESAMPLE = 2
-    OFF = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,6 @@ class Decision(NamedTuple):
 
 
 _RATE, _LIMITED, _TARGETED, _FLAG = map(int, (Reason.RATE, Reason.LIMITED, Reason.TARGETED, Reason.FLAG))
-_OFF = Plan(NEVER, cut(NEVER), 0, True, UNKNOWN, int(Reason.OFF))
 
 
 def by_rate(plan: Plan, trace_id: bytes, flags: int) -> int:
@@ -168,8 +157,6 @@ class HeadSampler:
         Args:
             policy: of the topic; RESAMPLE where the host made the context itself (origin `seq`, `none:*`).
         """
-        if policy == Policy.OFF:
-            return _OFF
         if self._caps is None and device_id not in self._targets and device_id not in self._device_thresholds:
             return self._usual[policy]
         return self._plan(device_id, policy)

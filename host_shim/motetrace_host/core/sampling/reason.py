@@ -12,10 +12,9 @@ FIRST_KEEP: Final = 16
 
 
 class Reason(IntEnum):
-    """0 is undecided, 1..15 not kept, 16..31 kept by the head, 32..63 by the tail. Numbers are on disk: never reuse."""
+    """0 is undecided, 2..15 not kept, 16..31 kept by the head, 32..63 by the tail. Numbers are on disk: never reuse."""
 
     UNDECIDED = 0
-    OFF = 1
     UNSAMPLED = 2
     OUTSIDE_RATE = 3
     OVER_LIMIT = 4
@@ -43,7 +42,6 @@ class Reason(IntEnum):
 
 MEANING: Final = {
     Reason.UNDECIDED: "not decided yet, or kept by no rule of the tail",
-    Reason.OFF: "its topic is not traced here",
     Reason.UNSAMPLED: "the device did not sample it",
     Reason.OUTSIDE_RATE: "outside the host's rate",
     Reason.OVER_LIMIT: "within the host's rate, but the limit of traces a second was used up",
