@@ -1,18 +1,19 @@
 # make help lists what there is. Everything lands in .venv/ and .cache/; nothing needs root.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast bench lint format parts clean
+.PHONY: help demo test test-fast bench soak lint format parts clean
 
 PYTHON ?= python3
 ARGS ?=
 VENV_PYTHON := .venv/bin/python
+DEMO_PARTS := micropython64 micropython32 mosquitto influxd simple2
 
 help:  ## list the targets
 	@echo "motetrace: follow one sensor reading from the microcontroller to the database"
 	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: .venv/.demo.stamp  ## run the demo on real parts (make demo ARGS=--forever: until Ctrl-C)
-	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) .ci/parts.py $(DEMO_PARTS)
 	@$(VENV_PYTHON) examples/demo/demo.py $(ARGS)
 
 test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
@@ -27,6 +28,10 @@ bench: .venv/.dev.stamp  ## measure against the obvious ways, as ratios
 	@$(VENV_PYTHON) .ci/parts.py all
 	@$(VENV_PYTHON) -m tests.benchmarks $(ARGS)
 
+soak: .venv/.dev.stamp  ## ten minutes of random faults (make soak ARGS="--minutes 2 --seed 7")
+	@$(VENV_PYTHON) .ci/parts.py all
+	@$(VENV_PYTHON) -m tests.soak $(ARGS)
+
 lint: .venv/.dev.stamp  ## check style, formatting and types
 	@$(VENV_PYTHON) -m ruff check
 	@$(VENV_PYTHON) -m ruff format --check
@@ -36,7 +41,7 @@ format: .venv/.dev.stamp  ## put the code into its format
 	@$(VENV_PYTHON) -m ruff check --fix-only --quiet
 	@$(VENV_PYTHON) -m ruff format
 
-parts: .venv/.demo.stamp  ## fetch the real parts (MicroPython, mosquitto, InfluxDB) and list them
+parts: .venv/.demo.stamp  ## fetch the real parts (MicroPython, mosquitto, InfluxDB, Valkey) and list them
 	@$(VENV_PYTHON) .ci/parts.py all --list
 
 clean:  ## remove .venv and .cache
