@@ -7,23 +7,14 @@ from typing import Self
 
 from opentelemetry.trace import SpanKind, Tracer
 
-from motetrace_host.stages.stage import Stage, Value, count, named, readable
+from motetrace_host.stages.stage import Stage, Value, count, named
 
 
 class DbWrite(Stage):
     """A running `db_write` span."""
 
     _started_ns = 0
-    _failed = False
-
-    def fail(self, text: str, error_type: str) -> None:
-        """Mark the write as failed where the database answers with an error instead of an exception.
-
-        Args:
-            text: the database's own words; the first 4096 characters are kept.
-            error_type: of low cardinality, such as the status code.
-        """
-        self._fail(readable(str(text)), named("error type", error_type))
+    _hop = "db"
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -33,11 +24,7 @@ class DbWrite(Stage):
     def _finish(self, failed: bool) -> None:
         self.span.set_attribute("db.write_latency_ms", (time.perf_counter_ns() - self._started_ns) / 1e6)
         self.span.set_attribute("db.write_latency_source", "client")
-        self.span.set_attribute("db.status", "error" if failed or self._failed else "ok")
-
-    def _fail(self, text: str, error_type: str) -> None:
-        self._failed = True
-        super()._fail(text, error_type)
+        self.span.set_attribute("db.status", "error" if self._failed else "ok")
 
 
 def db_write(
@@ -52,7 +39,8 @@ def db_write(
     """Make a `db_write` span (CLIENT) around one write to a database, for use in a `with`; a child of the current span.
 
     db.write_latency_ms is measured by a monotonic clock from the beginning to the end of the `with`, so put nothing but
-    the write inside. db.status is `error` after an exception or `fail`, else `ok`.
+    the write inside. db.status is `error` after an exception or `fail`, else `ok`. It counts at the hop `db` as the
+    message of the stage around it (see `configure(report=...)`); a write of many messages at once counts as none.
 
     Args:
         system: db.system.name, such as `influxdb`.  operation: db.operation.name, such as `write`.

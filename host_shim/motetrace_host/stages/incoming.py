@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -17,9 +17,10 @@ from opentelemetry.trace import (
 )
 
 from motetrace_host.core import context as wire
-from motetrace_host.core import tracestate
+from motetrace_host.core import message_number, tracestate
 from motetrace_host.core.derive import derive
-from motetrace_host.stages import baggage, settings
+from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.stages import baggage, reporting, settings
 
 _RAW = create_key("motetrace-raw-context")
 
@@ -37,11 +38,15 @@ class Message(Protocol):
     def payload(self) -> bytes | bytearray: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RawContext:
+class RawContext(NamedTuple):
     """The carried texts as they came, so that what nobody changed is passed on byte for byte.
 
     OpenTelemetry's own classes would drop a baggage member's properties and a Level 2 tracestate key.
+
+    Attributes:
+        trace_id: 0 when the message named none.
+        number: of the message, for the stages inside this one.
+        retained: an old message shown again, which no stage counts.
     """
 
     trace_id: int
@@ -49,6 +54,8 @@ class RawContext:
     parsed_tracestate: TraceState
     baggage: str
     parsed_baggage: dict[str, str]
+    number: MessageNumber | None = None
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,8 @@ class Incoming:
         remote: the sender's span; None with origin `none:*` except `none:retained`, where it may be linked to.
         context: base of the stage's span: the remote span as parent (never of a retained message) and baggage.
         device_id, template: by the configured topics, else None.
+        number: which message of which boot it is, as far as a stage can tell; also without a key. None where nobody
+            counts.
     """
 
     origin: str
@@ -69,6 +78,7 @@ class Incoming:
     device_id: str | None
     template: str | None
     retained: bool
+    number: MessageNumber | None = None
 
 
 def extract(message: Message, context: Context | None = None) -> Context:
@@ -99,22 +109,21 @@ def read(message: Message, base: Context) -> Incoming:
     context = otel_baggage.clear(base)
     for name, value in members.items():
         context = otel_baggage.set_baggage(name, value, context)
-    if ids is None:
-        return Incoming(origin, None, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, retained)
+    number = message_number.of_context(carried) if reporting.current() is not None else None
     trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
-    remote = SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
-    raw = RawContext(ids[0], carried.tracestate, trace_state, carried.baggage, members)
+    trace_id = 0 if ids is None else ids[0]
+    raw = RawContext(trace_id, carried.tracestate, trace_state, carried.baggage, members, number, retained)
     context = set_value(_RAW, raw, context)
-    if retained:
+    remote = None if ids is None else SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)
+    if remote is not None and retained:
         # A retained message carries the context of whenever it was stored: that trace is over, so link, never extend.
-        context = set_span_in_context(INVALID_SPAN, context)
-        return Incoming("none:retained", remote, context, topic, device_id, template, True)
-    if is_will(remote):
-        return Incoming(
-            "none:will", remote, set_span_in_context(INVALID_SPAN, context), topic, device_id, template, False
-        )
-    context = set_span_in_context(NonRecordingSpan(remote), context)
-    return Incoming(origin, remote, context, topic, device_id, template, False)
+        origin = "none:retained"
+    elif remote is not None and is_will(remote):
+        origin = "none:will"
+    is_parent = remote is not None and not origin.startswith("none:")
+    parent = NonRecordingSpan(remote) if remote is not None and is_parent else INVALID_SPAN
+    context = set_span_in_context(parent, context)
+    return Incoming(origin, remote, context, topic, device_id, template, retained, number)
 
 
 def is_will(remote: SpanContext) -> bool:

@@ -17,6 +17,7 @@ from motetrace_host.stages.stage import Stage, flag, named
 class RuleEvaluate(Stage):
     """A running `rule_evaluate` span."""
 
+    _hop = "rule"
     _matched: bool | None = None
     _published = False
 
@@ -92,7 +93,13 @@ class RuleEvaluate(Stage):
     def _finish(self, failed: bool) -> None:
         if self._matched is None and failed and not self._published:
             return
-        self.span.set_attribute("rule.matched", self._published if self._matched is None else self._matched)
+        self.span.set_attribute("rule.matched", self._has_matched())
+
+    def _has_matched(self) -> bool:
+        return self._published if self._matched is None else self._matched
+
+    def _outcome(self) -> str:
+        return "filtered" if not self._failed and not self._has_matched() else super()._outcome()
 
 
 def rule_evaluate(

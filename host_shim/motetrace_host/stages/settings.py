@@ -1,4 +1,4 @@
-"""What a stage must know to read a seqref: the key, the tenant, and where the topic names the device."""
+"""What a stage must know: key, tenant and topics to read a seqref by, and where to report what it counted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from motetrace_host.core import hop_report
 from motetrace_host.core.derive import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BYTES
+from motetrace_host.core.link import Broker
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges import key_file as key_files
+from motetrace_host.settings import broker as broker_url
+from motetrace_host.settings import prefix as side_topics
+from motetrace_host.stages import reporting
+from motetrace_host.stages.report_sink import BrokerSink, CallableSink, ClientSink, Sink
+from motetrace_host.stages.reporting import ReportSettings
 
+DEFAULT_PREFIX = "motetrace/"
+REPORT_EVERY_S = 5.0
+MAX_EVERY_S = 3_600.0
 DEFAULT_TOPICS = ("devices/{device_id}/telemetry",)
 
 _log = logging.getLogger("motetrace")
@@ -43,28 +54,51 @@ def configure(
     key_file: str | os.PathLike[str] | None = None,
     tenant: str | None = None,
     topics: Iterable[str] = DEFAULT_TOPICS,
+    report: Any = None,
+    reporter: str | None = None,
+    prefix: str | None = None,
+    report_every_s: float = REPORT_EVERY_S,
+    username: str | None = None,
+    password_file: str | os.PathLike[str] | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Set the key, tenant and topics by which seqrefs are derived, for this process.
+    """Set for this process the key, tenant and topics by which seqrefs are derived, and where hops are reported.
 
-    Not needed where every message carries a traceparent.
+    Key and tenant are not needed where every message carries a traceparent. Without `report` nothing is counted, and
+    what was counted before and not yet reported is dropped (`flush_reports` first): a client that a rule publishes with
+    is never used unasked, since a broker may end the session of who publishes where it must not.
 
     Args:
         key: 16..64 bytes, the same as the shim's. Not together with key_file.
         key_file: file that holds it; without both, the file named by MOTETRACE_KEY_FILE, if that is set.
         tenant: 0..255 bytes of UTF-8; default MOTETRACE_TENANT, else "".
         topics: templates with one `{device_id}`, tried in order.
+        report: who carries the reports to the broker: the application's own paho client (anything with paho's
+            `publish` and, at wish, `is_connected`); a function `report(topic, payload)` that raises when it fails;
+            or `mqtt://host:1883`, `mqtts://host:8883` for a small client of our own. Default MOTETRACE_REPORT, a URL.
+        reporter: name of this service, one topic level of 1..255 bytes; default MOTETRACE_REPORTER, else
+            OTEL_SERVICE_NAME, else "stages". Several processes may share it.
+        prefix: of the side topics, as the shim's; default MOTETRACE_PREFIX, else `motetrace/`.
+        report_every_s: 0.1..3600 seconds between reports.
+        username, password_file, ca_file: with a URL only; default MOTETRACE_USERNAME, MOTETRACE_PASSWORD_FILE and
+            MOTETRACE_CA_FILE.
     Raises:
-        ValueError: a value is out of range, or the key file is unusable; names value, range and remedy.
+        TypeError: report is none of these.
+        ValueError, OSError: a value is out of range, or a file is unusable; names value, range and remedy.
+    Source: docs/hop-reports.md.
     """
     global _settings
-    _settings = _load(key, key_file, tenant, topics)
+    loaded = _load(key, key_file, tenant, topics)
+    reports = _reports(report, reporter, prefix, report_every_s, _Login.of(username, password_file, ca_file))
+    _settings = loaded
+    reporting.begin(reports)
 
 
 def current() -> Settings:
     """Return the settings in force; the environment's when `configure` was never called.
 
-    A broken environment degrades to "no key" with one log line, because this runs inside message callbacks;
-    call `configure()` at start to be told with an exception.
+    A broken environment degrades to "no key" and "no reports" with a log line each, because this runs inside message
+    callbacks; call `configure()` at start to be told with an exception.
     """
     global _settings
     if _settings is None:
@@ -73,6 +107,10 @@ def current() -> Settings:
         except (ValueError, OSError) as error:
             _log.warning("motetrace: seqrefs will not be derived: %s", error)
             _settings = Settings(None, "", tuple(TopicTemplate(topic) for topic in DEFAULT_TOPICS))
+        try:
+            reporting.begin(_reports(None, None, None, REPORT_EVERY_S, _Login.of(None, None, None)))
+        except (ValueError, OSError) as error:
+            _log.warning("motetrace: hops will not be reported: %s", error)
     return _settings
 
 
@@ -97,3 +135,82 @@ def _read(path: Path) -> bytes:
     if not path.is_file():
         raise ValueError(f"key file {path} does not exist; name the one in the shim's state folder")
     return key_files.load(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """How a client of our own is let in."""
+
+    username: str
+    password_file: str
+    ca_file: str
+
+    @classmethod
+    def of(
+        cls,
+        username: str | None,
+        password_file: str | os.PathLike[str] | None,
+        ca_file: str | os.PathLike[str] | None,
+    ) -> _Login:
+        """What was given, else the environment's."""
+        return cls(
+            _given(username, "MOTETRACE_USERNAME"),
+            _given(password_file, "MOTETRACE_PASSWORD_FILE"),
+            _given(ca_file, "MOTETRACE_CA_FILE"),
+        )
+
+
+def _given(value: str | os.PathLike[str] | None, variable: str) -> str:
+    return os.environ.get(variable, "") if value is None else os.fspath(value)
+
+
+def _reports(
+    report: Any, reporter: str | None, prefix: str | None, every_s: float, login: _Login
+) -> ReportSettings | None:
+    """Return how to report; None when nobody said where to."""
+    target = os.environ.get("MOTETRACE_REPORT", "") if report is None else report
+    if target == "":
+        return None
+    named = _given(reporter, "MOTETRACE_REPORTER") or os.environ.get("OTEL_SERVICE_NAME", "") or "stages"
+    try:
+        level = side_topics(_given(prefix, "MOTETRACE_PREFIX") or DEFAULT_PREFIX)
+    except ValueError as error:
+        raise ValueError(f"prefix {prefix!r}: {error}") from error
+    topic = hop_report.topic(level, named)
+    if isinstance(every_s, bool) or not 0.1 <= every_s <= MAX_EVERY_S:
+        raise ValueError(f"report_every_s is {every_s!r}; it must be 0.1..{MAX_EVERY_S:.0f} seconds")
+    return ReportSettings(_sink(target, login), topic, float(every_s))
+
+
+def _sink(report: Any, login: _Login) -> Sink:
+    if isinstance(report, str):
+        return BrokerSink(_broker(report, login))
+    if callable(getattr(report, "publish", None)):
+        return ClientSink(report)
+    if callable(report):
+        return CallableSink(report)
+    raise TypeError(
+        f"report is {report!r}; it must be an MQTT client with publish(), a function of (topic, payload), or a URL "
+        "such as mqtt://127.0.0.1:1883"
+    )
+
+
+def _broker(url: str, login: _Login) -> Broker:
+    try:
+        address = broker_url(url)
+    except ValueError as error:
+        raise ValueError(f"report: {error}") from error
+    if login.ca_file and not address.tls:
+        raise ValueError(f"ca_file {login.ca_file} needs TLS: write mqtts:// in report")
+    if login.password_file and not login.username:
+        raise ValueError(f"password_file {login.password_file} needs username")
+    password = _first_line(login.password_file) if login.password_file else ""
+    return Broker(address.host, address.port, address.tls, login.ca_file, login.username, password)
+
+
+def _first_line(path: str) -> str:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"password_file {path}: {error}; name a text file whose first line is the password") from error

@@ -11,8 +11,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
+from motetrace_host.core import message_number
+from motetrace_host.core.message_number import MessageNumber
 from motetrace_host.core.payload import strip
-from motetrace_host.stages.incoming import Incoming, Message, read
+from motetrace_host.stages import reporting, settings
+from motetrace_host.stages.incoming import Incoming, Message, raw_context, read
 
 TEXT_MAX = 4096
 
@@ -22,12 +25,19 @@ Value = str | bool | int | float
 class Stage:
     """One span around one step of a reading's way; made by `rule_evaluate`, `transform_store` and `db_write`.
 
+    At its end the message is counted at its hop, sampled or not, where `stages.configure(report=...)` is on: as
+    `failed` after an exception or `fail`, as `filtered` when a rule did not match. A retained copy is not counted.
+
     Attributes:
         span: the OpenTelemetry span, for attributes and events of the application's own; current inside the `with`.
     """
 
     span: Span
+    _hop = ""
+    _failed = False
     _context: Context
+    _number: MessageNumber | None = None
+    _is_counted = True
 
     def __init__(
         self,
@@ -60,10 +70,15 @@ class Stage:
             incoming = read(self._message, context)
             context = incoming.context
             self._describe(incoming)
+            self._number, self._is_counted = incoming.number, not incoming.retained
             if incoming.remote is not None:
                 links.append(Link(incoming.remote))
                 if self._link_only:
                     context = trace.set_span_in_context(trace.INVALID_SPAN, context)
+        else:
+            settings.current()  # with a message, reading it has done so
+            if reporting.current() is not None:
+                self._number, self._is_counted = _number_within(context)
         self.span = tracer.start_span(self._name, context, self._kind, self._attributes, links)
         self._context = trace.set_span_in_context(self.span, context)
         self._token = attach(self._context)
@@ -82,6 +97,18 @@ class Stage:
                 detach(self._token)
                 self._token = None
             self.span.end()
+            hops = reporting.current()
+            if hops is not None and self._is_counted:
+                hops.count(self._hop, self._outcome(), self._number)
+
+    def fail(self, text: str, error_type: str) -> None:
+        """Mark the stage as failed where its work answers with an error instead of an exception.
+
+        Args:
+            text: what went wrong, such as the database's own words; the first 4096 characters are kept.
+            error_type: of low cardinality, such as the status code.
+        """
+        self._fail(readable(str(text)), named("error type", error_type))
 
     @property
     def context(self) -> Context:
@@ -96,9 +123,24 @@ class Stage:
     def _finish(self, failed: bool) -> None:
         """Add what is known only at the end of the stage."""
 
+    def _outcome(self) -> str:
+        return "failed" if self._failed else "seen"
+
     def _fail(self, text: str, error_type: str) -> None:
+        self._failed = True
         self.span.set_attribute("error.type", error_type)
         self.span.set_status(Status(StatusCode.ERROR, text))
+
+
+def _number_within(context: Context) -> tuple[MessageNumber | None, bool]:
+    """Tell which message a stage without one of its own is about, and whether that counts: see RawContext."""
+    raw = raw_context(context)
+    if raw is not None:
+        return raw.number, not raw.retained
+    span = trace.get_current_span(context).get_span_context()
+    if not span.is_valid:
+        return None, True
+    return message_number.of_trace_id(span.trace_id.to_bytes(16, "big"), span.trace_flags), True
 
 
 def readable(text: str) -> str:

@@ -11,6 +11,7 @@ from motetrace_host.stages.stage import Stage, Value, count, flag, named, one_of
 class TransformStore(Stage):
     """A running `transform_store` span."""
 
+    _hop = "function"
     _cold_start: bool | None = None
     _fields_extracted: int | None = None
 

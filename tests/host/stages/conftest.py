@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from motetrace_host import stages
-from motetrace_host.stages import settings
+from motetrace_host.stages import reporting, settings
 from tests.host.stages.stage_recorder import KEY, Recorder
 
 
@@ -20,8 +20,9 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture(autouse=True)
 def settings_of_each_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("MOTETRACE_KEY_FILE", raising=False)
-    monkeypatch.delenv("MOTETRACE_TENANT", raising=False)
+    for name in ("KEY_FILE", "TENANT", "REPORT", "REPORTER", "PREFIX", "USERNAME", "PASSWORD_FILE", "CA_FILE"):
+        monkeypatch.delenv(f"MOTETRACE_{name}", raising=False)
     monkeypatch.setattr(settings, "_settings", None)
     stages.configure(key=KEY, tenant="acme")
-    return
+    yield
+    reporting.begin(None)

@@ -1,0 +1,111 @@
+"""The latest stats message of each boot, in the one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from motetrace_host.core.device_stats import DeviceStats
+
+MAX_BOOTS: Final = 100_000
+
+SCHEMA: Final = """
+CREATE TABLE device_stats(
+    device_id     TEXT NOT NULL,
+    boot_nonce    BLOB NOT NULL,    -- 5 bytes
+    last_seq      INTEGER NOT NULL, -- the last number that was assigned
+    more          INTEGER NOT NULL, -- failed publishes that no range names, added up
+    acked         INTEGER NOT NULL,
+    lost          INTEGER NOT NULL,
+    pending       INTEGER NOT NULL,
+    rtt_ms        INTEGER,          -- the smallest
+    ticks_ms      INTEGER,
+    free_bytes    INTEGER,
+    counters      TEXT NOT NULL,    -- JSON object
+    heard_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY(device_id, boot_nonce)
+) WITHOUT ROWID;
+CREATE INDEX device_stats_by_age ON device_stats(heard_unix_ms);
+"""
+
+# The same seq at the same ticks is the same message once more. An older one, come late, adds only what it adds up.
+_SAVE = """
+INSERT INTO device_stats VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    more = min(more + excluded.more, 4611686018427387903),
+    (last_seq, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms) = (
+        SELECT max(last_seq, excluded.last_seq),
+               iif(excluded.last_seq >= last_seq, excluded.acked, acked),
+               iif(excluded.last_seq >= last_seq, excluded.lost, lost),
+               iif(excluded.last_seq >= last_seq, excluded.pending, pending),
+               iif(excluded.last_seq >= last_seq, excluded.rtt_ms, rtt_ms),
+               iif(excluded.last_seq >= last_seq, excluded.ticks_ms, ticks_ms),
+               iif(excluded.last_seq >= last_seq, excluded.free_bytes, free_bytes),
+               iif(excluded.last_seq >= last_seq, excluded.counters, counters),
+               max(heard_unix_ms, excluded.heard_unix_ms))
+WHERE NOT (last_seq = excluded.last_seq AND ticks_ms IS excluded.ticks_ms)
+"""
+
+
+def save(connection: sqlite3.Connection, heard: Iterable[tuple[str, DeviceStats, int]]) -> None:
+    """Write messages in the order they came: (device id, stats, Unix ms); belongs into a transaction."""
+    connection.executemany(
+        _SAVE,
+        [
+            (
+                device_id,
+                stats.boot_nonce,
+                stats.last_seq,
+                stats.more,
+                stats.acked,
+                stats.lost,
+                stats.pending,
+                stats.rtt_ms,
+                stats.ticks_ms,
+                stats.free_bytes,
+                json.dumps(dict(stats.counters)),
+                heard_unix_ms,
+            )
+            for device_id, stats, heard_unix_ms in heard
+        ],
+    )
+
+
+def latest(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) -> tuple[DeviceStats, int] | None:
+    """Give what a boot said last, with the sum of `more` and without `failed` (those are in the ledger), and when.
+
+    None when it said nothing.
+    """
+    row = connection.execute(
+        "SELECT last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms "
+        "FROM device_stats WHERE device_id = ? AND boot_nonce = ?",
+        (device_id, boot_nonce),
+    ).fetchone()
+    if row is None:
+        return None
+    last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms = row
+    named = tuple(json.loads(counters).items())
+    counts = (more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes)
+    return DeviceStats(boot_nonce, last_seq, (), *counts, named), heard_unix_ms
+
+
+def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) -> int | None:
+    """Give the last number that a boot is known to have assigned; None when it said nothing."""
+    row = connection.execute(
+        "SELECT last_seq FROM device_stats WHERE device_id = ? AND boot_nonce = ?", (device_id, boot_nonce)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def trim(connection: sqlite3.Connection, limit: int = 2_000, max_boots: int = MAX_BOOTS) -> int:
+    """Forget the boots heard longest ago beyond `max_boots`, at most `limit` in one call; says how many went."""
+    excess: int = connection.execute("SELECT count(*) FROM device_stats").fetchone()[0] - max_boots
+    if excess <= 0:
+        return 0
+    oldest = connection.execute(
+        "SELECT device_id, boot_nonce FROM device_stats ORDER BY heard_unix_ms LIMIT ?", (min(excess, limit),)
+    ).fetchall()
+    connection.executemany("DELETE FROM device_stats WHERE device_id = ? AND boot_nonce = ?", oldest)
+    return len(oldest)

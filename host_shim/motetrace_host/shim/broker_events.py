@@ -1,0 +1,78 @@
+"""The side topic to which EMQX republishes what it dropped: `<prefix><any name>/dropped`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from motetrace_host.core import broker_events
+from motetrace_host.core.hop_report import Delta
+from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.edges import broker_drop_store
+from motetrace_host.edges.broker_drop_store import DropCount
+
+_REMEMBERED: Final = 10_000
+_Key = tuple[str, str, str, str]
+
+
+class BrokerEvents:
+    """Takes events in.
+
+    An event that is delivered again is known by its message id while that is remembered: among the last 10,000, not
+    over a restart. What then counts twice are the counters; the ledger's sets do not.
+
+    Args:
+        prefix: Of the side topics, such as `motetrace/`.
+        topics: Of the readings, to find the device of a dropped message.
+    """
+
+    retained = False
+
+    def __init__(self, prefix: str, topics: Sequence[TopicTemplate]) -> None:
+        self.template = TopicTemplate(prefix + "{device_id}/dropped")
+        self.repeated = 0
+        self._topics = topics
+        self._known: dict[tuple[str, str, str], None] = {}
+        self._deltas: list[Delta] = []
+        self._counts: dict[_Key, tuple[int, int]] = {}
+
+    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+        """Take one event in; `device_id` is whatever the rule put there, such as the broker's name.
+
+        Raises:
+            WireError: an `event_*` reason.
+        """
+        drop = broker_events.parse(packet.payload)
+        if drop.message_id and not self._is_new((drop.message_id, drop.event, drop.receiver)):
+            self.repeated += 1
+            return
+        device = drop.device_id(self._topics)
+        deltas = [] if device is None else drop.deltas(device, received_unix_ns // 1_000_000)
+        self._deltas += deltas
+        key = (device or "", drop.receiver, drop.event, drop.reason)
+        count, unnamed = self._counts.get(key, (0, 0))
+        self._counts[key] = (count + 1, unnamed + (not deltas))
+
+    def deltas(self) -> Iterable[Delta]:
+        """Give the messages that were dropped, for the ledger."""
+        return self._deltas
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add up the reasons; inside the transaction that takes the deltas."""
+        if self._counts:
+            broker_drop_store.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
+
+    def written(self) -> None:
+        """All of it is on disk."""
+        self._counts.clear()
+        self._deltas = []
+
+    def _is_new(self, event: tuple[str, str, str]) -> bool:
+        if event in self._known:
+            return False
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[event] = None
+        return True

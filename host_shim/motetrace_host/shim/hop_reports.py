@@ -1,0 +1,112 @@
+"""The side topic on which the stages say what they saw: `<prefix><reporter>/seen`.
+
+A report may come twice: from a broker that repeats, or from a process that did not hear the acknowledgement. Its runs
+would do no harm, but each number in them would count as a duplicate; so each report is counted once, by its number.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from motetrace_host.core import hop_report
+from motetrace_host.core.hop_report import Delta
+from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.edges import hop_report_store
+from motetrace_host.edges.hop_report_store import MAX_PROCESSES, Heard, Process
+
+REMEMBERED: Final = 62  # numbers below the highest; with it, what fits into SQLite's integer
+MAX_REPORTERS: Final = 1_000
+_MASK: Final = (1 << REMEMBERED) - 1
+
+
+class HopReports:
+    """Takes reports in, each once.
+
+    Args:
+        prefix: Of the side topics, such as `motetrace/`.
+        heard: What was counted before this start: `hop_report_store.load(connection)`.
+    """
+
+    retained = False
+
+    def __init__(self, prefix: str, heard: dict[Process, Heard] | None = None) -> None:
+        self.template = TopicTemplate(prefix + "{device_id}/seen")
+        self.repeated = 0
+        self._heard = {} if heard is None else dict(heard)
+        self._changed: dict[Process, Heard] = {}
+        self._forgotten: list[Process] = []
+        self._reporters: set[str] = set()
+        self._uncounted: dict[tuple[str, str], tuple[int, int]] = {}
+        self._deltas: list[Delta] = []
+
+    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+        """Take one report in; `device_id` is the reporter's name.
+
+        Raises:
+            WireError: a `seen_*` reason.
+        """
+        report = hop_report.parse(packet.payload)
+        now_ms = received_unix_ns // 1_000_000
+        process = (device_id, report.process)
+        known = self._heard.pop(process, None)  # and in again at the end: the one heard longest ago stays first
+        now = _with(known, report.number, now_ms)
+        if now is None:
+            assert known is not None  # noqa: S101 (mypy: only what is known repeats)
+            self._heard[process] = known
+            self.repeated += 1
+            return
+        self._remember(process, now)
+        if report.unnumbered or report.shed:
+            self._add_uncounted(device_id, report.hop, report.unnumbered, report.shed)
+        self._deltas += report.deltas(now_ms)
+
+    def deltas(self) -> Iterable[Delta]:
+        """Give what was reported since `written`, for the ledger."""
+        return self._deltas
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write which reports these were; inside the transaction that takes the deltas."""
+        hop_report_store.forget(connection, self._forgotten)
+        uncounted = [(*service, *counts) for service, counts in self._uncounted.items()]
+        hop_report_store.save(connection, self._changed.items(), uncounted)
+
+    def written(self) -> None:
+        """All of it is on disk."""
+        self._changed.clear()
+        self._forgotten.clear()
+        self._uncounted.clear()
+        self._deltas = []
+
+    def _remember(self, process: Process, now: Heard) -> None:
+        if len(self._heard) >= MAX_PROCESSES:
+            oldest = next(iter(self._heard))
+            del self._heard[oldest]
+            self._changed.pop(oldest, None)
+            self._forgotten.append(oldest)
+        self._heard[process] = self._changed[process] = now
+        if process in self._forgotten:
+            self._forgotten.remove(process)
+
+    def _add_uncounted(self, reporter: str, hop: str, unnumbered: int, shed: int) -> None:
+        if reporter not in self._reporters and len(self._reporters) >= MAX_REPORTERS:
+            reporter = ""  # names are free, so nobody may fill the table with them
+        self._reporters.add(reporter)
+        before = self._uncounted.get((reporter, hop), (0, 0))
+        self._uncounted[reporter, hop] = (before[0] + unnumbered, before[1] + shed)
+
+
+def _with(known: Heard | None, number: int, now_ms: int) -> Heard | None:
+    """Add a number to what was heard of a process; None when it was heard before, or is too old to tell."""
+    if known is None:
+        return Heard(number, 0, now_ms)
+    ahead = number - known.number
+    if ahead > 0:
+        below = (known.below << 1 | 1) << (ahead - 1) & _MASK if ahead <= REMEMBERED else 0
+        return Heard(number, below, now_ms)
+    bit = 1 << -ahead - 1 if -REMEMBERED <= ahead < 0 else 0
+    if not bit or known.below & bit:
+        return None
+    return Heard(known.number, known.below | bit, now_ms)
