@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from motetrace_host.config import Config, ConfigError
+from motetrace_host.core import broker_queue
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database, headers_file, key_file, log, state_folder
+from motetrace_host.edges import database, headers_file, key_file, log, mqtt_bulk_reader, mqtt_paho_reader, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -29,6 +30,7 @@ from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
+from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.pipeline import Pipeline, poisoned
@@ -46,6 +48,11 @@ MAX_PLACES = 1_000_000
 _DRAIN_S = 10.0
 _FLUSH_S = 5.0
 _FORCED_EXIT = 130
+_QOS_2_REMEDY = (
+    "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
+    "shim a --client-id of its own"
+)
+_RECEIVE = {"bulk": mqtt_bulk_reader.receive, "paho": mqtt_paho_reader.receive}
 
 
 def run(config: Config) -> int:
@@ -104,6 +111,7 @@ class Shim:
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
+        self._broker_watch = BrokerWatch(self._log)
         self._outbox: SpanOutbox | None = None
         self._forwarder = self._new_forwarder()
         self._receiver = self._new_receiver()
@@ -154,7 +162,17 @@ class Shim:
         subscriptions = [Subscription(config.birth_topic.filter, retained=True)]
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
         try:
-            return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
+            return Subscriber(
+                broker,
+                session,
+                _RECEIVE[config.receive],
+                subscriptions,
+                self._inbox.put,
+                self._inbox.put_published,
+                self._on_link,
+                broker_queue.TOPICS,
+                self._broker_watch.hear,
+            )
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(
                 [f"--ca-file {config.ca_file}: {error}; name a readable file of PEM certificates"]
@@ -283,6 +301,8 @@ class Shim:
             "shed": self._inbox.shed,
             "held_back": self._inbox.held_back,
             "waiting": len(self._inbox),
+            "qos_2": self._subscriber.qos_2,
+            "broker_dropped": self._broker_watch.dropped,
         }
         if self._forwarder:
             with contextlib.suppress(StoreError), database.translated():
@@ -297,6 +317,10 @@ class Shim:
             self._log.info(event, broker=broker, **fields)
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
+        elif event == "watch_refused":
+            self._log.info("broker_queue_not_watched", broker=broker, topics=broker_queue.TOPICS, **fields)
+        elif event == "qos_2":
+            self._log.warning("qos_2", broker=broker, remedy=_QOS_2_REMEDY)
         else:
             self._log.warning(event, broker=broker, **fields, **_remedy(fields.get("reason", "")))
 
