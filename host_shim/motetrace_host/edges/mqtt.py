@@ -45,8 +45,9 @@ class Subscriber:
 
     The listeners are called on the network thread and must not block: it keeps the connection alive, and paho holds a
     lock of its publish during `on_published`. `deliver` gets messages in the broker's order. `on_watched` gets what
-    comes on the topics `watched` (`core/watch`), which `deliver` does not. `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended), `qos_2` (the broker sends such), `watch_refused` (it says nothing of itself).
+    comes on the topics `watched` (`core/watch`), which `deliver` does not. `on_link` hears `connected`, `subscribed`
+    (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
+    sends such), `watch_refused` (it says nothing of itself).
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Subscriber:
     def _run(self) -> None:
         attempts = Attempts()
         while not self._stopping.is_set() and not self._hopeless:
-            self._lost_because, began = "", time.monotonic()
+            self._lost_because, self._subscribed, began = "", 0, time.monotonic()
             try:
                 with self._lock:
                     self._connection += 1
@@ -259,7 +260,6 @@ class Subscriber:
         self._ever_connected = True
         self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
         self._heed(client, properties)
-        self._subscribed = 0
         self._on_link("connected", {"session_present": bool(flags.session_present)})
         for subscription in self._subscriptions:
             options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
