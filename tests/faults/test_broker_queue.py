@@ -1,4 +1,4 @@
-"""A shim that stalls, and a broker whose queue for it is too short: what the broker drops is noticed, told and counted."""
+"""A shim that stalls, a broker whose queue for it is too short: what the broker drops is noticed, told and counted."""
 
 import os
 import signal
@@ -26,7 +26,9 @@ def test_what_the_broker_drops_while_the_shim_stalls_is_told_with_the_remedy_and
     start_mosquitto: Callable[..., Mosquitto], make_shim: MakeShim, reader: str
 ) -> None:
     broker = start_mosquitto(settings=f"max_queued_messages {QUEUE}\nsys_interval 1")
-    shim = make_shim(broker.port, "--receive", reader, "--receive-maximum", "20").start()
+    shim = make_shim(
+        broker.port, "--receive", reader, "--receive-maximum", "20", "--log-level", "debug"
+    ).start()  # fmt: skip
     device = Connection(broker.port)
     publish(device, 1, 10)
     poll(lambda: shim.count("message") == 10, "all is well")
@@ -37,16 +39,21 @@ def test_what_the_broker_drops_while_the_shim_stalls_is_told_with_the_remedy_and
         os.kill(shim.pid, signal.SIGCONT)
     device.close()
     (warning,) = poll(lambda: shim.logged("broker_dropped_messages"), "it warns", limit_s=40)
-    assert shim.terminate() == 0
-    stored = shim.count("message")
-    assert stored < FLOOD
-    assert shim.logged("stopped")[0]["broker_dropped"] == FLOOD - stored
-    assert warning["dropped"] == FLOOD - stored
+    assert 0 < warning["dropped"] < FLOOD
     assert "max_queued_messages" in warning["remedy"]
+    # Some of it may be said first; the rest within a second, or when mosquitto is asked the next time.
+    poll(
+        lambda: shim.logged("broker_queue")[-1]["dropped"] == FLOOD - shim.count("message"),
+        "all is counted",
+        limit_s=40,
+    )
+    assert shim.terminate() == 0
+    assert shim.count("message") < FLOOD
+    assert shim.logged("stopped")[0]["broker_dropped"] == FLOOD - shim.count("message")
 
 
-def test_a_broker_that_denies_its_own_topics_is_no_fault(
-    start_mosquitto: Callable[..., Mosquitto], make_shim: MakeShim, tmp_path: object
+def test_a_broker_that_says_nothing_of_itself_is_no_fault(
+    start_mosquitto: Callable[..., Mosquitto], make_shim: MakeShim
 ) -> None:
     broker = start_mosquitto(settings="sys_interval 0")  # mosquitto then publishes nothing there
     shim = make_shim(broker.port).start()
@@ -56,4 +63,5 @@ def test_a_broker_that_denies_its_own_topics_is_no_fault(
     poll(lambda: shim.count("message") == 10, "all is well")
     assert shim.terminate() == 0
     assert shim.logged("stopped")[0]["broker_dropped"] == 0
-    assert not [line for line in shim.logged("subscription_refused") + shim.logged("disconnected")]
+    assert not shim.logged("subscription_refused")
+    assert not shim.logged("disconnected")

@@ -14,6 +14,7 @@ from motetrace_host.core.wire_error import WireError
 class Log(Protocol):
     """What is needed of a structured logger."""
 
+    def debug(self, event: str, **fields: Any) -> Any: ...
     def warning(self, event: str, **fields: Any) -> Any: ...
 
 
@@ -39,6 +40,7 @@ class BrokerWatch:
                 self._log.warning("broker_queue_unreadable", error=str(error))
             self._unreadable = True
             return
+        self._log.debug("broker_queue", topic=packet.topic, dropped=self._queue.dropped)
         if warning is not None:
             self._log.warning(warning.event, **warning.fields)
 

@@ -117,9 +117,7 @@ class Played:
 
     def payloads(self, connection: int = 0) -> list[bytes]:
         """Of the messages handed over, from one connection or from all."""
-        return [
-            body[-4:] for chunk in self.chunks if connection in (0, chunk.connection) for _, body in chunk.frames
-        ]
+        return [body[-4:] for chunk in self.chunks if connection in (0, chunk.connection) for _, body in chunk.frames]
 
     def told(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == event]

@@ -1,4 +1,4 @@
-"""What the bulk reader hands over is what paho's own reader hands over, for every lawful packet in pieces of any size."""
+"""The bulk reader hands over what paho's own reader hands over, for every lawful packet, in pieces of any size."""
 
 from typing import Any
 
@@ -28,7 +28,8 @@ def by_paho(message: paho.MQTTMessage) -> Handed:
 def by_us(frame: Frame) -> Handed:
     read = publish_packet.parse(*frame)
     assert read.fault == ""
-    values: dict[str, Any] = {publish_packet.PROPERTY_NAMES[identifier]: [value] for identifier, value in read.passthrough}
+    names = publish_packet.PROPERTY_NAMES
+    values: dict[str, Any] = {names[identifier]: [value] for identifier, value in read.passthrough}
     if read.user_properties:
         values["UserProperty"] = list(read.user_properties)
     return read.topic, read.payload, read.qos, read.retain, read.dup, read.packet_id, values
@@ -45,7 +46,8 @@ def without(handed: Handed) -> Handed:
 
 def in_order(handed: list[Handed]) -> list[Handed]:
     """paho hands over a message of QoS 2 at its PUBREL, so these are ordered among themselves only."""
-    return [one for one in handed if one[2] < 2] + sorted((one for one in handed if one[2] == 2), key=lambda one: one[5])
+    at_qos_2 = [one for one in handed if one[2] == 2]
+    return [one for one in handed if one[2] < 2] + sorted(at_qos_2, key=lambda one: one[5])
 
 
 @settings(max_examples=400, deadline=None)
