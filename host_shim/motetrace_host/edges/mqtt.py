@@ -71,7 +71,6 @@ class Subscriber:
         self._lock = threading.Lock()  # holds "this connection is the current one" together with "queue the PUBACK"
         self._connection = 0
         self._outworn = 0
-        self._told_qos_2 = 0  # the connection on which it was told
         self.qos_2 = 0
         self._connected = False
         self._ever_connected = False
@@ -238,14 +237,13 @@ class Subscriber:
             self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
 
     def _is_beside(self, frame: Frame) -> bool:
-        """Whether a PUBLISH is of a watched topic, and handed over there. Tells of QoS 2, once on a connection."""
+        """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and tells of the first."""
         if self._watch.hears(frame):
             self._on_watched(publish_packet.read(*frame))
             return True
         if frame[0] & 4:
             self.qos_2 += 1
-            if self._told_qos_2 != self._connection:
-                self._told_qos_2 = self._connection
+            if self.qos_2 == 1:
                 self._on_link("qos_2", {})
         return False
 
