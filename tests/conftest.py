@@ -18,7 +18,15 @@ import parts as real_parts
 from services import Influxd, Mosquitto
 
 # With real processes that are killed, restarted or slow by nature: `make test` runs them, `make test-fast` does not.
-SLOW = ("board/test_install", "board/test_port", "clients/", "crossing/test_demo.py", "device/test_day", "faults/")
+SLOW = (
+    "board/test_install",
+    "board/test_port",
+    "clients/",
+    "crossing/test_demo.py",
+    "device/test_day",
+    "faults/",
+    "host/receive/test_reader_versions.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

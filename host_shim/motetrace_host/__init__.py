@@ -11,6 +11,7 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    `span_tree` and `waterfall` (a trace as text).
 4. What it touches, one third-party library per file: `edges/` (MQTT, SQLite, OTLP over HTTP, logging); the MQTT
    bytes themselves are `core/mqtt_frame` and `core/publish_packet`; edge and pipeline talk in `core/link`'s words.
+   How bytes come in is `edges/mqtt_bulk_reader` (docs/receive-path.md).
 5. The way of a message: `shim/`, from `inbox` to `ack_line`; `span_intake` and `span_outbox`, spans in and out.
 6. For the stages after the shim: `stages/`, on the OpenTelemetry API; `functions/`, the same for AWS Lambda and Azure
    Functions; `otel/`, what OpenTelemetry loads by entry point: a propagator, and the instrumentation of paho-mqtt.

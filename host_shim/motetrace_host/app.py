@@ -13,13 +13,22 @@ from typing import IO, Any
 
 from motetrace_host import assembly
 from motetrace_host.config import Config, ConfigError
-from motetrace_host.core import tls_refusal
+from motetrace_host.core import broker_queue, tls_refusal
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.printable import printable
 from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import broker_tls, database, headers_file, key_file, log, state_folder
+from motetrace_host.edges import (
+    broker_tls,
+    database,
+    headers_file,
+    key_file,
+    log,
+    mqtt_bulk_reader,
+    mqtt_paho_reader,
+    state_folder,
+)
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -30,6 +39,7 @@ from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.edges.verdicts_log import VerdictLog
+from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.nonces import NOTICES
 from motetrace_host.shim.places import Tenant
@@ -45,6 +55,11 @@ MAX_PLACES = 1_000_000
 _DRAIN_S = 10.0
 _FLUSH_S = 5.0
 _FORCED_EXIT = 130
+_QOS_2_REMEDY = (
+    "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
+    "shim a --client-id of its own"
+)
+_RECEIVE = {"bulk": mqtt_bulk_reader.receive, "paho": mqtt_paho_reader.receive}
 
 
 def run(config: Config) -> int:
@@ -105,6 +120,7 @@ class Shim:
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
+        self._broker_watch = BrokerWatch(self._log)
         self._outbox: SpanOutbox | None = None
         self._head = assembly.head(config)
         self._judge = self._new_judge()
@@ -180,7 +196,16 @@ class Shim:
         subscriptions += [Subscription(topic.filter) for topic in config.topics]
         tls = broker_tls.context(config.ca_file, config.client_cert, config.client_key) if config.broker.tls else None
         return Subscriber(
-            broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link, tls
+            broker,
+            session,
+            _RECEIVE[config.receive],
+            subscriptions,
+            self._inbox.put,
+            self._inbox.put_published,
+            self._on_link,
+            broker_queue.TOPICS,
+            self._broker_watch.hear,
+            tls,
         )
 
     def _on_nonce(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
@@ -267,6 +292,8 @@ class Shim:
             "shed": self._inbox.shed,
             "held_back": self._inbox.held_back,
             "waiting": len(self._inbox),
+            "qos_2": self._subscriber.qos_2,
+            "broker_dropped": self._broker_watch.dropped,
         }
         if self._forwarder:
             with contextlib.suppress(StoreError), database.translated():
@@ -281,6 +308,10 @@ class Shim:
             self._log.info(event, broker=broker, **fields)
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
+        elif event == "watch_refused":
+            self._log.info("broker_queue_not_watched", broker=broker, topics=broker_queue.TOPICS, **fields)
+        elif event == "qos_2":
+            self._log.warning("qos_2", broker=broker, remedy=_QOS_2_REMEDY)
         else:
             told = _remedy(fields.get("reason", ""), self._config.broker.tls)
             self._log.warning(event, broker=broker, **fields, **told)

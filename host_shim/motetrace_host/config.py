@@ -26,6 +26,7 @@ from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
 KEY_NAME = "key"
 _SIDE_TOPICS = ("birth", "stats", "seen", "dropped", "sampling/desired", "sampling/reported")
+RECEIVE_MAXIMUM = 10_000
 _PREFIX = "MOTETRACE_"
 # Read by others: what fetches the demo's services, the instrumentation of paho, the tests.
 _OTHERS_VARIABLES = re.compile(r"MOTETRACE_(PARTS|DEBIAN_MIRROR|(PAHO|TEST)_.+)")
@@ -59,6 +60,7 @@ class Config:
     client_id: str
     session_expiry: int
     receive_maximum: int
+    receive: str
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
     trailer: tuple[TopicTemplate, ...]
     trust: tuple[tuple[TopicFilter, Policy], ...]
@@ -143,6 +145,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], default_st
         raise ConfigError(mistakes)
     values["state"] = values["state"] or default_state
     values["key_file"] = values["key_file"] or values["state"] / KEY_NAME
+    values["receive_maximum"] = values["receive_maximum"] or min(RECEIVE_MAXIMUM, values["queue"])
     config = Config(**values)
     mistakes.extend(_contradictions(config))
     if mistakes:
@@ -242,6 +245,12 @@ def _contradictions(config: Config) -> Iterator[str]:
                 )
     if config.tail == "on" and not config.otlp:
         yield "--tail on needs --otlp: it decides what is sent to the trace backend"
+    if config.receive_maximum > config.queue:
+        yield (
+            f"--receive-maximum {config.receive_maximum} is more than --queue {config.queue}: what the broker may send "
+            "ahead would not fit into the queue, and the connection would be renewed again and again; "
+            "lower the former or raise the latter"
+        )
     yield from _distrust(config)
     yield from _tls_files(config)
     if config.password_file and not config.username:

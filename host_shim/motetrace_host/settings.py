@@ -242,8 +242,12 @@ SETTINGS = (
             "MQTT client id; the broker keeps the session under it. Default: drawn once and kept in STATE/client-id."),
     Setting("session_expiry", whole_number(1, 2**32 - 1, "seconds"), 86_400, "SECONDS",
             "How long the broker keeps messages for this shim while it is away."),
-    Setting("receive_maximum", whole_number(1, 65_535, "messages"), 1_000, "MESSAGES",
-            "How many messages the broker may send ahead of our acknowledgement."),
+    Setting("receive_maximum", whole_number(1, 65_535, "messages"), None, "MESSAGES",
+            "How many messages the broker may send ahead of our acknowledgement; at most --queue. "
+            "Default: 10000, or --queue when that is less."),
+    Setting("receive", one_of("bulk", "paho"), "bulk", "READER",
+            "How packets are read: bulk (many at once), or paho (paho-mqtt's own reader: slow, and it drops the "
+            "connection on some lawful messages; to find out whether the bulk reader is at fault)."),
     Setting("republish", republish, None, "FROM TO",
             "Publish readings of template FROM once more to TO, with a full traceparent user property and without our "
             "members in the payload, for consumers that cannot derive ids. Repeatable.", count=2, many=True),
@@ -261,7 +265,7 @@ SETTINGS = (
             "Keep at most so many messages in the ledger; the oldest go first."),
     Setting("max_devices", whole_number(1_000, 10**7, "devices"), 200_000, "DEVICES",
             "Remember so many devices in memory, about 2 kB each; more work too, slower."),
-    Setting("queue", whole_number(100, 1_000_000, "messages"), 10_000, "MESSAGES",
+    Setting("queue", whole_number(100, 1_000_000, "messages"), 50_000, "MESSAGES",
             "How many received messages may wait in memory (and 64 MiB). Beyond it QoS 0 is shed and counted, "
             "QoS 1 waits in the broker."),
     Setting("sample", rate, "100%", "RATE",

@@ -48,7 +48,7 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
     alone = SqliteSeen(ledger)
     for first in range(0, MESSAGES, BATCH):
         data = b"".join(feeder.packet(number, devices) for number in range(first, first + BATCH))
-        frames = watch("frames out of the stream", lambda data=data: mqtt_frame.split(data)[0])
+        frames = watch("frames out of the stream", lambda data=data: mqtt_frame.Stream().feed(data))
         batch = Batch(1, NOW)
         chunk = Chunk(frames, 1, NOW, len(data))  # type: ignore[arg-type]
         watch("device, context, decision, record", lambda c=chunk, b=batch: bench.reader.read(c, b))

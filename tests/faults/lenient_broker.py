@@ -36,11 +36,10 @@ class LenientBroker:
 
     def _serve(self) -> None:
         connection, _ = self._server.accept()
-        unread = b""
+        stream = mqtt_frame.Stream()
         with connection:
             while data := connection.recv(65_536):
-                frames, unread = mqtt_frame.split(unread + data)
-                for first, body in frames:
+                for first, body in stream.feed(data):
                     if answer := self._answer(first, body):
                         connection.sendall(answer)
 

@@ -53,7 +53,8 @@ class ShimProcess:
         """Start it."""
         self._log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MOTETRACE_")}
-        environment["PYTHONPATH"] = str(ROOT / "host_shim")
+        # What is on it already may be another paho than the one that is installed: tests/other_paho.py.
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "host_shim"), environment.get("PYTHONPATH", "")])
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
 

@@ -1,4 +1,4 @@
-"""Why a broker refuses or ends a connection, in words for the operator."""
+"""Why a broker refuses or ends a connection, in words for the operator; why we end one, as a code for the broker."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ HOPELESS = {
     0x8A: "this client is banned there: ask the broker's operator",
     0x8C: "it wants another way of authentication: only user name and password are spoken here",
 }
+
+# What our DISCONNECT says when the stream cannot be read on, by the reason of a WireError. Source: MQTT 5.0, 3.14.2.1.
+_GOODBYES = {"frame_too_large": 0x95, "frame_length": 0x81, "frame_malformed": 0x81, "publish_qos": 0x81}
+_PROTOCOL_ERROR = 0x82
+
+
+def goodbye(reason: str) -> int:
+    """The code to disconnect with."""
+    return _GOODBYES.get(reason, _PROTOCOL_ERROR)

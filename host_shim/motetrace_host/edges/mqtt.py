@@ -1,8 +1,6 @@
 """The shim's connection to the broker: MQTT 5 by paho-mqtt, a persistent session, acknowledgements by hand.
 
-paho keeps CONNECT, SUBSCRIBE, keep-alive, TLS and outgoing QoS. Reading is ours (`_Client.loop_read`), for two reasons:
-paho's reader drops the connection on messages that a broker may lawfully forward (the broker then sends the same one
-again, for ever), and it spends far more processor time. It uses private methods of paho 2.2: pin the minor version.
+How bytes come in is chosen by whoever makes it: `mqtt_bulk_reader`, or `mqtt_paho_reader` with `--receive paho`.
 """
 
 from __future__ import annotations
@@ -12,149 +10,70 @@ import random
 import selectors
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, repeat
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.exception import MalformedPacket
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from motetrace_host.core import mqtt_frame
+from motetrace_host.core import publish_packet
 from motetrace_host.core.attempts import Attempts
-from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID
+from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye
 from motetrace_host.core.link import Broker, Chunk, Published, Session, Subscription
-from motetrace_host.core.mqtt_frame import Frame
-from motetrace_host.core.publish_packet import PROPERTY_NAMES
+from motetrace_host.core.mqtt_frame import MAX_PACKET_BYTES, Frame
+from motetrace_host.core.publish_packet import PROPERTY_NAMES, PublishPacket
+from motetrace_host.core.watch import Watch
 from motetrace_host.core.wire_error import WireError
 
-MAXIMUM_PACKET_BYTES = 16 << 20  # told to the broker, which then keeps larger ones from us (MQTT 5.0, 3.1.2.11.4)
 _KEEPALIVE_S = 30
-_READ_BYTES = 1 << 18
 _LARGEST_BYTES = 268_435_455  # of any MQTT packet
 _FRAME_BYTES = 120  # what a frame takes beside its bytes
 _MAX_INFLIGHT = 1_000  # of our own publishes
 
-
-class _Client(paho.Client):
-    """paho's client with a reader that takes PUBLISH packets out of large reads and queues PUBACKs together."""
-
-    unread = b""
-    deliver: Callable[[list[Frame], int], None]
-    refused_protocol = False
-    socket_error = ""
-
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        try:
-            data = self._sock_recv(_READ_BYTES)
-        except BlockingIOError:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError as error:
-            self.socket_error = f"{type(error).__name__}: {error}"
-            data = b""
-        if not data:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        with self._msgtime_mutex:
-            self._last_bytes_received = time.monotonic()
-        try:
-            frames, self.unread = mqtt_frame.split(self.unread + data)
-        except WireError:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
-        code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        for first, body in frames:  # these first: CONNACK has to be known when what follows it is acknowledged
-            if first & 0xF0 != 0x30 and code <= 0 and self._sock is not None:
-                code = self._other_frame(first, body)
-        publishes = [frame for frame in frames if frame[0] & 0xF0 == 0x30]
-        if publishes:
-            self.deliver(publishes, len(data))
-        return self._loop_rc_handle(code) if code > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        try:
-            return super()._sock_send(buf)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            self.socket_error = f"{type(error).__name__}: {error}"
-            self._read_alert()
-            raise
-
-    def _read_alert(self) -> None:
-        """Look for why the broker ended a TLS connection that cannot be written to any more.
-
-        With TLS 1.3 our handshake is over before the broker has looked at our certificate: what it thinks of it is to
-        be read, unless the connection's end has swept it away.
-        """
-        if isinstance(self._sock, ssl.SSLSocket):
-            try:
-                self._sock.recv(1)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                pass
-            except ssl.SSLError as alert:
-                self.socket_error = f"{type(alert).__name__}: {alert}"
-            except OSError:
-                pass
-
-    def _other_frame(self, first: int, body: bytes) -> MQTTErrorCode:
-        if first == 0x20 and len(body) == 2 and body[1]:  # an MQTT 3 CONNACK: the broker could not read our CONNECT
-            self.refused_protocol = True
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        self._in_packet["command"] = first
-        self._in_packet["packet"] = bytearray(body)
-        self._in_packet["remaining_length"] = len(body)
-        try:
-            return self._packet_handle()
-        except MalformedPacket:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-
-    def allow_inflight(self, receive_maximum: int) -> None:
-        # paho's setter refuses once connected, but only CONNACK says how many the broker takes.
-        self._max_inflight_messages = min(_MAX_INFLIGHT, receive_maximum)
-
-    def queue_pubacks(self, packet_ids: Sequence[int]) -> None:
-        acknowledgements = struct.pack(
-            ">" + "HH" * len(packet_ids), *chain.from_iterable(zip(repeat(0x4002), packet_ids))
-        )
-        self._packet_queue(paho.PUBACK, acknowledgements, 0, 1)
-
-    def pending(self) -> bool:
-        """Whether TLS has decrypted bytes that the socket does not show as readable."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+Receive = Callable[[str, Callable[[list[Frame], int], None]], tuple[paho.Client, Callable[[Sequence[int]], None]]]
+"""Makes a client that hands over PUBLISH packets, and what acknowledges them; see `mqtt_bulk_reader.receive`."""
 
 
 class Subscriber:
     """Holds one MQTT 5 session open, and hands over what arrives on its own thread.
 
-    The three listeners are called on the network thread. `deliver` gets messages in the broker's order; it may block
-    (then TCP holds the broker back). `on_published` must not block: paho holds a lock of its publish meanwhile.
-    `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended). A broker with TLS is spoken to by `tls`; None: with its `ca_file`, and no certificate of ours.
+    The listeners are called on the network thread and must not block: it keeps the connection alive, and paho holds a
+    lock of its publish during `on_published`. `deliver` gets messages in the broker's order. `on_watched` gets what
+    comes on the topics `watched` (`core/watch`), which `deliver` does not. `on_link` hears `connected`, `subscribed`
+    (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
+    sends such), `watch_refused` (it says nothing of itself). A broker with TLS is spoken to by `tls`; None: with its
+    `ca_file`, and no certificate of ours.
     """
 
     def __init__(
         self,
         broker: Broker,
         session: Session,
+        receive: Receive,
         subscriptions: Sequence[Subscription],
         deliver: Callable[[Chunk], None],
         on_published: Callable[[Published], None],
         on_link: Callable[[str, dict[str, Any]], None],
+        watched: Sequence[str] = (),
+        on_watched: Callable[[PublishPacket], None] = lambda packet: None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._subscriptions = subscriptions
+        self._watch = Watch(watched)
+        self._on_watched = on_watched
         self._deliver = deliver
         self._published = on_published
         self._on_link = on_link
         self._lock = threading.Lock()  # holds "this connection is the current one" together with "queue the PUBACK"
         self._connection = 0
         self._outworn = 0
+        self.qos_2 = 0
         self._connected = False
         self._ever_connected = False
         self._subscribed = 0
@@ -165,14 +84,11 @@ class Subscriber:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._client = self._new_client(broker, session, tls)
+        self._client, self._acknowledge = receive(session.client_id, self._on_publishes)
+        self._prepare(self._client, broker, session, tls)
         self._thread = threading.Thread(target=self._run, name="motetrace-mqtt", daemon=True)
 
-    def _new_client(self, broker: Broker, session: Session, tls: ssl.SSLContext | None) -> _Client:
-        client = _Client(
-            CallbackAPIVersion.VERSION2, client_id=session.client_id, protocol=paho.MQTTv5, manual_ack=True
-        )
-        client.deliver = self._on_publishes
+    def _prepare(self, client: paho.Client, broker: Broker, session: Session, tls: ssl.SSLContext | None) -> None:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -187,9 +103,8 @@ class Subscriber:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = session.expiry_s
         properties.ReceiveMaximum = session.receive_maximum
-        properties.MaximumPacketSize = MAXIMUM_PACKET_BYTES
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
         client.connect_async(broker.host, broker.port, _KEEPALIVE_S, clean_start=False, properties=properties)
-        return client
 
     def start(self) -> None:
         """Begin to connect; comes back at once."""
@@ -199,7 +114,7 @@ class Subscriber:
         """Acknowledge messages, in this order. Those of an earlier connection are passed over: they come again."""
         with self._lock:
             if connection == self._connection and self._connected:
-                self._client.queue_pubacks(packet_ids)
+                self._acknowledge(packet_ids)
 
     def renew(self, connection: int) -> None:
         """End a connection, if it still is the current one, and make a new one: the broker then repeats."""
@@ -247,21 +162,21 @@ class Subscriber:
     def _run(self) -> None:
         attempts = Attempts()
         while not self._stopping.is_set() and not self._hopeless:
-            self._lost_because, began = "", time.monotonic()
+            self._lost_because, self._subscribed, began = "", 0, time.monotonic()
             try:
                 with self._lock:
                     self._connection += 1
-                self._client.unread, self._client.socket_error = b"", ""
                 self._client.reconnect()
                 self._serve()
+            except WireError as error:
+                self._end(error)
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
                 self._lost_because = self._lost_because or f"{type(error).__name__}: {error}"
             hint = attempts.ended(self._connected, time.monotonic() - began, self._outworn == self._connection)
             with self._lock:
                 self._connected = False
-            if self._client.refused_protocol:
-                self._refuse(NO_MQTT_5)
-            elif not self._stopping.is_set() and not self._hopeless:
+            self._tell_of_watch(self._watch.ended())
+            if not self._stopping.is_set() and not self._hopeless:
                 reason = (self._lost_because or "the broker closed the connection") + hint
                 self._on_link("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
                 self._stopping.wait(attempts.pause_s * random.uniform(0.8, 1.2))
@@ -285,19 +200,54 @@ class Subscriber:
                         continue
                     if events & selectors.EVENT_WRITE:
                         self._client.loop_write()
-                    if events & selectors.EVENT_READ and self._client.socket() is not None:
-                        self._client.loop_read()
-                        while self._client.pending():
-                            self._client.loop_read()
+                    if events & selectors.EVENT_READ:
+                        self._read()
                 if self._outworn == self._connection and not self._lost_because:
-                    self._lost_because = (
-                        "more came than fits into memory (--queue); the broker is to send the rest again"
-                    )
+                    self._lost_because = "more came than fits into --queue; the broker is to send the rest again"
                     self._client.disconnect()
+                self._ask_for_watched()
                 self._client.loop_misc()
 
+    def _read(self) -> None:
+        if self._client.socket() is not None:
+            self._client.loop_read()
+        # Bytes that TLS has decrypted already do not make the socket readable.
+        while isinstance(connection := self._client.socket(), ssl.SSLSocket) and connection.pending() > 0:
+            self._client.loop_read()
+
+    def _end(self, error: WireError) -> None:
+        """End a connection that cannot be read on, and say why, to the broker too as far as it listens."""
+        self._lost_because = str(error)
+        if error.reason == "no_mqtt_5":
+            self._refuse(NO_MQTT_5)
+        with contextlib.suppress(Exception):
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=goodbye(error.reason)))
+            self._client.loop_write()
+        if (connection := self._client.socket()) is not None:
+            connection.close()
+
+    def _ask_for_watched(self) -> None:
+        if self._subscribed == len(self._subscriptions) and (topics := self._watch.due(time.monotonic())):
+            options = SubscribeOptions(qos=0, retainHandling=0)
+            _, packet_id = self._client.subscribe([(topic, options) for topic in topics])
+            self._watch.asked(packet_id or 0)
+
     def _on_publishes(self, frames: list[Frame], size_bytes: int) -> None:
-        self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
+        if [1 for first, body in frames if first & 4 or (not first & 2 and body.startswith(b"$", 2))]:
+            frames = [frame for frame in frames if not self._is_beside(frame)]
+        if frames:
+            self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
+
+    def _is_beside(self, frame: Frame) -> bool:
+        """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and tells of the first."""
+        if self._watch.hears(frame):
+            self._on_watched(publish_packet.read(*frame))
+            return True
+        if frame[0] & 4:
+            self.qos_2 += 1
+            if self.qos_2 == 1:
+                self._on_link("qos_2", {})
+        return False
 
     def _on_connect(self, client: Any, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
@@ -309,12 +259,16 @@ class Subscriber:
             self._connected = True
         self._ever_connected = True
         self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
-        client.allow_inflight(getattr(properties, "ReceiveMaximum", 65_535))
-        self._subscribed = 0
+        self._heed(client, properties)
         self._on_link("connected", {"session_present": bool(flags.session_present)})
         for subscription in self._subscriptions:
             options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
             client.subscribe([(subscription.topic_filter, options)])
+
+    def _heed(self, client: Any, properties: Any) -> None:
+        """Keep what CONNACK demands; paho's setters refuse by then."""
+        client._max_inflight_messages = min(_MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", 65_535))  # noqa: SLF001
+        client._keepalive = getattr(properties, "ServerKeepAlive", _KEEPALIVE_S)  # noqa: SLF001 (paho 2.1 does not)
 
     def _on_disconnect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, ___: Any) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -322,18 +276,24 @@ class Subscriber:
             if reason.value == 0x8E:
                 self._lost_because += f"; {SAME_CLIENT_ID}"
         elif not self._lost_because:
-            self._lost_because = f"connection lost: {self._client.socket_error or reason}"
+            self._lost_because = f"connection lost: {getattr(self._client, 'socket_error', '') or reason}"
 
-    def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
-        if reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
+    def _on_subscribe(self, _: Any, __: Any, packet_id: int, reasons: list[ReasonCode], ___: Any) -> None:
+        if self._watch.answers(packet_id):
+            self._tell_of_watch(self._watch.answered([str(reason) for reason in reasons if reason.is_failure]))
+        elif reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
             self._on_link("subscription_refused", {"reason": str(reasons[0])})
-            return
-        self._subscribed += 1
-        if self._subscribed == len(self._subscriptions):
-            self._on_link("subscribed", {"topics": self._subscribed})
+        else:
+            self._subscribed += 1
+            if self._subscribed == len(self._subscriptions):
+                self._on_link("subscribed", {"topics": self._subscribed})
 
     def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
         self._published(Published(packet_id, str(reason) if reason.is_failure else ""))
+
+    def _tell_of_watch(self, refusal: str) -> None:
+        if refusal:
+            self._on_link("watch_refused", {"reason": refusal})
 
     def _refuse(self, why: str) -> None:
         self._hopeless = True

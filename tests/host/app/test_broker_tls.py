@@ -16,7 +16,7 @@ from services import Mosquitto
 
 from motetrace_host.core import tls_refusal
 from motetrace_host.core.link import Broker, Chunk, Session, Subscription
-from motetrace_host.edges import broker_tls, mqtt
+from motetrace_host.edges import broker_tls, mqtt_bulk_reader
 from motetrace_host.edges.broker_tls import TlsFilesError
 from motetrace_host.edges.mqtt import Subscriber
 from tests.faults.fleet import properties, traceparent
@@ -196,7 +196,7 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     """The socket is silent once the record is read from it: what TLS still holds has to be asked for."""
-    monkeypatch.setattr(mqtt, "_READ_BYTES", read_bytes)
+    monkeypatch.setattr(mqtt_bulk_reader, "READ_BYTES", read_bytes)
     frames = [publish_frame("devices/s/telemetry", n, 1, False, False, b"x" * 40, []) for n in range(1, 201)]
     record = b"".join(bytes((first, len(body))) + body for first, body in frames)
     assert len(record) <= 16_384, "one record"
@@ -214,8 +214,9 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
         tls = broker_tls.context(certificates.ca, None, None)
         where = Broker("127.0.0.1", server.getsockname()[1], tls=True)
         subscriber = Subscriber(
-            where, Session("c", 60, 1_000), [Subscription("#")], deliver, lambda _: None, lambda *_: None, tls
-        )
+            where, Session("c", 60, 1_000), mqtt_bulk_reader.receive, [Subscription("#")], deliver, lambda _: None,
+            lambda *_: None, tls=tls,
+        )  # fmt: skip
         subscriber.start()
         with server_side.wrap_socket(server.accept()[0], server_side=True) as connection:
             connection.recv(1_000)

@@ -44,6 +44,21 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(tmp_path: P
     assert [topic.template for topic in loaded.topics] == ["a/{device_id}"]
 
 
+def test_the_receive_maximum_fits_into_the_queue() -> None:
+    assert (load().receive_maximum, load().queue) == (10_000, 50_000)
+    assert load({"queue": "500"}).receive_maximum == 500
+    assert load({"queue": "500", "receive_maximum": "500"}).receive_maximum == 500
+    told = mistakes({"queue": "500", "receive_maximum": "501"})
+    assert "--receive-maximum 501 is more than --queue 500" in told
+    assert "renewed again and again" in told
+
+
+def test_the_reader_is_ours_unless_that_of_paho_is_asked_for() -> None:
+    assert load().receive == "bulk"
+    assert load({"receive": "paho"}).receive == "paho"
+    assert "allowed are bulk, paho" in mistakes({"receive": "raw"})
+
+
 def test_lists_and_pairs_can_be_given_everywhere(tmp_path: Path) -> None:
     pair = ("legacy/{device_id}/data", "traced/{device_id}/data")
     file = tmp_path / "m.toml"

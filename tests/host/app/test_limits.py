@@ -14,6 +14,7 @@ import pytest
 
 from motetrace_host.core import trailer
 from motetrace_host.core.link import Broker, Session
+from motetrace_host.edges import mqtt_bulk_reader
 from motetrace_host.edges.mqtt import Subscriber
 from motetrace_host.shim import nonces, tally
 from motetrace_host.shim.inbox import Inbox
@@ -148,7 +149,9 @@ def test_a_packet_over_16_mib_is_not_asked_for() -> None:
     connect = b""
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = Broker("127.0.0.1", server.getsockname()[1])
-        subscriber = Subscriber(where, Session("c", 60, 10), [], print, lambda _: None, lambda *_: None)
+        subscriber = Subscriber(
+            where, Session("c", 60, 10), mqtt_bulk_reader.receive, [], print, lambda _: None, lambda *_: None
+        )
         subscriber.start()
         with server.accept()[0] as connection:
             connect = connection.recv(1_000)

@@ -34,7 +34,7 @@ def measured(found: list[int]) -> Iterator[None]:
 
 def frames(first: int, count: int) -> list[mqtt_frame.Frame]:
     data = b"".join(feeder.packet(number, DEVICES) for number in range(first, first + count))
-    return mqtt_frame.split(data)[0]
+    return mqtt_frame.Stream().feed(data)
 
 
 def write(bench: Bench, first: int) -> None:

@@ -102,18 +102,17 @@ def test_a_topic_that_is_not_utf8_can_still_be_acknowledged() -> None:
 def test_a_stream_cut_anywhere_gives_the_same_packets(sizes: list[int], cuts: list[int]) -> None:
     written = [(0x30 + at, bytes([at]) * size) for at, size in enumerate(sizes)]
     stream = b"".join(bytes([first]) + variable(len(data)) + data for first, data in written)
-    read, rest = [], b""
+    read, reader = [], mqtt_frame.Stream()
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     for start, end in pairwise(edges):
-        frames, rest = mqtt_frame.split(rest + stream[start:end])
-        read += frames
+        read += reader.feed(stream[start:end])
     assert read == written
-    assert rest == b""
+    assert reader.unread_bytes == 0
 
 
 def test_a_length_of_five_bytes_ends_the_stream() -> None:
     with pytest.raises(WireError, match="4 bytes"):
-        mqtt_frame.split(b"\x30\xff\xff\xff\xff\x01")
+        mqtt_frame.Stream().feed(b"\x30\xff\xff\xff\xff\x01")
 
 
 def variable(number: int) -> bytes:

@@ -1,0 +1,50 @@
+"""What the broker says of its own queues, as lines in the log and a number in the summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from motetrace_host.core.broker_queue import BrokerQueue
+from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.wire_error import WireError
+
+
+class Log(Protocol):
+    """What is needed of a structured logger."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+class BrokerWatch:
+    """Hears the topics of `core/broker_queue`, on the network thread: it works while the disk does not.
+
+    Args:
+        now_s: a monotonic clock.
+    """
+
+    def __init__(self, log: Log, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._queue = BrokerQueue()
+        self._log = log
+        self._now_s = now_s
+        self._unreadable = False
+
+    def hear(self, packet: PublishPacket) -> None:
+        """Take in what the broker says; warn when it has dropped messages."""
+        try:
+            warning = self._queue.hear(packet.topic, packet.payload, self._now_s())
+        except WireError as error:
+            if not self._unreadable:
+                self._log.warning("broker_queue_unreadable", error=str(error))
+            self._unreadable = True
+            return
+        self._log.debug("broker_queue", topic=packet.topic, dropped=self._queue.dropped)
+        if warning is not None:
+            self._log.warning(warning.event, **warning.fields)
+
+    @property
+    def dropped(self) -> int:
+        """Messages to any of its subscribers that the broker has dropped since this began to listen."""
+        return self._queue.dropped
