@@ -86,6 +86,7 @@ class SpanOutbox:
         self._verdicts = VerdictLog(connection)
         self._horizon = _Horizon(judge.rules.wait_s + 1 if judge else 0)
         self._block: Block | None = None
+        self._after = 0  # the block that it stands behind
         self._stale = False
         with database.transaction(connection):
             self._cursor.open()
@@ -173,8 +174,8 @@ class SpanOutbox:
 
     def _next_block(self, after: int) -> Block | None:
         """The block behind one; the same block is asked for again and again while it is sent in parts."""
-        if self._block is None or self._block.id <= after:
-            self._block = next(self._log.blocks(after, limit=1), None)
+        if self._block is None or self._after != after:
+            self._block, self._after = next(self._log.blocks(after, limit=1), None), after
         return self._block
 
 

@@ -74,6 +74,20 @@ def test_an_outbox_opened_anew_goes_on_where_the_last_one_settled(make_bench: Ma
     again.close()
 
 
+def test_what_could_not_be_sent_is_given_again_whole_and_nothing_behind_it_is_skipped(make_bench: MakeBench) -> None:
+    for first in (1, 6, 11):
+        bench = make_bench()
+        send(bench, range(first, first + 5))
+        assert bench.run()
+    outbox = open_outbox(bench)
+    tried = [outbox.batch(max_spans) for max_spans in (24, 24, 8)]
+    assert tried[0] == tried[1]
+    assert [count for count, _, _ in tried] == [24, 24, 8]
+    requests = sent(outbox, 24)
+    assert [seq for spans in requests for name, seq in spans if name == "device_publish"] == list(range(1, 16))
+    outbox.close()
+
+
 def test_messages_that_are_not_sampled_are_passed_over_and_what_the_stages_sent_follows(make_bench: MakeBench) -> None:
     bench = make_bench()
     send(bench, range(1, 4), flags="02")
