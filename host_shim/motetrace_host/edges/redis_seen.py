@@ -205,6 +205,11 @@ class RedisSeen:
                     retry=False,
                 )
             self._client.pexpire(name, self._settings[1])
+        return self.last_batch()
+
+    def last_batch(self) -> int:
+        """The batch that this shim merged last; 0 when there was none."""
+        with _translated():
             return int(self._client.hget(self._shim_key, "batch") or 0)
 
     def cautions(self) -> list[str]:
