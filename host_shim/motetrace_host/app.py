@@ -8,10 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
-from motetrace_host import assembly
+from motetrace_host import assembly, shared_ledger
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core import broker_queue, tls_refusal
 from motetrace_host.core.hops import Where
@@ -19,6 +18,7 @@ from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.printable import printable
 from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.departure import Departure
 from motetrace_host.edges import (
     broker_tls,
     database,
@@ -27,6 +27,7 @@ from motetrace_host.edges import (
     log,
     mqtt_bulk_reader,
     mqtt_paho_reader,
+    password_file,
     state_folder,
 )
 from motetrace_host.edges.forward_cursor import ForwardCursor
@@ -62,14 +63,16 @@ _QOS_2_REMEDY = (
 _RECEIVE = {"bulk": mqtt_bulk_reader.receive, "paho": mqtt_paho_reader.receive}
 
 
-def run(config: Config) -> int:
-    """Run until SIGTERM or SIGINT; gives the exit code.
+def run(config: Config, *, leaving: bool = False) -> int:
+    """Run until SIGTERM or SIGINT, or until it has left its group; gives the exit code.
 
     A second signal ends the process at once: what was not acknowledged comes again at the next start.
 
     Raises:
         ConfigError: something that the settings name cannot be used.
     """
+    if leaving and not config.share:
+        raise ConfigError(["--share is missing: only a shim of a group can leave it; one that is alone is stopped"])
     # Whatever the umask was: a folder above the state folder that others may write to is one they may swap.
     os.umask(os.umask(0o077) | 0o077)
     stop = threading.Event()
@@ -82,10 +85,10 @@ def run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        shim = Shim(config, stop)
+        shim = Shim(config, stop, leaving=leaving)
     except (
         StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
-        broker_tls.TlsFilesError, EndpointError, BindError, OSError,
+        broker_tls.TlsFilesError, password_file.PasswordFileError, EndpointError, BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error
     return shim.run()
@@ -96,15 +99,17 @@ class Shim:
 
     Args:
         stop: set from outside to end it, and by itself when it cannot go on.
+        leaving: take nothing new, work off what the broker has kept, and end the session; see `departure`.
     Raises:
-        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, EndpointError, BindError, OSError:
-            a part cannot be had.
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, PasswordFileError, EndpointError,
+            BindError, OSError: a part cannot be had.
     """
 
-    def __init__(self, config: Config, stop: threading.Event) -> None:
+    def __init__(self, config: Config, stop: threading.Event, *, leaving: bool = False) -> None:
         self._config = config
         self._stop = stop
         self._failure = ""
+        self._left = False
         self._log = log.configure(config.log_level, config.log_format)
         self._lock: IO[str] = state_folder.take(config.state)
         self._tenant = Tenant(config.tenant, _key(config))
@@ -115,12 +120,17 @@ class Shim:
         self._spans = SpanStore(self._connection)
         self._messages = MessageLog(self._connection)
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
+        shared = _shared(config)
+        mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
+        self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         with database.transaction(self._connection):
-            Running(self._connection).note({"broker": self._where.broker, "client_id": self._where.client_id})
+            noted = {"broker": self._where.broker, "client_id": self._where.client_id}
+            Running(self._connection).note(noted | (shared.noted() if shared else {}))
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
         self._broker_watch = BrokerWatch(self._log)
+        self._departure = Departure(self._inbox, self._tally, self._unsent) if leaving else None
         self._outbox: SpanOutbox | None = None
         self._head = assembly.head(config)
         self._judge = self._new_judge()
@@ -134,7 +144,7 @@ class Shim:
         self._subscriber = self._new_subscriber()
         self._pipeline = assembly.pipeline(
             config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
-            on_failure=self._fail, on_stored=self._forwarder.notify if self._forwarder else lambda: None,
+            self._shared, on_failure=self._fail, on_stored=self._on_stored,
         )  # fmt: skip
 
     def run(self) -> int:
@@ -147,6 +157,9 @@ class Shim:
         if self._failure:
             self._log.error("stopped", reason=self._failure, **self._summary())
             return 1
+        if self._departure:
+            self._log.info("left" if self._left else "not_left", **self._summary())
+            return 0 if self._left else 1
         self._log.info("stopped", drained=drained, **self._summary())
         return 0
 
@@ -164,7 +177,9 @@ class Shim:
         if rules is None:
             return None
         connection = database.connect(self._path)
-        return TailJudge(connection, SqliteSeen(connection), rules, self._config.sample, self._head.targets)
+        shared = _shared(self._config)
+        seen = shared_ledger.connected(shared, "tail") if shared else SqliteSeen(connection)  # only read from
+        return TailJudge(connection, seen, rules, self._config.sample, self._head.targets)
 
     def _new_receiver(self) -> OtlpReceiver | None:
         listen = self._config.otlp_listen
@@ -186,26 +201,31 @@ class Shim:
             config.broker.tls,
             str(config.ca_file or ""),
             config.username,
-            _first_line(config.password_file),
+            password_file.first_line(config.password_file, "--password-file"),
         )
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
         # Side topics first: what they say belongs on the spans of the readings that follow.
         subscriptions = [
-            Subscription(side.template.filter, retained=side.retained) for side in self._listeners.side_topics
+            # What the broker keeps is for each shim to know; what passes by is for one of a group to count.
+            Subscription(side.template.filter, retained=True)
+            if side.retained
+            else Subscription(config.on_share(side.template.filter))
+            for side in self._listeners.side_topics
         ]
-        subscriptions += [Subscription(topic.filter) for topic in config.topics]
+        subscriptions += [Subscription(config.on_share(topic.filter)) for topic in config.topics]
         tls = broker_tls.context(config.ca_file, config.client_cert, config.client_key) if config.broker.tls else None
         return Subscriber(
             broker,
             session,
             _RECEIVE[config.receive],
             subscriptions,
-            self._inbox.put,
+            self._departure.put if self._departure else self._inbox.put,
             self._inbox.put_published,
             self._on_link,
             broker_queue.TOPICS,
             self._broker_watch.hear,
             tls,
+            leaving=self._departure is not None,
         )
 
     def _on_nonce(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
@@ -228,6 +248,7 @@ class Shim:
             topics=[topic.template for topic in self._config.topics],
             client_id=self._client_id,
             state=str(self._config.state),
+            ledger=self._config.ledger or "sqlite",
             otlp_receiver=self._receiver.url if self._receiver else "off",
             otlp_forward=self._forwarder.url if self._forwarder else "off",
         )
@@ -248,7 +269,9 @@ class Shim:
     def _take_care(self) -> None:
         """Bound what is on disk, and say now and then how it goes."""
         next_summary = time.monotonic() + SUMMARY_S
-        while not self._stop.wait(TRIM_S):
+        while not self._stop.wait(TRIM_S if self._departure is None else 1.0):
+            if self._departure and self._departure.over:
+                return
             try:
                 self._trim()
             except StoreError as error:
@@ -279,7 +302,8 @@ class Shim:
     def _shut_down(self) -> bool:
         """In this order: take no more, work off, commit, acknowledge, disconnect, send spans on."""
         drained = self._pipeline.stop(_DRAIN_S)
-        self._subscriber.stop()
+        self._left = self._departure is not None and drained and self._departure.over
+        self._subscriber.stop(end_session=self._left)
         if self._receiver:
             self._receiver.stop()
         if self._forwarder:
@@ -300,11 +324,26 @@ class Shim:
                 numbers["forwarded"] = ForwardCursor(self._connection, self._forwarder.url).state()._asdict()
         return numbers
 
+    def _on_stored(self) -> None:
+        if self._forwarder:
+            self._forwarder.notify()
+        if self._departure:
+            self._departure.stored()
+
+    def _unsent(self) -> int:
+        if not self._forwarder:
+            return 0
+        with database.translated():
+            at = ForwardCursor(self._connection, self._forwarder.url).state()
+        return at.pending_messages + at.pending_spans
+
     def _on_link(self, event: str, fields: dict[str, Any]) -> None:
+        if self._departure:
+            self._departure.heard(event)
         broker = f"{self._config.broker.host}:{self._config.broker.port}"
         if event == "refused":
             self._fail(f"broker {broker}: {fields['reason']}")
-        elif event in ("connected", "subscribed"):
+        elif event in ("connected", "subscribed", "unsubscribed"):
             self._log.info(event, broker=broker, **fields)
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
@@ -321,6 +360,12 @@ class Shim:
         self._stop.set()
 
 
+def _shared(config: Config) -> shared_ledger.Where | None:
+    if not config.ledger:
+        return None
+    return shared_ledger.Where(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
+
+
 def _key(config: Config) -> bytes:
     is_default = config.key_file == config.default_key_file
     return key_file.load_or_make(config.key_file) if is_default else key_file.load(config.key_file)
@@ -334,14 +379,3 @@ def _remedy(reason: str, tls: bool) -> dict[str, str]:
         return {"remedy": "check the host name in --broker"}
     told = tls_refusal.remedy(reason) if tls else ""
     return {"remedy": told} if told else {}
-
-
-def _first_line(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        mistake = f"--password-file {path}: {error}; name a text file whose first line is the password"
-        raise ConfigError([mistake]) from error

@@ -48,7 +48,8 @@ class Subscriber:
     comes on the topics `watched` (`core/watch`), which `deliver` does not. `on_link` hears `connected`, `subscribed`
     (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
     sends such), `watch_refused` (it says nothing of itself). A broker with TLS is spoken to by `tls`; None: with its
-    `ca_file`, and no certificate of ours.
+    `ca_file`, and no certificate of ours. One that is `leaving` ends its subscriptions instead, gets what the broker
+    has kept, and hears `unsubscribed` (from all).
     """
 
     def __init__(
@@ -63,9 +64,12 @@ class Subscriber:
         watched: Sequence[str] = (),
         on_watched: Callable[[PublishPacket], None] = lambda packet: None,
         tls: ssl.SSLContext | None = None,
+        *,
+        leaving: bool = False,
     ) -> None:
         self._subscriptions = subscriptions
-        self._watch = Watch(watched)
+        self._leaving = leaving
+        self._watch = Watch(() if leaving else watched)
         self._on_watched = on_watched
         self._deliver = deliver
         self._published = on_published
@@ -92,6 +96,7 @@ class Subscriber:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_publish = self._on_publish
         client.on_socket_register_write = lambda *_: self._wake()
         # Without it a republish waits 40 ms for each flight of 20 that mosquitto takes.
@@ -146,11 +151,14 @@ class Subscriber:
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Send what is queued, disconnect so that the broker keeps the session, end the thread."""
+    def stop(self, timeout_s: float = 5.0, *, end_session: bool = False) -> None:
+        """Send what is queued, disconnect so that the broker keeps the session (or ends it), end the thread."""
         self._stopping.set()
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if end_session:
+            properties.SessionExpiryInterval = 0
         with contextlib.suppress(OSError, ValueError):
-            self._client.disconnect()
+            self._client.disconnect(properties=properties)
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -261,6 +269,9 @@ class Subscriber:
         self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
         self._heed(client, properties)
         self._on_link("connected", {"session_present": bool(flags.session_present)})
+        if self._leaving:
+            client.unsubscribe([subscription.topic_filter for subscription in self._subscriptions])
+            return
         for subscription in self._subscriptions:
             options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
             client.subscribe([(subscription.topic_filter, options)])
@@ -287,6 +298,9 @@ class Subscriber:
             self._subscribed += 1
             if self._subscribed == len(self._subscriptions):
                 self._on_link("subscribed", {"topics": self._subscribed})
+
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._on_link("unsubscribed", {})
 
     def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
         self._published(Published(packet_id, str(reason) if reason.is_failure else ""))

@@ -211,27 +211,18 @@ def _side(
 ) -> Side:
     from motetrace_host import settings
     from motetrace_host.core.link import Broker
+    from motetrace_host.edges import password_file as password_files
     from motetrace_host.sampling.dialogue import Side
 
     url = _checked("--broker", lambda: settings.broker(broker))
     checked_prefix = _checked("--prefix", lambda: settings.prefix(prefix))
-    password = _checked("--password-file", lambda: _first_line(password_file))
+    password = _checked("", lambda: password_files.first_line(password_file, "--password-file"))
     return Side(Broker(url.host, url.port, url.tls, str(ca_file or ""), username, password), checked_prefix, device)
-
-
-def _first_line(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{error}; name a text file whose first line is the password") from error
 
 
 def _checked(option: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except ValueError as error:
-        click.echo(f"motetrace: {option}: {error}", err=True)
+        click.echo(f"motetrace: {option}: {error}" if option else f"motetrace: {error}", err=True)
         sys.exit(2)

@@ -16,6 +16,7 @@ from motetrace_host.core.derive import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BY
 from motetrace_host.core.link import Broker
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges import key_file as key_files
+from motetrace_host.edges import password_file as password_files
 from motetrace_host.settings import broker as broker_url
 from motetrace_host.settings import prefix as side_topics
 from motetrace_host.stages import reporting
@@ -236,13 +237,5 @@ def _broker(url: str, login: _Login) -> Broker:
         raise ValueError(f"ca_file {login.ca_file} needs TLS: write mqtts:// in report")
     if login.password_file and not login.username:
         raise ValueError(f"password_file {login.password_file} needs username")
-    password = _first_line(login.password_file) if login.password_file else ""
+    password = password_files.first_line(Path(login.password_file) if login.password_file else None, "password_file")
     return Broker(address.host, address.port, address.tls, login.ca_file, login.username, password)
-
-
-def _first_line(path: str) -> str:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"password_file {path}: {error}; name a text file whose first line is the password") from error

@@ -11,6 +11,7 @@ import pytest
 from motetrace_host.core import publish_packet, record
 from motetrace_host.core.link import Chunk, Delivery, Published
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.counts import counts
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
@@ -187,7 +188,7 @@ def test_what_was_lost_before_the_first_message_counts_when_the_boot_was_heard_t
     bench.send(3, seqref(4))
     bench.send(4, ("seqref", "0a01020305-00000004-03"))
     assert bench.run()
-    heard, found = counts(bench.connection)
+    heard, found = counts(bench.connection, SqliteSeen(bench.connection))
     assert (heard.lowest_seq, heard.highest_seq, heard.lost + heard.waiting) == (1, 4, 3)
     assert (found.lowest_seq, found.lost + found.waiting) == (4, 0), "what came before this shim listened is not lost"
 

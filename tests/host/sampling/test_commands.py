@@ -244,7 +244,7 @@ def test_a_broker_that_refuses_is_told_with_what_to_do(
         (["--for", "31d"], "at most 30d"),
         (["--broker", "http://x"], "--broker: write mqtt://HOST"),
         (["--prefix", "motetrace"], "--prefix: it ends in '/'"),
-        (["--password-file", "/nowhere/at/all"], "--password-file:"),
+        (["--password-file", "/nowhere/at/all"], "--password-file /nowhere/at/all:"),
         (
             ["--broker", "mqtts://127.0.0.1:1", "--ca-file", "/nowhere/at/all"],
             "name a readable file of PEM certificates",
