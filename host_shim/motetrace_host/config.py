@@ -58,6 +58,7 @@ class Config:
     receive_maximum: int
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
     trailer: tuple[TopicTemplate, ...]
+    keep: int
     max_spans: int
     max_messages: int
     max_devices: int

@@ -226,6 +226,8 @@ SETTINGS = (
             "members in the payload, for consumers that cannot derive ids. Repeatable.", count=2, many=True),
     Setting("trailer", topic, None, "TEMPLATE",
             "Readings to follow whose binary payloads end in a trailer with the context. Repeatable.", many=True),
+    Setting("keep", whole_number(1, 3_650, "days"), 14, "DAYS",
+            "Forget what is older than so many days: messages, spans, the counts of boots that nobody hears any more."),
     Setting("max_spans", whole_number(1_000, 10**10, "spans"), 1_000_000, "SPANS",
             "Keep at most so many spans on disk; the oldest go first."),
     Setting("max_messages", whole_number(1_000, 10**10, "messages"), 1_000_000, "MESSAGES",

@@ -32,6 +32,8 @@ from motetrace_host.core.sampling.reason import FIRST_KEEP
 RECORD: Final = struct.Struct(">16s8s5sIqIIIBBBB")
 SIZE: Final = RECORD.size
 SEQ_AT: Final = 24
+PLACE_AT: Final = 41
+KIND_AT: Final = 54
 DECISION_AT: Final = 55
 NO_AGE: Final = 0xFFFFFFFF
 NO_NONCE: Final = bytes(5)
@@ -175,6 +177,15 @@ def unpack_extra(data: bytes) -> Extra:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ValueError(f"the extra {data[:40].hex()} of a record cannot be read: {error}") from error
+
+
+def rename_boot(records: bytearray, number: int, boot_nonce: bytes | None) -> None:
+    """Write another boot nonce into a record of a block; None takes its number away."""
+    at = number * SIZE + SEQ_AT
+    records[at : at + 5] = boot_nonce or NO_NONCE
+    if boot_nonce is None:
+        records[at + 5 : at + 9] = bytes(4)
+        records[number * SIZE + KIND_AT] &= ~NUMBERED & 0xFF
 
 
 def kept(records: bytes, first: int = 0) -> list[bool]:

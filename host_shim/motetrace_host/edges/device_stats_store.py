@@ -81,6 +81,16 @@ def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: by
     return None if row is None else row[0]
 
 
+def trim_old(connection: sqlite3.Connection, heard_before_unix_ms: int, limit: int = 2_000) -> int:
+    """Forget the boots that said nothing since a time, at most `limit` in one call; says how many went."""
+    oldest = connection.execute(
+        "SELECT device_id, boot_nonce FROM device_stats WHERE heard_unix_ms < ? ORDER BY heard_unix_ms LIMIT ?",
+        (heard_before_unix_ms, limit),
+    ).fetchall()
+    connection.executemany("DELETE FROM device_stats WHERE device_id = ? AND boot_nonce = ?", oldest)
+    return len(oldest)
+
+
 def trim(connection: sqlite3.Connection, limit: int = 2_000, max_boots: int = MAX_BOOTS) -> int:
     """Forget the boots heard longest ago beyond `max_boots`, at most `limit` in one call; says how many went."""
     excess: int = connection.execute("SELECT count(*) FROM device_stats").fetchone()[0] - max_boots

@@ -8,7 +8,7 @@ Writing methods run inside the caller's transaction (`database.transaction`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core import record
@@ -192,6 +192,51 @@ class MessageLog:
                     after = found
         return before, after
 
+    def rename_boot(self, device_id: str, kept: bytes, gone: bytes, is_taken: Callable[[int], bool]) -> tuple[int, int]:
+        """Give the messages of one boot of a device to another of its boots.
+
+        Args:
+            is_taken: whether `kept` has a message of this number already. Then both are one reading, delivered again:
+                the second one's record stays in its place, without a number, as those behind it have fixed places.
+        Returns:
+            How many messages went over, and how many were such repetitions. Their trace-ids stay as they were sent.
+        """
+        places = self.places(device_id)
+        moved = repeated = 0
+        blocks = self._connection.execute(
+            "SELECT id FROM message_block WHERE instr(records, ?) ORDER BY id", (gone,)
+        ).fetchall()
+        for (block,) in blocks:
+            records = bytearray(self._blob(block))
+            for number in list(_numbers_with(bytes(records), gone, record.SEQ_AT)):
+                found = record.unpack(records, number * record.SIZE)
+                if found.place not in places or not found.numbered:
+                    continue
+                taken = is_taken(found.seq)
+                record.rename_boot(records, number, None if taken else kept)
+                self._rename_delivery(device_id, kept, gone, found.seq, block if taken else 0)
+                moved, repeated = moved + (not taken), repeated + taken
+            self._connection.execute("UPDATE message_block SET records = ? WHERE id = ?", (bytes(records), block))
+        return moved, repeated
+
+    def _blob(self, block: int) -> bytes:
+        found: bytes = self._connection.execute("SELECT records FROM message_block WHERE id = ?", (block,)).fetchone()[
+            0
+        ]
+        return found
+
+    def _rename_delivery(self, device_id: str, kept: bytes, gone: bytes, seq: int, repeated_in: int) -> None:
+        """Count the deliveries of a message under its new name."""
+        old, new = numbered_key(device_id, gone, seq), numbered_key(device_id, kept, seq)
+        row = self._connection.execute(
+            "DELETE FROM delivery WHERE message_key = ? RETURNING deliveries, block_id", (old,)
+        ).fetchone()
+        deliveries, block = row or (1, repeated_in)
+        if repeated_in:
+            self.delivered([(new, 1 + deliveries, deliveries)], block)
+        elif row:
+            self.delivered([(new, deliveries, deliveries)], block)
+
     def trim(self, max_messages: int, limit: int = 200) -> int:
         """Forget the oldest blocks while more than `max_messages` messages stay, at most `limit` in one call.
 
@@ -207,9 +252,27 @@ class MessageLog:
                 break
             gone, upto = gone + messages, block
         if upto:
-            self._count_shed(upto)
-            self._connection.execute("DELETE FROM message_block WHERE id <= ?", (upto,))
-            self._connection.execute("DELETE FROM delivery WHERE block_id <= ?", (upto,))
+            self._forget_upto(upto)
+        return gone
+
+    def trim_old(self, now_unix_ns: int, keep_ns: int, limit: int = 200) -> int:
+        """Forget the oldest blocks that are further from now than `keep_ns`, at most `limit` in one call.
+
+        An age counts without its sign, so that what was written under a clock that ran ahead goes too.
+
+        Returns:
+            How many messages went; see `trim`.
+        """
+        gone, upto = 0, 0
+        oldest = self._connection.execute(
+            "SELECT id, messages, last_unix_ns FROM message_block ORDER BY id LIMIT ?", (limit,)
+        )
+        for block, messages, last_unix_ns in oldest.fetchall():
+            if abs(now_unix_ns - last_unix_ns) <= keep_ns:
+                break
+            gone, upto = gone + messages, block
+        if upto:
+            self._forget_upto(upto)
         return gone
 
     def trim_places(self, max_places: int) -> int:
@@ -224,6 +287,11 @@ class MessageLog:
         doomed = [(place,) for place in self.places() if place not in named]
         self._connection.executemany("DELETE FROM place WHERE id = ?", doomed)
         return len(doomed)
+
+    def _forget_upto(self, upto: int) -> None:
+        self._count_shed(upto)
+        self._connection.execute("DELETE FROM message_block WHERE id <= ?", (upto,))
+        self._connection.execute("DELETE FROM delivery WHERE block_id <= ?", (upto,))
 
     def _count_shed(self, upto: int) -> None:
         query = "SELECT target, block_upto, block_offset FROM forward_cursor WHERE block_upto < ?"

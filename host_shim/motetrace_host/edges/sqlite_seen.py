@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from motetrace_host.core import seen_log
+from motetrace_host.core import boot_merge, seen_log
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import REORDER_WINDOW_MS, Runs, Seen
 from motetrace_host.core.seen_store import SeenRow
@@ -134,6 +134,45 @@ class SqliteSeen:
             self.forget_cache()
             raise
         return len(oldest)
+
+    def oldest_hour(self) -> int | None:
+        """The earliest hour since 1970 in which any state can have been seen last; None without states."""
+        found: int | None = self._connection.execute("SELECT min(last_hour) FROM seen").fetchone()[0]
+        return found
+
+    def rows(self, at_most: int) -> int:
+        """How many states there are, or some number of at most `at_most`: cheap while it is not exceeded."""
+        span = self._connection.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM seen").fetchone()[0]
+        if span <= at_most:
+            return int(span)
+        return int(self._connection.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    def merge_boots(self, device_id: str, kept: bytes, gone: bytes) -> None:
+        """Make what was seen of one boot part of another, at all hops; inside the caller's transaction.
+
+        Raises:
+            ValueError: at some hop they share too many numbers (core/boot_merge.py); nothing has changed then.
+        """
+        self._catch_up()
+        self._fold(self._log_id + 1)
+        try:
+            rows = {row.key: row for nonce in (kept, gone) for row in self._rows_of(device_id, nonce)}
+            for owner, hop in {(key[0], key[2]) for key in rows if key[1] == gone}:
+                moved, into = rows[owner, gone, hop], rows.get((owner, kept, hop))
+                if into is not None:
+                    boot_merge.check(into.seen, moved.seen)
+                    into.seen = boot_merge.merged(into.seen, moved.seen)
+                    self._connection.execute(_UPDATE_WITH_HOUR, _with_hour(self._log_id, into))
+                    self._connection.execute("DELETE FROM seen WHERE id = ?", (moved.row_id,))
+                else:
+                    self._connection.execute("UPDATE seen SET boot_nonce = ? WHERE id = ?", (kept, moved.row_id))
+        finally:
+            self.forget_cache()
+
+    def _rows_of(self, device_id: str, boot_nonce: bytes) -> list[_State]:
+        """The rows of a boot: of its device, and of the hops that know only the boot."""
+        query = f"{_SELECT} seen WHERE boot_nonce = ? AND device_id IN (?, '')"
+        return [_row(*values) for values in self._connection.execute(query, (boot_nonce, device_id))]
 
     def forget_cache(self) -> None:
         """Read everything anew: the transaction was rolled back."""

@@ -20,6 +20,7 @@ from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
+from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.places import BootRun, Place, Places, Tenant
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.tally import Tally
@@ -50,6 +51,7 @@ class Reader:
         republished: frozenset[str] = frozenset(),
         entropy: Callable[[int], bytes] = os.urandom,
         on_poison: Callable[[str, Exception], None] = lambda device_id, error: None,
+        clones: CloneWatch | None = None,
     ) -> None:
         self._places = places
         self._side_topics = side_topics
@@ -61,6 +63,7 @@ class Reader:
         self._republished = republished
         self._entropy = entropy
         self._on_poison = on_poison
+        self._clones = clones or CloneWatch(tally)
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
         """Add the messages of a chunk to a batch. Never raises on what a device can send."""
@@ -83,6 +86,8 @@ class Reader:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
                             kind = _SEQREF_KIND | qos
                         run = place.boots.get(nonce) or self._meet(place, nonce)
+                        if run is not place.turns.last:
+                            self._clones.turned(place.turns, run, received_unix_ns)
                         if run.open and run.end + 1 == seq:
                             run.end = seq
                         else:
@@ -140,6 +145,8 @@ class Reader:
         if found.boot_nonce is not None and found.seq is not None:
             run = place.boots.get(found.boot_nonce) or self._places.boot(place, found.boot_nonce)
             run.inferred = found.origin == "seq"
+            if run is not place.turns.last and not run.inferred:
+                self._clones.turned(place.turns, run, delivery.received_unix_ns)
             batch.saw(run, found.seq)
         if place.template in self._republished:
             batch.republishes.append((len(batch.acks) if packet.packet_id else -1, Republish(found, delivery)))
