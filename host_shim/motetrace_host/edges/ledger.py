@@ -127,11 +127,15 @@ class Ledger:
 
     def boots(self, device_id: str | None = None) -> list[Boot]:
         """The boots of a device, or of all; of each device the first seen first."""
-        found = self._connection.execute(
+        query = (
             "SELECT device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth, coalesce(why, '')"
-            f" FROM device_boot {'' if device_id is None else 'WHERE device_id = ?'} ORDER BY device_id, first_seen_unix_ns",
-            () if device_id is None else (device_id,),
+            " FROM device_boot"
         )
+        order = " ORDER BY device_id, first_seen_unix_ns"
+        if device_id is None:
+            found = self._connection.execute(query + order)
+        else:
+            found = self._connection.execute(query + " WHERE device_id = ?" + order, (device_id,))
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
 
     def forget_boot(self, device_id: str, boot_nonce: bytes) -> None:

@@ -220,10 +220,8 @@ class MessageLog:
         return moved, repeated
 
     def _blob(self, block: int) -> bytes:
-        found: bytes = self._connection.execute("SELECT records FROM message_block WHERE id = ?", (block,)).fetchone()[
-            0
-        ]
-        return found
+        row = self._connection.execute("SELECT records FROM message_block WHERE id = ?", (block,)).fetchone()
+        return bytes(row[0])
 
     def _rename_delivery(self, device_id: str, kept: bytes, gone: bytes, seq: int, repeated_in: int) -> None:
         """Count the deliveries of a message under its new name."""
