@@ -141,21 +141,40 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
     )
 
 
-@main.command(short_help="Print per device what was seen, missed and rejected.")
+@main.command(short_help="Print per device what was seen, lost and rejected, and where.")
 @click.argument("device", required=False)
+@click.option("--lost", is_flag=True, help="Only boots with losses.")
+@click.option(
+    "--sort",
+    type=click.Choice(["lost", "latest", "seen", "device"]),
+    default="lost",
+    show_default=True,
+    help="What comes first: the most losses, the latest, the most seen, or the names in order.",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="BOOTS", help="Show so many. [default: 50; with --json all]")
+@click.option("--all", "everything", is_flag=True, help="Show all.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: everything that is known, as JSON.")
 @_state_options
-def devices(device: str | None, state: Path | None) -> None:
-    """Print per device and boot how many messages were seen, came twice, are missing, and what was rejected.
+def devices(
+    device: str | None, lost: bool, sort: str, limit: int | None, everything: bool, as_json: bool, state: Path | None
+) -> None:
+    """Print per device and boot how many messages were seen, came twice, are lost, and what was rejected.
+
+    A second table tells what the stages behind the shim report. With a device: all that is known of it, boot by boot,
+    with the numbers that were lost.
 
     \b
     Examples:
       motetrace devices
+      motetrace devices --lost --limit 10
       motetrace devices sensor-0042
+      motetrace devices --json
     """
     from motetrace_host.reports import devices as device_report
 
     folder = state or _default_state()
-    _print(lambda: device_report.report(folder, device))
+    most = 0 if everything or (as_json and limit is None) else limit or device_report.LIMIT
+    _print(lambda: device_report.report(folder, device_report.Wanted(device, lost, sort, most, as_json)))
 
 
 def _print(make: Callable[[], tuple[str, int]]) -> None:

@@ -29,6 +29,7 @@ class StageCount(NamedTuple):
         lost: numbers that were due and will not come. waiting: that may still come.
         unsure: of which cannot be told whether they were due or came (`whereabouts.Sight`: unheard, before, nothing).
         highest: the highest it saw; None for nothing.
+        lost_runs: the lost numbers as (first, last), ascending.
     """
 
     hop: str
@@ -39,6 +40,7 @@ class StageCount(NamedTuple):
     waiting: int
     unsure: int
     highest: int | None
+    lost_runs: tuple[Run, ...] = ()
 
 
 def count(states: Mapping[str, Seen], facts: Facts) -> list[StageCount]:
@@ -63,13 +65,15 @@ def count(states: Mapping[str, Seen], facts: Facts) -> list[StageCount]:
 
 
 def _count(hop: str, states: Mapping[str, Seen], missing: list[Run], facts: Facts) -> StageCount:
-    numbers = {Sight.LOST: 0, Sight.WAITING: 0}
-    unsure = 0
+    lost: list[Run] = []
+    waiting = unsure = 0
     state = states.get(hop)
     for (start, end), known in _pieces(missing, state, states.get(SHIM), facts) if missing else ():
         what = sight(hop, start, states, known)
-        if what in numbers:
-            numbers[what] += end - start + 1
+        if what is Sight.LOST:
+            lost.append((start, end))
+        elif what is Sight.WAITING:
+            waiting += end - start + 1
         else:
             unsure += end - start + 1
     return StageCount(
@@ -77,10 +81,11 @@ def _count(hop: str, states: Mapping[str, Seen], missing: list[Run], facts: Fact
         state.count if state else 0,
         _number(states, hop + ".filtered"),
         _number(states, hop + ".failed"),
-        numbers[Sight.LOST],
-        numbers[Sight.WAITING],
+        sum(end - start + 1 for start, end in lost),
+        waiting,
         unsure,
         state.highest if state else None,
+        tuple(merged(lost)),
     )
 
 

@@ -111,6 +111,8 @@ class Facts:
         assigned_unix_ms: when it said so.
         all_acked: by the same word the broker acknowledged every publish that did not fail.
         heard: the stages that report.
+        witnessed: what spans of this message show, by stage: SEEN, FILTERED or FAILED. That there is no span shows
+            nothing: it may not have been sampled.
         reorder_window_ms, settle_ms: see above.
     """
 
@@ -120,6 +122,7 @@ class Facts:
     assigned_unix_ms: int = 0
     all_acked: bool = False
     heard: Mapping[str, Heard] = field(default_factory=dict)
+    witnessed: Mapping[str, Sight] = field(default_factory=dict)
     reorder_window_ms: int = REORDER_WINDOW_MS
     settle_ms: int = SETTLE_MS
 
@@ -192,6 +195,8 @@ def sight(hop: str, seq: int, states: Mapping[str, Seen], facts: Facts) -> Sight
         return Sight.FAILED
     if _has(states, hop + ".filtered", seq):
         return Sight.FILTERED
+    if hop in facts.witnessed:
+        return facts.witnessed[hop]
     state = states.get(hop)
     if hop == SHIM and facts.received_unix_ms is not None:
         return Sight.SEEN

@@ -207,9 +207,10 @@ class MessageLog:
             "SELECT id FROM message_block WHERE instr(records, ?) ORDER BY id", (gone,)
         ).fetchall()
         for (block,) in blocks:
-            records = bytearray(self._blob(block))
-            for number in list(_numbers_with(bytes(records), gone, record.SEQ_AT)):
-                found = record.unpack(records, number * record.SIZE)
+            before = self._blob(block)
+            records = bytearray(before)
+            for number in _numbers_with(before, gone, record.SEQ_AT):
+                found = record.unpack(before, number * record.SIZE)
                 if found.place not in places or not found.numbered:
                     continue
                 taken = is_taken(found.seq)

@@ -132,6 +132,15 @@ def test_what_a_hop_forgot_is_not_taken_for_seen() -> None:
     assert judge(2, Facts(NOW, received_unix_ms=LONG_AGO), shim=state).sights[SHIM] is Sight.SEEN
 
 
+def test_a_span_shows_what_no_report_says_and_its_absence_shows_nothing() -> None:
+    facts = Facts(NOW, witnessed={"db": Sight.SEEN})
+    assert judge(42, facts, shim=WHOLE).fate is Fate.STORED
+    facts = Facts(NOW, heard={"db": ALL["db"]}, witnessed={"rule": Sight.SEEN})
+    verdict = judge(42, facts, shim=WHOLE, db=GAP)
+    assert (verdict.fate, verdict.last, verdict.missing) == (Fate.LOST, "rule", "db")
+    assert judge(42, Facts(NOW, witnessed={"rule": Sight.FILTERED}), shim=WHOLE).fate is Fate.FILTERED
+
+
 def test_neighbours_are_counted_where_the_message_is_missing() -> None:
     rule, filtered = seen((1, 41), (43, 200)), seen((10, 20), (60, 89))
     near = judge(42, shim=seen((1, 200)), rule=rule, rule_filtered=filtered).near
