@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motetrace_host import __version__
 from motetrace_host.board.commands import device as device_commands
+from motetrace_host.sampling import commands as sampling
 from motetrace_host.settings import SETTINGS, Setting
+from motetrace_host.upkeep import commands as upkeep
+
+if TYPE_CHECKING:
+    from motetrace_host.sampling.shim_view import ShimView
 
 _EXIT_CONFIGURATION = 2
 
@@ -48,6 +53,8 @@ def main() -> None:
       motetrace run --topic 'devices/{device_id}/telemetry'      follow readings (see: motetrace run --help)
       motetrace devices                                          who was heard, what is missing
       motetrace trace sensor-0042 --seq 17                       one reading, hop by hop
+      motetrace sampling why sensor-0042                         which stage drops its traces
+      motetrace db show                                          how large and how old the database is
       motetrace device install --with mqtt5                      put the device library on a board
     """
 
@@ -141,7 +148,7 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
     )
 
 
-@main.command(short_help="Print per device what was seen, lost and rejected, and where.")
+@main.command(short_help="Print what was seen, lost and rejected of each device.")
 @click.argument("device", required=False)
 @click.option("--lost", is_flag=True, help="Only boots with losses.")
 @click.option(
@@ -193,6 +200,19 @@ def _default_state() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir("motetrace", appauthor=False))
+
+
+def _shim_view(state: Path | None, device_id: str) -> ShimView | None:
+    from motetrace_host.reports import shim_view
+
+    return shim_view.load(state or _default_state(), device_id)
+
+
+sampling_commands = sampling.group(_shim_view)
+sampling_commands.short_help = "Ask devices to sample, and find what drops traces."
+main.add_command(sampling_commands)
+main.add_command(sampling.collector_config_command)
+main.add_command(upkeep.group(_default_state))
 
 
 def _width() -> int:

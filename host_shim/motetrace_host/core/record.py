@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -191,6 +192,21 @@ def rename_boot(records: bytearray, number: int, boot_nonce: bytes | None) -> No
 def kept(records: bytes, first: int = 0) -> list[bool]:
     """For each record of a block from number `first` on: whether the head keeps its spans."""
     return [decision >= FIRST_KEEP for decision in records[first * SIZE + DECISION_AT :: SIZE]]
+
+
+def numbers_with(records: bytes, needle: bytes, offset: int) -> Iterator[int]:
+    """The numbers of the records of a block that have these bytes at this offset within them."""
+    position = records.find(needle)
+    while position >= 0:
+        number, at = divmod(position, SIZE)
+        if at == offset:
+            yield number
+        position = records.find(needle, position + 1)
+
+
+def numbers_at(records: bytes, place: int) -> Iterator[int]:
+    """The numbers of the records of a block that came to a place."""
+    return numbers_with(records, place.to_bytes(4, "big"), PLACE_AT)
 
 
 def join_extras(extras: dict[int, bytes]) -> bytes:

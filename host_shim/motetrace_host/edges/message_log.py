@@ -166,7 +166,7 @@ class MessageLog:
         found = []
         for block in self.newest_blocks():
             extras: dict[int, Extra] | None = None
-            for number in _numbers_with(block.records, needle, record.SEQ_AT + 5):
+            for number in record.numbers_with(block.records, needle, record.SEQ_AT + 5):
                 candidate = record.unpack(block.records, number * record.SIZE)
                 if candidate.numbered and candidate.place in places:
                     extras = record.split_extras(block.extras) if extras is None else extras
@@ -182,7 +182,7 @@ class MessageLog:
         before: Record | None = None
         after: Record | None = None
         for block in self.blocks():
-            for number in _numbers_with(block.records, boot_nonce, record.SEQ_AT):
+            for number in record.numbers_with(block.records, boot_nonce, record.SEQ_AT):
                 found = record.unpack(block.records, number * record.SIZE)
                 if found.place not in places or not found.numbered:
                     continue
@@ -209,7 +209,7 @@ class MessageLog:
         for (block,) in blocks:
             before = self._blob(block)
             records = bytearray(before)
-            for number in _numbers_with(before, gone, record.SEQ_AT):
+            for number in record.numbers_with(before, gone, record.SEQ_AT):
                 found = record.unpack(before, number * record.SIZE)
                 if found.place not in places or not found.numbered:
                     continue
@@ -314,13 +314,3 @@ class MessageLog:
     def _number(self, query: str, *values: int) -> int:
         number: int = self._connection.execute(query, values).fetchone()[0]
         return number
-
-
-def _numbers_with(records: bytes, needle: bytes, offset: int) -> Iterator[int]:
-    """The numbers of the records that have these bytes at this offset within them."""
-    position = records.find(needle)
-    while position >= 0:
-        number, at = divmod(position, record.SIZE)
-        if at == offset:
-            yield number
-        position = records.find(needle, position + 1)

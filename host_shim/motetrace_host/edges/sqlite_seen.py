@@ -25,6 +25,7 @@ from typing import Final
 from motetrace_host.core import boot_merge, seen_log
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import REORDER_WINDOW_MS, Runs, Seen
+from motetrace_host.core.seen_log import LoggedRun
 from motetrace_host.core.seen_store import SeenRow
 from motetrace_host.core.store_error import StoreError
 
@@ -118,6 +119,25 @@ class SqliteSeen:
             return self._read(device_id, boot_nonce)
         finally:
             self._connection.execute("ROLLBACK")
+
+    def each(self) -> Iterator[SeenRow]:
+        """The states one after the other, in no order, for those who need not hold them all.
+
+        Inside the caller's transaction, so that all are of one moment.
+        """
+        added: dict[int, list[tuple[int, LoggedRun]]] = {}
+        for log_id, runs in self._log():
+            try:
+                for run in seen_log.unpack(runs, seen_log.row_ids(runs)):
+                    added.setdefault(run.row_id, []).append((log_id, run))
+            except ValueError as exc:
+                raise _damaged(f"row {log_id} of seen_log", exc) from exc
+        for values in self._connection.execute(f"{_SELECT} seen"):
+            row = _row(*values)
+            for log_id, run in added.get(row.row_id, ()):
+                if log_id > row.log_id:
+                    row.seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+            yield SeenRow(*row.key, row.seen)
 
     def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
         """Delete boots last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
