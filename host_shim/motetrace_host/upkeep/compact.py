@@ -104,8 +104,7 @@ def _truncate(connection: sqlite3.Connection) -> str:
 
 
 def _pages(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    page_bytes, pages, free = (
-        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count")
-    )
+    """Bytes of a page, pages, and how many of them are free."""
+    names = ("page_size", "page_count", "freelist_count")
+    page_bytes, pages, free = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return page_bytes, pages, free

@@ -28,16 +28,16 @@ _BOUNDS: Final = {
     "rejection": "10000 devices",
     "clone": "--keep {keep} days",
 }
+_SPAN_TIMES: Final = (
+    "SELECT (SELECT start_unix_ns FROM span ORDER BY id LIMIT 1) / 1000000,"
+    " (SELECT start_unix_ns FROM span ORDER BY id DESC LIMIT 1) / 1000000"
+)
 _TIMES: Final = (
     ("message_block", "SELECT min(first_unix_ns) / 1000000, max(last_unix_ns) / 1000000 FROM message_block"),
     ("device_boot", "SELECT min(first_seen_unix_ns) / 1000000, max(first_seen_unix_ns) / 1000000 FROM device_boot"),
     ("device_stats", "SELECT min(heard_unix_ms), max(heard_unix_ms) FROM device_stats"),
     ("seen", "SELECT min(last_hour) * 3600000, max(last_hour) * 3600000 FROM seen"),
-    (
-        "span",
-        "SELECT (SELECT start_unix_ns FROM span ORDER BY id LIMIT 1) / 1000000,"
-        " (SELECT start_unix_ns FROM span ORDER BY id DESC LIMIT 1) / 1000000",
-    ),
+    ("span", _SPAN_TIMES),
 )
 
 
@@ -54,16 +54,15 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
 
 
 def _lines(connection: sqlite3.Connection, folder: Path, progress: Progress) -> Iterator[str]:
-    page_bytes, pages, free = (
-        _number(connection, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
-    )
+    page_bytes, free = _number(connection, "PRAGMA page_size"), _number(connection, "PRAGMA freelist_count")
+    whole = page_bytes * _number(connection, "PRAGMA page_count")
     path = folder / DATABASE_NAME
+    blocks, messages = connection.execute("SELECT count(*), coalesce(sum(messages), 0) FROM message_block").fetchone()
     yield f"{path}"
-    yield f"  file         {size(pages * page_bytes)}, {size(free * page_bytes)} of it free (motetrace db compact gives it back)"
-    yield f"  log          {size(_file_bytes(Path(f'{path}-wal')))} not yet in the file (write-ahead log)"
+    yield f"  file         {size(whole)}, {size(free * page_bytes)} of it free (motetrace db compact gives it back)"
+    yield f"  log          {size(_file_bytes(Path(f'{path}-wal')))} of write-ahead log beside it"
     yield f"  schema       version {_number(connection, 'PRAGMA user_version')}"
-    messages = _number(connection, "SELECT coalesce(sum(messages), 0) FROM message_block")
-    yield f"  messages     {messages} in {_number(connection, 'SELECT count(*) FROM message_block')} blocks"
+    yield f"  messages     {messages} in {blocks} blocks"
     yield ""
     with progress.while_waiting(lambda seconds: f"reading all pages, {seconds:.0f} s"):
         tables = table_bytes(connection)
@@ -80,14 +79,11 @@ def _lines(connection: sqlite3.Connection, folder: Path, progress: Progress) -> 
 
 def table_bytes(connection: sqlite3.Connection) -> dict[str, int]:
     """Bytes of each table and its indexes: what their pages take."""
-    owners = dict(
-        connection.execute(
-            "SELECT name, tbl_name FROM sqlite_schema WHERE rootpage > 0 AND name NOT LIKE 'sqlite_seq%'"
-        )
-    )
+    query = "SELECT name, tbl_name FROM sqlite_schema WHERE rootpage > 0 AND name NOT LIKE 'sqlite_seq%'"
+    owners = dict(connection.execute(query).fetchall())
     used: Counter[str] = Counter(dict.fromkeys(owners.values(), 0))
     try:
-        pages = connection.execute("SELECT name, sum(pgsize) FROM dbstat WHERE aggregate GROUP BY name").fetchall()
+        pages = connection.execute("SELECT name, sum(pgsize) FROM dbstat WHERE aggregate = 1 GROUP BY name").fetchall()
     except sqlite3.OperationalError:  # this SQLite was built without dbstat
         return dict(used)
     for name, count in pages:
