@@ -65,11 +65,11 @@ class BootReport:
 
     @property
     def all_acked(self) -> bool:
-        """The device says that the broker acknowledged every publish that did not fail."""
+        """The device says that the broker acknowledged every publish that did not fail, and which ones failed."""
         if self.stats is None:
             return False
         said = self.stats[0]
-        return said.lost == said.pending == 0 and said.acked + self.failed == said.last_seq
+        return said.lost == said.pending == said.more == 0 and said.acked + self.failed == said.last_seq
 
     @property
     def lost_anywhere(self) -> int:

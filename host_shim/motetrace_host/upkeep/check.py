@@ -47,7 +47,11 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     with opened(folder) as connection:
         connection.execute("BEGIN")
         checking = Checking(connection, progress)
-        findings = list(checking.run())
+        findings: list[Finding] = []
+        try:
+            findings.extend(checking.run())
+        except sqlite3.Error as error:
+            findings.append(Finding(f"file: it cannot be read on: {error}", _DAMAGED))
         connection.execute("ROLLBACK")
     progress.end()
     for remedy in dict.fromkeys(finding.remedy for finding in findings):

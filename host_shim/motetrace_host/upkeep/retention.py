@@ -97,7 +97,7 @@ class Retention:
                 gone[what] += went
                 if went and time.monotonic() - told > _PROGRESS_S:
                     told = time.monotonic()
-                    self._on_progress(dict(gone))
+                    self._on_progress(dict(+gone))
                 if went and self._wait(time.monotonic() - began):
                     return
 
