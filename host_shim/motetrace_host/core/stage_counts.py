@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from motetrace_host.core.sampling.seq_runs import Run, merged, without
 from motetrace_host.core.seen import MAX_SEQ, Seen
-from motetrace_host.core.whereabouts import SHIM, STAGES, Facts, Sight, sight
+from motetrace_host.core.sight import SHIM, STAGES, Facts, Sight, sight
 
 
 class StageCount(NamedTuple):
@@ -27,7 +27,7 @@ class StageCount(NamedTuple):
     Attributes:
         seen: numbers it saw; filtered, failed: of these.
         lost: numbers that were due and will not come. waiting: that may still come.
-        unsure: of which cannot be told whether they were due or came (`whereabouts.Sight`: unheard, before, nothing).
+        unsure: of which cannot be told whether they were due or came (`core/sight.py`: unheard, before, nothing).
         highest: the highest it saw; None for nothing.
         lost_runs: the lost numbers as (first, last), ascending.
     """

@@ -138,12 +138,6 @@ class Ledger:
             found = self._connection.execute(query + " WHERE device_id = ?" + order, (device_id,))
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
 
-    def forget_boot(self, device_id: str, boot_nonce: bytes) -> None:
-        """Forget one boot, which became part of another."""
-        self._connection.execute(
-            "DELETE FROM device_boot WHERE device_id = ? AND boot_nonce = ?", (device_id, boot_nonce)
-        )
-
     def trim_old(self, before_unix_ns: int, limit: int = 2_000) -> int:
         """Forget boots first seen before a time of which the ledger has no numbers any more, and counts of messages
         without a number from before it; at most `limit` boots in one call. Says how many boots went.

@@ -8,7 +8,7 @@ Writing methods run inside the caller's transaction (`database.transaction`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core import record
@@ -191,50 +191,6 @@ class MessageLog:
                 elif found.seq > seq and (after is None or found.seq < after.seq):
                     after = found
         return before, after
-
-    def rename_boot(self, device_id: str, kept: bytes, gone: bytes, is_taken: Callable[[int], bool]) -> tuple[int, int]:
-        """Give the messages of one boot of a device to another of its boots.
-
-        Args:
-            is_taken: whether `kept` has a message of this number already. Then both are one reading, delivered again:
-                the second one's record stays in its place, without a number, as those behind it have fixed places.
-        Returns:
-            How many messages went over, and how many were such repetitions. Their trace-ids stay as they were sent.
-        """
-        places = self.places(device_id)
-        moved = repeated = 0
-        blocks = self._connection.execute(
-            "SELECT id FROM message_block WHERE instr(records, ?) ORDER BY id", (gone,)
-        ).fetchall()
-        for (block,) in blocks:
-            before = self._blob(block)
-            records = bytearray(before)
-            for number in record.numbers_with(before, gone, record.SEQ_AT):
-                found = record.unpack(before, number * record.SIZE)
-                if found.place not in places or not found.numbered:
-                    continue
-                taken = is_taken(found.seq)
-                record.rename_boot(records, number, None if taken else kept)
-                self._rename_delivery(device_id, kept, gone, found.seq, block if taken else 0)
-                moved, repeated = moved + (not taken), repeated + taken
-            self._connection.execute("UPDATE message_block SET records = ? WHERE id = ?", (bytes(records), block))
-        return moved, repeated
-
-    def _blob(self, block: int) -> bytes:
-        row = self._connection.execute("SELECT records FROM message_block WHERE id = ?", (block,)).fetchone()
-        return bytes(row[0])
-
-    def _rename_delivery(self, device_id: str, kept: bytes, gone: bytes, seq: int, repeated_in: int) -> None:
-        """Count the deliveries of a message under its new name."""
-        old, new = numbered_key(device_id, gone, seq), numbered_key(device_id, kept, seq)
-        row = self._connection.execute(
-            "DELETE FROM delivery WHERE message_key = ? RETURNING deliveries, block_id", (old,)
-        ).fetchone()
-        deliveries, block = row or (1, repeated_in)
-        if repeated_in:
-            self.delivered([(new, 1 + deliveries, deliveries)], block)
-        elif row:
-            self.delivered([(new, deliveries, deliveries)], block)
 
     def trim(self, max_messages: int, limit: int = 200) -> int:
         """Forget the oldest blocks while more than `max_messages` messages stay, at most `limit` in one call.

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from motetrace_host.core import boot_merge, seen_log
+from motetrace_host.core import seen_log
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import REORDER_WINDOW_MS, Runs, Seen
 from motetrace_host.core.seen_log import LoggedRun
@@ -167,32 +167,14 @@ class SqliteSeen:
             return int(span)
         return int(self._connection.execute("SELECT count(*) FROM seen").fetchone()[0])
 
-    def merge_boots(self, device_id: str, kept: bytes, gone: bytes) -> None:
-        """Make what was seen of one boot part of another, at all hops; inside the caller's transaction.
+    def fold(self) -> None:
+        """Write every state to its row, inside the caller's transaction; other stores read anew then.
 
-        Raises:
-            ValueError: at some hop they share too many numbers (core/boot_merge.py); nothing has changed then.
+        For those who change rows by themselves (edges/boot_rename.py), in the same transaction.
         """
         self._catch_up()
         self._fold(self._log_id + 1)
-        try:
-            rows = {row.key: row for nonce in (kept, gone) for row in self._rows_of(device_id, nonce)}
-            for owner, hop in {(key[0], key[2]) for key in rows if key[1] == gone}:
-                moved, into = rows[owner, gone, hop], rows.get((owner, kept, hop))
-                if into is not None:
-                    boot_merge.check(into.seen, moved.seen)
-                    into.seen = boot_merge.merged(into.seen, moved.seen)
-                    self._connection.execute(_UPDATE_WITH_HOUR, _with_hour(self._log_id, into))
-                    self._connection.execute("DELETE FROM seen WHERE id = ?", (moved.row_id,))
-                else:
-                    self._connection.execute("UPDATE seen SET boot_nonce = ? WHERE id = ?", (kept, moved.row_id))
-        finally:
-            self.forget_cache()
-
-    def _rows_of(self, device_id: str, boot_nonce: bytes) -> list[_State]:
-        """The rows of a boot: of its device, and of the hops that know only the boot."""
-        query = f"{_SELECT} seen WHERE boot_nonce = ? AND device_id IN (?, '')"
-        return [_row(*values) for values in self._connection.execute(query, (boot_nonce, device_id))]
+        self.forget_cache()
 
     def forget_cache(self) -> None:
         """Read everything anew: the transaction was rolled back."""

@@ -11,8 +11,9 @@ from motetrace_host.core import boot_merge, stage_counts
 from motetrace_host.core.device_stats import FAILED_HOP, DeviceStats
 from motetrace_host.core.seen import REORDER_WINDOW_MS, Seen
 from motetrace_host.core.seen_store import SeenStore
+from motetrace_host.core.sight import SHIM, Facts, Heard
 from motetrace_host.core.stage_counts import StageCount
-from motetrace_host.core.whereabouts import BROKER_DROPPED, SHIM, Facts, Heard
+from motetrace_host.core.whereabouts import BROKER_DROPPED
 from motetrace_host.edges import device_stats_store, hop_report_store
 from motetrace_host.edges.ledger import Boot, Ledger
 
@@ -26,7 +27,7 @@ class BootReport:
     Attributes:
         states: by hop. stages: those that report.
         lost, waiting: numbers that the shim does not have, those behind the last one seen included (`behind`).
-        behind: numbers that the device says it assigned, above the highest seen.
+        behind: numbers that the device says it assigned, above the highest seen; lost or waiting all together.
         failed: publishes that failed on the device. dropped: messages that the broker says it dropped.
         stats: what the boot said last, and when (Unix ms).
         boot: what is known of it beside numbers.
@@ -43,6 +44,7 @@ class BootReport:
     lost: int = 0
     waiting: int = 0
     behind: int = 0
+    behind_is_lost: bool = False
     failed: int = 0
     stats: tuple[DeviceStats, int] | None = None
     boot: Boot | None = None
@@ -146,6 +148,7 @@ def _numbered(
         lost + behind * settled,
         waiting + behind * (not settled),
         behind,
+        settled,
         failed + (stats[0].more if stats else 0),
         stats,
         boot,

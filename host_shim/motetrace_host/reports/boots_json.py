@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from motetrace_host.core.printable import printable
-from motetrace_host.core.whereabouts import SHIM
+from motetrace_host.core.sight import SHIM
 from motetrace_host.edges.clone_store import CloneRow
 from motetrace_host.reports.boots import BootReport
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from motetrace_host.core.device_stats import FAILED_HOP
 from motetrace_host.core.printable import printable
+from motetrace_host.core.sampling.seq_runs import Run
+from motetrace_host.core.seen import Seen
+from motetrace_host.core.sight import SHIM, STAGES
 from motetrace_host.core.stage_counts import StageCount
-from motetrace_host.core.whereabouts import SHIM, STAGES
 from motetrace_host.edges import broker_drop_store
 from motetrace_host.edges.clone_store import CloneRow
 from motetrace_host.reports.boots import BootReport
@@ -94,16 +96,13 @@ def _facts(one: BootReport, now_unix_ms: int) -> Iterator[tuple[str, str]]:
         yield "seen", "nothing yet by the shim"
     else:
         yield "seen", f"{second(shim.first_unix_ms)} to {second(shim.last_unix_ms)}"
+        bounds = f"{shim.lowest}..{shim.highest}"
+        recovered = f" ({shim.recovered} of them had counted as lost)" if shim.recovered else ""
         yield (
             "numbers",
-            (
-                f"{shim.lowest}..{shim.highest}: {one.seen} seen, {one.duplicates} came twice, {one.late} late "
-                f"({shim.recovered} of them had counted as lost)"
-            ),
+            (f"{bounds}: {one.seen} seen, {one.duplicates} came twice, {one.late} late{recovered}"),
         )
-        missing = shim.missing_runs(now_unix_ms)
-        lost = [(run.start, run.end) for run in missing if run.lost]
-        waiting = [(run.start, run.end) for run in missing if not run.lost]
+        lost, waiting = _missing(one, shim, now_unix_ms)
         if lost:
             yield "lost", f"{_size(lost)}: {runs(lost)}"
         if shim.forgotten:
@@ -121,6 +120,16 @@ def _facts(one: BootReport, now_unix_ms: int) -> Iterator[tuple[str, str]]:
             yield from _stage(reporting[hop])
 
 
+def _missing(one: BootReport, shim: Seen, now_unix_ms: int) -> tuple[list[Run], list[Run]]:
+    """The numbers lost, and those that may still come; what the device assigned above the highest seen included."""
+    missing = shim.missing_runs(now_unix_ms)
+    lost = [(run.start, run.end) for run in missing if run.lost]
+    waiting = [(run.start, run.end) for run in missing if not run.lost]
+    if one.behind:
+        (lost if one.behind_is_lost else waiting).append((shim.highest + 1, shim.highest + one.behind))
+    return lost, waiting
+
+
 def _device(one: BootReport, now_unix_ms: int) -> Iterator[tuple[str, str]]:
     if one.stats is None:
         yield "device", "sent no stats: what it lost after its last message is not known"
@@ -135,8 +144,6 @@ def _device(one: BootReport, now_unix_ms: int) -> Iterator[tuple[str, str]]:
         if said.free_bytes is not None:
             parts.append(f"{said.free_bytes} bytes free")
         yield "device", "; ".join(parts)
-        if one.behind:
-            yield "", f"{one.behind} numbers above the highest seen"
         if said.counters:
             yield "", ", ".join(f"{printable(name)} {count}" for name, count in said.counters)
     if one.failed:

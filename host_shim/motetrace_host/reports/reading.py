@@ -16,8 +16,9 @@ from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.printable import printable
 from motetrace_host.core.record import NO_AGE
 from motetrace_host.core.sampling.reason import MEANING, Reason
+from motetrace_host.core.sight import SHIM, Sight
 from motetrace_host.core.span import Span, Status
-from motetrace_host.core.whereabouts import SHIM, Sight, locate
+from motetrace_host.core.whereabouts import locate
 from motetrace_host.edges import broker_drop_store, hop_report_store, key_file, otlp
 from motetrace_host.edges.ledger import Boot
 from motetrace_host.edges.message_log import Entry, MessageLog

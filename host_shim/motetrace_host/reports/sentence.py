@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from motetrace_host.core.seen import Seen
-from motetrace_host.core.whereabouts import BROKER_DROPPED, HAD, SHIM, STAGES, Facts, Fate, Near, Sight, Verdict
+from motetrace_host.core.sight import HAD, SHIM, STAGES, Facts, Sight
+from motetrace_host.core.whereabouts import BROKER_DROPPED, Fate, Near, Verdict
 from motetrace_host.reports.state import clock
 
 NAMES = {

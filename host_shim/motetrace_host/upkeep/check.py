@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from motetrace_host.core import record
+from motetrace_host.core.sight import SHIM
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.core.whereabouts import SHIM
 from motetrace_host.edges.message_log import Block, MessageLog
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.state import DATABASE_NAME, opened

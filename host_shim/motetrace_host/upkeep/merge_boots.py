@@ -7,10 +7,10 @@ from pathlib import Path
 
 from motetrace_host.core import boot_merge, boots
 from motetrace_host.core.printable import printable
-from motetrace_host.core.whereabouts import SHIM
-from motetrace_host.edges import database
+from motetrace_host.core.sight import SHIM
+from motetrace_host.edges import boot_rename, database
+from motetrace_host.edges.boot_rename import Renaming
 from motetrace_host.edges.ledger import Boot, Ledger
-from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.report_error import ReportError
 from motetrace_host.reports.state import opened
@@ -27,18 +27,19 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
     """
     with opened(folder) as connection, alone(folder):
         kept, gone = _inferred(connection, device_id, one, other)
-        store, log, ledger = SqliteSeen(connection), MessageLog(connection), Ledger(connection)
+        store = SqliteSeen(connection)
         older = {row.hop: row.seen for row in store.read(device_id, kept.boot_nonce)}
         newer = {row.hop: row.seen for row in store.read(device_id, gone.boot_nonce)}
         if SHIM not in older or SHIM not in newer:
             raise ReportError("of one of them no numbers are known any more: nothing is left to merge")
-        names = (device_id, kept.boot_nonce, gone.boot_nonce)
+        names = Renaming(device_id, kept.boot_nonce, gone.boot_nonce)
         try:
             with database.transaction(connection):
-                store.merge_boots(*names)
-                moved, repeated = log.rename_boot(*names, older[SHIM].contains)
-                ledger.forget_boot(device_id, gone.boot_nonce)
-                _remember(connection, ledger, *names)
+                store.fold()
+                boot_rename.states(connection, names)
+                moved, repeated = boot_rename.messages(connection, names, older[SHIM])
+                boot_rename.boot(connection, names)
+                _remember(connection, names)
         except ValueError as error:
             raise ReportError(f"{kept.boot_nonce.hex()} and {gone.boot_nonce.hex()}: {error}") from error
         (after,) = [row.seen for row in store.read(device_id, kept.boot_nonce) if row.hop == SHIM]
@@ -66,8 +67,9 @@ def _inferred(connection: sqlite3.Connection, device_id: str, one: bytes, other:
     return found[0], found[1]
 
 
-def _remember(connection: sqlite3.Connection, ledger: Ledger, device_id: str, kept: bytes, gone: bytes) -> None:
+def _remember(connection: sqlite3.Connection, names: Renaming) -> None:
     """What the inference goes on with."""
+    ledger, (device_id, kept, gone) = Ledger(connection), names
     packed = ledger.boot_state(device_id)
     if packed is None:
         return

@@ -1,6 +1,7 @@
 """`motetrace devices` and `motetrace trace` where stages, devices and brokers report beside the shim."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.host.app.conftest import Bench
 NONCE = bytes.fromhex("3f2a9c01d4")
 QUIET = bytes.fromhex("0b01020304")
 HOUR_MS = 3_600_000
+DOC = Path(__file__).parents[3] / "docs/ledger.md"
 Runs = Sequence[tuple[int, int]]
 
 
@@ -100,14 +102,24 @@ def test_each_boot_has_a_row_and_the_stages_have_a_table(state: Path) -> None:
     assert max(len(line) for line in text.splitlines() if not line.startswith("!")) <= 100
 
 
+@pytest.mark.parametrize(("name", "words"), [("devices", ["devices"]), ("device", ["devices", "sensor-0042"])])
+def test_the_examples_in_the_docs_are_what_is_printed(state: Path, name: str, words: list[str]) -> None:
+    shown = re.search(rf"<!-- example: {name} -->\n```\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown is not None
+
+    def timeless(text: str) -> str:
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
+
+    assert timeless(output(state, *words)) == timeless(shown[1])
+
+
 def test_one_device_is_told_in_full(state: Path) -> None:
     text = output(state, "devices", "sensor-0042")
     for told in (
         "numbers   1..95: 92 seen, 0 came twice, 0 late",
-        "lost      3: 10..12",
+        "lost      8: 10..12, 96..100\n",
         "device    last assigned 100, told 1 min ago; 98 acked, 0 given up, 0 pending",
         "fastest PUBACK 18 ms; 98304 bytes free",
-        "5 numbers above the highest seen",
         "left_alone 3",
         "2 publishes failed: 10..11",
         "broker    1 dropped: 12",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from motetrace_host.core import stage_counts
 from motetrace_host.core.seen import Seen
-from motetrace_host.core.whereabouts import HAD, SETTLE_MS, SHIM, STAGES, Facts, Fate, Heard, Sight, Verdict, locate
+from motetrace_host.core.sight import HAD, SETTLE_MS, SHIM, STAGES, Facts, Heard, Sight
+from motetrace_host.core.whereabouts import Fate, Verdict, locate
 
 NOW = 1_800_000_000_000
 LONG_AGO = NOW - 3_600_000
