@@ -104,7 +104,7 @@ class _Reading:
         if one is not None and message.numbered:
             case = self._case(one, message.received_unix_ns // 1_000_000, _below(spans, message.span_id))
             yield f"  {sentence.sentence(case)}"
-            yield f"  ledger      {sentence.ledger(case.verdict)}"
+            yield f"  hops        {sentence.hops(case.verdict)}"
         yield f"  trace-id    {message.trace_id.hex()}{self._provenance(entry)}"
         age = "" if message.age_ms == NO_AGE else f", read {message.age_ms} ms before it was published"
         yield (

@@ -47,7 +47,7 @@ def sentence(case: Case) -> str:
     return text + _silent(verdict)
 
 
-def ledger(verdict: Verdict) -> str:
+def hops(verdict: Verdict) -> str:
     """What each hop says, in one line."""
     return ", ".join(f"{hop} {_WORDS[verdict.sights[hop]]}" for hop in (SHIM, *STAGES))
 

@@ -55,7 +55,7 @@ def test_a_known_reading_is_told_with_trace_id_history_hops_and_waterfall(state:
         "seqref, from user property",
         "REACHED the broker: delivered to the shim 2026-",
         "Not reported: rule engine, function and database send no reports.",
-        "ledger      shim seen, rule sends no reports, function sends no reports, db sends no reports",
+        "hops        shim seen, rule sends no reports, function sends no reports, db sends no reports",
         "device yes, broker yes, rule no span, function no span, db no span",
         "device_publish",
         "broker_forward",

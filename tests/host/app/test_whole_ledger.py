@@ -204,7 +204,7 @@ def test_of_a_message_in_the_log_the_same_is_told_sampled_or_not(
     text = output(tmp_path, "trace", "s", "--seq", "2")
     assert "LOST between broker and rule engine: delivered to the shim 2026-" in text
     assert "never seen by rule_evaluate; 1 and 3 were seen there." in text
-    assert "ledger      shim seen, rule lost, function sends no reports, db sends no reports" in text
+    assert "hops        shim seen, rule lost, function sends no reports, db sends no reports" in text
     assert "not kept (unsampled: the device did not sample it)" in text
     text = output(tmp_path, "trace", "s", "--seq", "3")
     assert "REACHED the rule engine: " in text
