@@ -64,11 +64,13 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
         if not found and not rejections:
             name = wanted.device_id
             return ("Nothing was seen yet.\n" if name is None else f"{printable(name)}: nothing was seen.\n"), 1
+        chosen = [one for one in found if one.lost_anywhere] if wanted.lost else found
         if wanted.device_id is not None and not wanted.as_json:
-            lines = one_device.lines(connection, wanted.device_id, found, rejections, clones, now_unix_ms, wanted.limit)
+            lines = one_device.lines(
+                connection, wanted.device_id, chosen, rejections, clones, now_unix_ms, wanted.limit
+            )
             return "\n".join(lines) + "\n", 0
-    chosen = [one for one in found if one.lost_anywhere] if wanted.lost else found
-    chosen.sort(key=SORTS[wanted.sort])
+    chosen = sorted(chosen, key=SORTS[wanted.sort])
     shown = chosen[: wanted.limit] if wanted.limit else chosen
     if wanted.as_json:
         return as_json(shown, len(chosen) - len(shown), rejections, clones, now_unix_ms), 0

@@ -32,6 +32,7 @@ from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened, 
 from motetrace_host.whose import Origins
 
 FOUND, NOT_FOUND = 0, 1
+_MAX_BOOTS = 10  # of a number that is not in the log: for each the whole log is read
 # Which span shows that a reading came through which hop.
 _HOPS = (
     ("device", "device_publish"),
@@ -136,10 +137,13 @@ class _Reading:
         found = [one for boot, one in self._reports.items() if nonce in (None, boot)]
         if not found:
             yield from self._nothing_numbered(nonce)
-        for one in found:
+        latest = sorted(found, key=lambda one: -one.last_unix_ms)
+        for one in latest[:_MAX_BOOTS]:
             case = self._case(one, None, ())
             yield f"  boot {(one.boot_nonce or b'').hex()}: {sentence.sentence(case)}"
             yield f"    {self._neighbours(one)}"
+        if len(latest) > _MAX_BOOTS:
+            yield f"  ... and {len(latest) - _MAX_BOOTS} older boots: name one with --boot."
 
     def _case(self, one: BootReport, received_unix_ms: int | None, spans: Sequence[Span]) -> Case:
         assigned, told_unix_ms = (one.stats[0].last_seq, one.stats[1]) if one.stats else (None, 0)

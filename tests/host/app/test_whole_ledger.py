@@ -144,6 +144,8 @@ def test_boots_can_be_sorted_filtered_and_limited_and_what_is_not_shown_is_count
     cut = output(state, "devices", "--limit", "1", "--sort", "latest")
     assert "... and 1 boots more, with 11 losses in all" in cut
     assert "boots more" not in output(state, "devices", "--limit", "1", "--all")
+    assert QUIET.hex() in output(state, "devices", "quiet")
+    assert f"boot {QUIET.hex()}" not in output(state, "devices", "quiet", "--lost")
 
 
 def test_programs_are_told_everything_as_json(state: Path) -> None:
@@ -187,6 +189,21 @@ def test_where_a_message_is_is_one_sentence_with_its_evidence(state: Path, seq: 
     assert f"boot {NONCE.hex()}: {told}" in text
     if seq == 12:
         assert "dropped by the broker (queue_full), never seen by the shim; 9 and 13 were seen there" in text
+
+
+def test_of_a_device_with_many_boots_the_latest_are_told(tmp_path: Path) -> None:
+    connection = database.connect(tmp_path / "motetrace.db")
+    with database.transaction(connection):
+        deltas = [Delta("d", number.to_bytes(5, "big"), "shim", [(1, 2)], number) for number in range(1, 31)]
+        deltas += [Delta("", number.to_bytes(5, "big"), "rule", [(1, 1)], number) for number in range(1, 31)]
+        SqliteSeen(connection).merge(1, deltas)
+        hop_report_store.save(connection, [], [Service("r", "rule", 10**6, 0, 0)])
+    connection.close()
+    text = output(tmp_path, "trace", "d", "--seq", "9", code=1)
+    assert text.count("NOT SENT yet") == 10
+    assert f"boot {30:010x}: " in text
+    assert "... and 20 older boots: name one with --boot." in text
+    assert len(json.loads(output(tmp_path, "devices", "d", "--json"))["boots"][0]["stages"]) == 1
 
 
 def test_of_a_message_in_the_log_the_same_is_told_sampled_or_not(
