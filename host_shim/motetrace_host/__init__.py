@@ -17,8 +17,9 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
 6. For the stages after the shim: `stages/`, on the OpenTelemetry API; `functions/`, the same for AWS Lambda and Azure
    Functions; `otel/`, what OpenTelemetry loads by entry point: a propagator, and the instrumentation of paho-mqtt.
 7. Getting the device library onto a board: `board/`, which nothing else here needs.
-8. Composition: `settings`, `config`, `app`; `shared_ledger` and `departure`, for several shims in one group; `reports/`
-   and `cli`, what an operator asks.
+8. Composition: `settings`, `config`, `assembly`, `app`; `shared_ledger` and `departure`, for several shims in one
+   group; `reports/`, `sampling/` and `cli`, what an operator asks (`core/sight`, `core/whereabouts`: where a message
+   was lost); `upkeep/`, what keeps the database in order.
 
 `core/wire_error.py` is how a device's fault is named; `core/printable.py` is how its bytes are shown.
 """

@@ -32,14 +32,12 @@ from motetrace_host.edges import (
 )
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.edges.mqtt import Subscriber
 from motetrace_host.edges.otlp_forwarder import EndpointError, OtlpForwarder, traces_url
 from motetrace_host.edges.otlp_receiver import BindError, OtlpReceiver
 from motetrace_host.edges.running import Running
-from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.edges.verdicts_log import VerdictLog
+from motetrace_host.reports import shim_view
 from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.nonces import NOTICES
@@ -48,11 +46,13 @@ from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 from motetrace_host.tail_judge import TailJudge
+from motetrace_host.upkeep.retention import Limits, Retention
 
 DATABASE_NAME = "motetrace.db"
 SUMMARY_S = 60.0
 TRIM_S = 10.0
-MAX_PLACES = 1_000_000
+_DAY_MS = 86_400_000
+_WORTH_TELLING = 100_000  # rows
 _DRAIN_S = 10.0
 _FLUSH_S = 5.0
 _FORCED_EXIT = 130
@@ -117,15 +117,18 @@ class Shim:
         self._path = config.state / DATABASE_NAME
         self._connection = database.connect(self._path)
         self._ledger = Ledger(self._connection)
-        self._spans = SpanStore(self._connection)
-        self._messages = MessageLog(self._connection)
+        self._retention = Retention(
+            self._connection,
+            Limits(config.keep * _DAY_MS, config.max_messages, config.max_spans, ledger_is_here=not config.ledger),
+            stop.wait,
+            lambda gone: self._log.info("forgetting", **gone),
+        )
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
         shared = _shared(config)
         mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
         self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         with database.transaction(self._connection):
-            noted = {"broker": self._where.broker, "client_id": self._where.client_id}
-            Running(self._connection).note(noted | (shared.noted() if shared else {}))
+            Running(self._connection).note(_noted(config, self._where) | (shared.noted() if shared else {}))
             known_devices = {device for device, _, _ in self._ledger.rejections()}
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
@@ -282,22 +285,9 @@ class Shim:
 
     def _trim(self) -> None:
         self._head.expire(time.time_ns())
-        config = self._config
-        full = 2_000
-        while not self._stop.is_set():
-            with database.transaction(self._connection):
-                trimmed = self._spans.trim(max_spans=config.max_spans, limit=full)
-            if trimmed.deleted < full:
-                break
-        while not self._stop.is_set():
-            with database.transaction(self._connection):
-                gone = self._messages.trim(config.max_messages)
-                gone_boots = self._ledger.trim_boots(full)
-            if not gone and gone_boots < full:
-                break
-        with database.transaction(self._connection):
-            self._messages.trim_places(MAX_PLACES)
-            VerdictLog(self._connection).trim()
+        gone = self._retention.run(time.time_ns() // 1_000_000)
+        if sum(gone.values()) >= _WORTH_TELLING:
+            self._log.info("forgotten", **gone)
 
     def _shut_down(self) -> bool:
         """In this order: take no more, work off, commit, acknowledge, disconnect, send spans on."""
@@ -364,6 +354,23 @@ def _shared(config: Config) -> shared_ledger.Where | None:
     if not config.ledger:
         return None
     return shared_ledger.Where(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
+
+
+def _noted(config: Config, where: Where) -> dict[str, str]:
+    """What reports are to know of the settings; `reports/` reads it."""
+    return {
+        "broker": where.broker,
+        "client_id": where.client_id,
+        "keep": str(config.keep),
+        "max_messages": str(config.max_messages),
+        "max_spans": str(config.max_spans),
+        "sample": str(config.sample),
+        "sample_limit": str(config.sample_limit),
+        "sample_flag_cap": str(config.sample_flag_cap),
+        "sample_device_rate": str(config.sample_device_rate),
+        "tail": shim_view.rules_text(config.tail_rules),
+        "otlp": traces_url(config.otlp) if config.otlp else "",
+    }
 
 
 def _key(config: Config) -> bytes:

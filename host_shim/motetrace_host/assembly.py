@@ -24,6 +24,7 @@ from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.broker_events import BrokerEvents
+from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.device_stats import DeviceStatistics
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.inbox import Inbox
@@ -113,6 +114,7 @@ def pipeline(
     """Make the pipeline, which owns the connection from then on."""
     message_log = MessageLog(connection)
     bare_seq = BareSeq(Ledger(connection))
+    clones = CloneWatch(tally, log)
     routes = [(source.template, target) for source, target in config.republish]
     republished = frozenset(source for source, _ in routes)
     with_trailer = frozenset(topic.template for topic in config.trailer)
@@ -140,8 +142,9 @@ def pipeline(
         on_poison=lambda device_id, error: poisoned(log, device_id, error),
         device_property=config.device_property,
         from_devices=listening.from_devices,
+        clones=clones,
     )
-    parts = (places, bare_seq, listening.keepers, tally)
+    parts = (places, bare_seq, (*listening.keepers, clones), tally)
     if shared is None:
         journal = Journal(connection, SqliteSeen(connection), *parts)
     else:

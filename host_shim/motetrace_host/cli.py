@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motetrace_host import __version__
 from motetrace_host.board.commands import device as device_commands
+from motetrace_host.sampling import commands as sampling
 from motetrace_host.settings import SETTINGS, Setting
+from motetrace_host.upkeep import commands as upkeep
+
+if TYPE_CHECKING:
+    from motetrace_host.sampling.shim_view import ShimView
 
 _EXIT_CONFIGURATION = 2
 
@@ -64,6 +69,8 @@ def main() -> None:
       motetrace run --topic 'devices/{device_id}/telemetry'      follow readings (see: motetrace run --help)
       motetrace devices                                          who was heard, what is missing
       motetrace trace sensor-0042 --seq 17                       one reading, hop by hop
+      motetrace sampling why sensor-0042                         which stage drops its traces
+      motetrace db show                                          how large and how old the database is
       motetrace device install --with mqtt5                      put the device library on a board
     """
 
@@ -168,21 +175,40 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
     )
 
 
-@main.command(short_help="Print per device what was seen, missed and rejected.")
+@main.command(short_help="Print what was seen, lost and rejected of each device.")
 @click.argument("device", required=False)
+@click.option("--lost", is_flag=True, help="Only boots with losses.")
+@click.option(
+    "--sort",
+    type=click.Choice(["lost", "latest", "seen", "device"]),
+    default="lost",
+    show_default=True,
+    help="What comes first: the most losses, the latest, the most seen, or the names in order.",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="BOOTS", help="Show so many. [default: 50; with --json all]")
+@click.option("--all", "everything", is_flag=True, help="Show all.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: everything that is known, as JSON.")
 @_state_options
-def devices(device: str | None, state: Path | None) -> None:
-    """Print per device and boot how many messages were seen, came twice, are missing, and what was rejected.
+def devices(
+    device: str | None, lost: bool, sort: str, limit: int | None, everything: bool, as_json: bool, state: Path | None
+) -> None:
+    """Print per device and boot how many messages were seen, came twice, are lost, and what was rejected.
+
+    A second table tells what the stages behind the shim report. With a device: all that is known of it, boot by boot,
+    with the numbers that were lost.
 
     \b
     Examples:
       motetrace devices
+      motetrace devices --lost --limit 10
       motetrace devices sensor-0042
+      motetrace devices --json
     """
     from motetrace_host.reports import devices as device_report
 
     folder = state or _default_state()
-    _print(lambda: device_report.report(folder, device))
+    most = 0 if everything or (as_json and limit is None) else limit or device_report.LIMIT
+    _print(lambda: device_report.report(folder, device_report.Wanted(device, lost, sort, most, as_json)))
 
 
 def _print(make: Callable[[], tuple[str, int]]) -> None:
@@ -201,6 +227,19 @@ def _default_state() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir("motetrace", appauthor=False))
+
+
+def _shim_view(state: Path | None, device_id: str) -> ShimView | None:
+    from motetrace_host.reports import shim_view
+
+    return shim_view.load(state or _default_state(), device_id)
+
+
+sampling_commands = sampling.group(_shim_view)
+sampling_commands.short_help = "Ask devices to sample, and find what drops traces."
+main.add_command(sampling_commands)
+main.add_command(sampling.collector_config_command)
+main.add_command(upkeep.group(_default_state))
 
 
 def _width() -> int:

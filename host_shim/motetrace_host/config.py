@@ -69,6 +69,7 @@ class Config:
     trailer: tuple[TopicTemplate, ...]
     trust: tuple[tuple[TopicFilter, Policy], ...]
     device_property: str
+    keep: int
     max_spans: int
     max_messages: int
     max_devices: int

@@ -297,6 +297,8 @@ SETTINGS = (
             "Repeatable, the first that matches counts. [default: continue]", count=2, many=True),
     Setting("device_property", user_property, None, "NAME",
             "Take the device id from this user property, which the broker sets, and not from the topic."),
+    Setting("keep", whole_number(1, 3_650, "days"), 14, "DAYS",
+            "Forget what is older than so many days: messages, spans, the counts of boots that nobody hears any more."),
     Setting("max_spans", whole_number(1_000, 10**10, "spans"), 1_000_000, "SPANS",
             "Keep at most so many spans on disk; the oldest go first."),
     Setting("max_messages", whole_number(1_000, 10**10, "messages"), 1_000_000, "MESSAGES",

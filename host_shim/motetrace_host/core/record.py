@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -32,6 +33,8 @@ from motetrace_host.core.sampling.reason import FIRST_KEEP
 RECORD: Final = struct.Struct(">16s8s5sIqIIIBBBB")
 SIZE: Final = RECORD.size
 SEQ_AT: Final = 24
+PLACE_AT: Final = 41
+KIND_AT: Final = 54
 DECISION_AT: Final = 55
 NO_AGE: Final = 0xFFFFFFFF
 NO_NONCE: Final = bytes(5)
@@ -191,9 +194,33 @@ def unpack_extra(data: bytes) -> Extra:
         raise ValueError(f"the extra {data[:40].hex()} of a record cannot be read: {error}") from error
 
 
+def rename_boot(records: bytearray, number: int, boot_nonce: bytes | None) -> None:
+    """Write another boot nonce into a record of a block; None takes its number away."""
+    at = number * SIZE + SEQ_AT
+    records[at : at + 5] = boot_nonce or NO_NONCE
+    if boot_nonce is None:
+        records[at + 5 : at + 9] = bytes(4)
+        records[number * SIZE + KIND_AT] &= ~NUMBERED & 0xFF
+
+
 def kept(records: bytes, first: int = 0) -> list[bool]:
     """For each record of a block from number `first` on: whether the head keeps its spans."""
     return [decision >= FIRST_KEEP for decision in records[first * SIZE + DECISION_AT :: SIZE]]
+
+
+def numbers_with(records: bytes, needle: bytes, offset: int) -> Iterator[int]:
+    """The numbers of the records of a block that have these bytes at this offset within them."""
+    position = records.find(needle)
+    while position >= 0:
+        number, at = divmod(position, SIZE)
+        if at == offset:
+            yield number
+        position = records.find(needle, position + 1)
+
+
+def numbers_at(records: bytes, place: int) -> Iterator[int]:
+    """The numbers of the records of a block that came to a place."""
+    return numbers_with(records, place.to_bytes(4, "big"), PLACE_AT)
 
 
 def join_extras(extras: dict[int, bytes]) -> bytes:

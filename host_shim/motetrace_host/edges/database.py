@@ -72,6 +72,7 @@ CREATE TABLE device_boot(
     first_seen_unix_ns INTEGER NOT NULL,
     firmware           TEXT,
     birth              TEXT,                       -- JSON of the birth message
+    why                TEXT,                       -- of an inferred one: the rule of core/boots.py that began it
     PRIMARY KEY(device_id, boot_nonce)
 ) WITHOUT ROWID;
 CREATE TABLE unnumbered(
@@ -104,11 +105,13 @@ CREATE TABLE hop_report(
     heard_unix_ms INTEGER NOT NULL,
     PRIMARY KEY(reporter, process)
 ) WITHOUT ROWID;
-CREATE TABLE hop_uncounted(
-    reporter   TEXT NOT NULL,
-    hop        TEXT NOT NULL,
-    unnumbered INTEGER NOT NULL,                   -- messages that carried no number of ours
-    shed       INTEGER NOT NULL,                   -- numbers that found no room in the process's memory
+CREATE TABLE hop_service(                          -- who reports for which hop
+    reporter      TEXT NOT NULL,
+    hop           TEXT NOT NULL,
+    since_unix_ms INTEGER NOT NULL,                -- its first report
+    heard_unix_ms INTEGER NOT NULL,                -- its last
+    unnumbered    INTEGER NOT NULL,                -- messages that carried no number of ours
+    shed          INTEGER NOT NULL,                -- numbers that found no room in the process's memory
     PRIMARY KEY(reporter, hop)
 ) WITHOUT ROWID;
 CREATE TABLE device_stats(
@@ -147,6 +150,14 @@ CREATE TABLE inferred_boot(
     device_id TEXT PRIMARY KEY,
     state     BLOB NOT NULL                        -- what core/boots.py knows of a device that sends a bare seq
 ) WITHOUT ROWID;
+CREATE TABLE clone(                                -- two devices under one id (core/clones.py)
+    device_id     TEXT PRIMARY KEY,
+    older         BLOB NOT NULL,                   -- boot nonces, of the pair told last
+    newer         BLOB NOT NULL,
+    times         INTEGER NOT NULL,                -- how often it was told
+    first_unix_ms INTEGER NOT NULL,
+    last_unix_ms  INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE rejection(
     device_id TEXT NOT NULL,                       -- '' for devices beyond the cap
     reason    TEXT NOT NULL,
@@ -174,6 +185,10 @@ CREATE TABLE span(
     UNIQUE(trace_id, span_id)
 );
 CREATE INDEX span_by_resource ON span(resource_id); -- retention asks it which resources nothing names any more
+CREATE TABLE span_mark(                            -- how old spans are by our clock: retention goes by it
+    at_unix_ms INTEGER PRIMARY KEY,
+    span_id    INTEGER NOT NULL                    -- the last one stored by then
+);
 CREATE TABLE forward_cursor(
     target       TEXT PRIMARY KEY,                 -- URL the spans go to
     span_id_upto INTEGER NOT NULL DEFAULT 0,       -- span.id up to which everything was settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from motetrace_host.core.device_stats import DeviceStats
 
@@ -29,6 +29,12 @@ ON CONFLICT DO UPDATE SET
                max(heard_unix_ms, excluded.heard_unix_ms))
 WHERE NOT (last_seq = excluded.last_seq AND ticks_ms IS excluded.ticks_ms)
 """
+
+
+_SELECT = (
+    "SELECT device_id, boot_nonce, last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters,"
+    " heard_unix_ms FROM device_stats "
+)
 
 
 def save(connection: sqlite3.Connection, heard: Iterable[tuple[str, DeviceStats, int]]) -> None:
@@ -60,13 +66,22 @@ def latest(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) ->
 
     None when it said nothing.
     """
-    row = connection.execute(
-        "SELECT last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms "
-        "FROM device_stats WHERE device_id = ? AND boot_nonce = ?",
-        (device_id, boot_nonce),
-    ).fetchone()
-    if row is None:
-        return None
+    row = connection.execute(_SELECT + "WHERE device_id = ? AND boot_nonce = ?", (device_id, boot_nonce)).fetchone()
+    return None if row is None else _said(*row[1:])
+
+
+def every(
+    connection: sqlite3.Connection, device_id: str | None = None
+) -> dict[tuple[str, bytes], tuple[DeviceStats, int]]:
+    """Give the same of all boots, or all of one device, by device and nonce."""
+    if device_id is None:
+        rows = connection.execute(_SELECT)
+    else:
+        rows = connection.execute(_SELECT + "WHERE device_id = ?", (device_id,))
+    return {(device, nonce): _said(nonce, *rest) for device, nonce, *rest in rows}
+
+
+def _said(boot_nonce: bytes, *row: Any) -> tuple[DeviceStats, int]:
     last_seq, more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes, counters, heard_unix_ms = row
     named = tuple(json.loads(counters).items())
     counts = (more, acked, lost, pending, rtt_ms, ticks_ms, free_bytes)
@@ -79,6 +94,16 @@ def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: by
         "SELECT last_seq FROM device_stats WHERE device_id = ? AND boot_nonce = ?", (device_id, boot_nonce)
     ).fetchone()
     return None if row is None else row[0]
+
+
+def trim_old(connection: sqlite3.Connection, heard_before_unix_ms: int, limit: int = 2_000) -> int:
+    """Forget the boots that said nothing since a time, at most `limit` in one call; says how many went."""
+    oldest = connection.execute(
+        "SELECT device_id, boot_nonce FROM device_stats WHERE heard_unix_ms < ? ORDER BY heard_unix_ms LIMIT ?",
+        (heard_before_unix_ms, limit),
+    ).fetchall()
+    connection.executemany("DELETE FROM device_stats WHERE device_id = ? AND boot_nonce = ?", oldest)
+    return len(oldest)
 
 
 def trim(connection: sqlite3.Connection, limit: int = 2_000, max_boots: int = MAX_BOOTS) -> int:

@@ -20,6 +20,16 @@ class Heard(NamedTuple):
     heard_unix_ms: int
 
 
+class Service(NamedTuple):
+    """What a service reported for one hop, to be added: since its last writing, Unix ms, and what it did not count."""
+
+    reporter: str
+    hop: str
+    heard_unix_ms: int
+    unnumbered: int
+    shed: int
+
+
 Process = tuple[str, bytes]
 
 
@@ -35,13 +45,13 @@ def load(connection: sqlite3.Connection) -> dict[Process, Heard]:
 def save(
     connection: sqlite3.Connection,
     heard: Iterable[tuple[Process, Heard]],
-    uncounted: Iterable[tuple[str, str, int, int]],
+    services: Iterable[Service],
 ) -> None:
     """Write what changed; belongs into a transaction.
 
     Args:
         heard: Processes with their new state.
-        uncounted: (reporter, hop, unnumbered, shed), to be added.
+        services: Who reported for which hop.
     """
     connection.executemany(
         "INSERT INTO hop_report VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number, "
@@ -49,9 +59,10 @@ def save(
         [(*process, *state) for process, state in heard],
     )
     connection.executemany(
-        "INSERT INTO hop_uncounted VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        "INSERT INTO hop_service VALUES(?1, ?2, ?3, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
+        "heard_unix_ms = max(heard_unix_ms, excluded.heard_unix_ms), "
         "unnumbered = unnumbered + excluded.unnumbered, shed = shed + excluded.shed",
-        uncounted,
+        services,
     )
 
 
@@ -60,8 +71,14 @@ def forget(connection: sqlite3.Connection, processes: Iterable[Process]) -> None
     connection.executemany("DELETE FROM hop_report WHERE reporter = ? AND process = ?", processes)
 
 
+def heard(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """Give, for each hop that any service reports for, when it was heard first and last, Unix ms."""
+    rows = connection.execute("SELECT hop, min(since_unix_ms), max(heard_unix_ms) FROM hop_service GROUP BY hop")
+    return {hop: (since, last) for hop, since, last in rows}
+
+
 def uncounted(connection: sqlite3.Connection) -> list[tuple[str, str, int, int]]:
-    """Give (reporter, hop, unnumbered, shed) of every service that reported some."""
+    """Give (reporter, hop, unnumbered, shed) of every service that has some."""
     return connection.execute(
-        "SELECT reporter, hop, unnumbered, shed FROM hop_uncounted ORDER BY reporter, hop"
+        "SELECT reporter, hop, unnumbered, shed FROM hop_service WHERE unnumbered OR shed ORDER BY reporter, hop"
     ).fetchall()

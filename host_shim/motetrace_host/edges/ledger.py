@@ -8,7 +8,7 @@ reaches the disk together, and only then is the batch acknowledged to the broker
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core.birth import Birth
@@ -18,7 +18,10 @@ MAX_UNNUMBERED = 100_000  # devices; who makes device ids up would fill the disk
 
 
 class Boot(NamedTuple):
-    """One boot of a device; `firmware` and `birth` are None until its birth message came."""
+    """One boot of a device; `firmware` and `birth` are None until its birth message came.
+
+    `why` is the rule of `core.boots` that began an inferred boot; "" for others, and where it is not known.
+    """
 
     device_id: str
     boot_nonce: bytes
@@ -26,6 +29,7 @@ class Boot(NamedTuple):
     first_seen_unix_ns: int
     firmware: str | None
     birth: str | None
+    why: str = ""
 
 
 class Unnumbered(NamedTuple):
@@ -94,6 +98,12 @@ class Ledger:
         """Keep packed states of `core.boots`."""
         self._connection.executemany("INSERT OR REPLACE INTO inferred_boot VALUES(?, ?)", states)
 
+    def keep_reasons(self, reasons: Iterable[tuple[str, bytes, str]]) -> None:
+        """Keep why boots were inferred: device, nonce, rule."""
+        self._connection.executemany(
+            "UPDATE device_boot SET why = ?3 WHERE device_id = ?1 AND boot_nonce = ?2", reasons
+        )
+
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """The nonces that a device drew at its latest boots, the latest first."""
         found = self._connection.execute(
@@ -122,14 +132,40 @@ class Ledger:
             row = self._connection.execute(query, (device_id, boot_nonce)).fetchone()
         return row[0] if row else None
 
-    def boots(self, device_id: str) -> list[Boot]:
-        """The boots of a device, the first seen first."""
-        found = self._connection.execute(
-            "SELECT device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth FROM device_boot"
-            " WHERE device_id = ? ORDER BY first_seen_unix_ns",
-            (device_id,),
+    def boots(self, device_id: str | None = None) -> list[Boot]:
+        """The boots of a device, or of all; of each device the first seen first."""
+        query = (
+            "SELECT device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth, coalesce(why, '')"
+            " FROM device_boot"
         )
+        order = " ORDER BY device_id, first_seen_unix_ns"
+        if device_id is None:
+            found = self._connection.execute(query + order)
+        else:
+            found = self._connection.execute(query + " WHERE device_id = ?" + order, (device_id,))
         return [Boot(row[0], row[1], bool(row[2]), *row[3:]) for row in found]
+
+    def trim_old(self, before_unix_ns: int, limit: int = 2_000) -> int:
+        """Forget boots first seen before a time of which the ledger has no numbers any more, and counts of messages
+        without a number from before it; at most `limit` boots in one call. Says how many boots went.
+
+        For a ledger whose numbers are in this database: where they are elsewhere, every boot would seem forgotten.
+        """
+        self._connection.execute("DELETE FROM unnumbered WHERE last_unix_ns < ?", (before_unix_ns,))
+        oldest = self._connection.execute(
+            "SELECT device_id, boot_nonce FROM device_boot AS boot WHERE first_seen_unix_ns < ?"
+            " AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.boot_nonce = boot.boot_nonce) LIMIT ?",
+            (before_unix_ns, limit),
+        ).fetchall()
+        return self._forget_boots(oldest)
+
+    def _forget_boots(self, doomed: Sequence[tuple[str, bytes]]) -> int:
+        self._connection.executemany("DELETE FROM device_boot WHERE device_id = ? AND boot_nonce = ?", doomed)
+        if doomed:
+            self._connection.execute(
+                "DELETE FROM inferred_boot WHERE device_id NOT IN (SELECT device_id FROM device_boot WHERE inferred)"
+            )
+        return len(doomed)
 
     def trim_boots(self, limit: int = 2_000) -> int:
         """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went.
@@ -140,14 +176,12 @@ class Ledger:
         excess: int = self._connection.execute("SELECT count(*) FROM device_boot").fetchone()[0] - MAX_BOOTS
         if excess <= 0:
             return 0
-        oldest: Iterable[tuple[str, bytes]] = self._connection.execute(
-            "SELECT device_id, boot_nonce FROM device_boot ORDER BY first_seen_unix_ns LIMIT ?", (min(excess, limit),)
-        ).fetchall()
-        self._connection.executemany("DELETE FROM device_boot WHERE device_id = ? AND boot_nonce = ?", oldest)
-        self._connection.execute(
-            "DELETE FROM inferred_boot WHERE device_id NOT IN (SELECT device_id FROM device_boot WHERE inferred)"
+        return self._forget_boots(
+            self._connection.execute(
+                "SELECT device_id, boot_nonce FROM device_boot ORDER BY first_seen_unix_ns LIMIT ?",
+                (min(excess, limit),),
+            ).fetchall()
         )
-        return min(excess, limit)
 
     def _trim_unnumbered(self) -> None:
         excess: int = self._connection.execute("SELECT count(*) FROM unnumbered").fetchone()[0] - MAX_UNNUMBERED

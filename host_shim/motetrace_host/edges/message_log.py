@@ -141,7 +141,7 @@ class MessageLog:
     @staticmethod
     def numbers_of(block: Block, boot_nonce: bytes) -> Iterator[int]:
         """Which messages of a block are of a boot: their numbers in it."""
-        return _numbers_with(block.records, boot_nonce, record.SEQ_AT)
+        return record.numbers_with(block.records, boot_nonce, record.SEQ_AT)
 
     def count(self, after: int = 0) -> int:
         """How many messages are in the blocks behind one."""
@@ -177,7 +177,7 @@ class MessageLog:
         found = []
         for block in self.newest_blocks():
             extras: dict[int, Extra] | None = None
-            for number in _numbers_with(block.records, needle, record.SEQ_AT + 5):
+            for number in record.numbers_with(block.records, needle, record.SEQ_AT + 5):
                 candidate = record.unpack(block.records, number * record.SIZE)
                 if candidate.numbered and candidate.place in places:
                     extras = record.split_extras(block.extras) if extras is None else extras
@@ -193,7 +193,7 @@ class MessageLog:
         before: Record | None = None
         after: Record | None = None
         for block in self.blocks():
-            for number in _numbers_with(block.records, boot_nonce, record.SEQ_AT):
+            for number in record.numbers_with(block.records, boot_nonce, record.SEQ_AT):
                 found = record.unpack(block.records, number * record.SIZE)
                 if found.place not in places or not found.numbered:
                     continue
@@ -218,9 +218,27 @@ class MessageLog:
                 break
             gone, upto = gone + messages, block
         if upto:
-            self._count_shed(upto)
-            self._connection.execute("DELETE FROM message_block WHERE id <= ?", (upto,))
-            self._connection.execute("DELETE FROM delivery WHERE block_id <= ?", (upto,))
+            self._forget_upto(upto)
+        return gone
+
+    def trim_old(self, now_unix_ns: int, keep_ns: int, limit: int = 200) -> int:
+        """Forget the oldest blocks that are further from now than `keep_ns`, at most `limit` in one call.
+
+        An age counts without its sign, so that what was written under a clock that ran ahead goes too.
+
+        Returns:
+            How many messages went; see `trim`.
+        """
+        gone, upto = 0, 0
+        oldest = self._connection.execute(
+            "SELECT id, messages, last_unix_ns FROM message_block ORDER BY id LIMIT ?", (limit,)
+        )
+        for block, messages, last_unix_ns in oldest.fetchall():
+            if abs(now_unix_ns - last_unix_ns) <= keep_ns:
+                break
+            gone, upto = gone + messages, block
+        if upto:
+            self._forget_upto(upto)
         return gone
 
     def trim_places(self, max_places: int) -> int:
@@ -240,6 +258,13 @@ class MessageLog:
         doomed = [(place,) for place in self.places() if place not in named]
         self._connection.executemany("DELETE FROM place WHERE id = ?", doomed)
         return len(doomed)
+
+    def _forget_upto(self, upto: int) -> None:
+        self._count_shed(upto)
+        for statement in ("DELETE FROM verdict WHERE block_id <= ?", "DELETE FROM revival WHERE block_id <= ?"):
+            self._connection.execute(statement, (upto,))
+        self._connection.execute("DELETE FROM message_block WHERE id <= ?", (upto,))
+        self._connection.execute("DELETE FROM delivery WHERE block_id <= ?", (upto,))
 
     def _count_shed(self, upto: int) -> None:
         query = "SELECT target, block_upto, block_offset FROM forward_cursor WHERE block_upto < ?"
@@ -263,13 +288,3 @@ class MessageLog:
     def _number(self, query: str, *values: int) -> int:
         number: int = self._connection.execute(query, values).fetchone()[0]
         return number
-
-
-def _numbers_with(records: bytes, needle: bytes, offset: int) -> Iterator[int]:
-    """The numbers of the records that have these bytes at this offset within them."""
-    position = records.find(needle)
-    while position >= 0:
-        number, at = divmod(position, record.SIZE)
-        if at == offset:
-            yield number
-        position = records.find(needle, position + 1)

@@ -77,13 +77,24 @@ class SpanStore:
         if excess <= 0:
             return Trimmed(0, 0)
         doomed = self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess))
-        if not doomed:
-            return Trimmed(0, 0)
-        shed = self._count_shed(doomed)
-        self._connection.execute("DELETE FROM span WHERE id <= ?", (doomed[-1],))
-        if len(doomed) < limit:  # the last of a row of calls also drops resources that nothing names any more
-            self._connection.execute(_DELETE_UNNAMED)
-        return Trimmed(len(doomed), shed)
+        return self._delete(doomed, is_last=len(doomed) < limit) if doomed else Trimmed(0, 0)
+
+    def mark(self, at_unix_ms: int, every_ms: int = 3_600_000) -> None:
+        """Note which spans are stored by now, unless the last note is younger than `every_ms`.
+
+        Why not by the spans' own times: those are of their senders' clocks. Where this clock stepped back, nothing is
+        noted until it has caught up: spans may stay too long then, up to `trim`'s bound, and never go too early.
+        """
+        if at_unix_ms - self._one("SELECT coalesce(max(at_unix_ms), 0) FROM span_mark") >= every_ms:
+            self._connection.execute("INSERT INTO span_mark SELECT ?, coalesce(max(id), 0) FROM span", (at_unix_ms,))
+
+    def trim_marked(self, before_unix_ms: int, limit: int = 2_000) -> Trimmed:
+        """Delete the spans that were noted before a time, at most `limit` in one call; see `trim`."""
+        upto = self._one("SELECT coalesce(max(span_id), 0) FROM span_mark WHERE at_unix_ms < ?", before_unix_ms)
+        doomed = self._ids("SELECT id FROM span WHERE id <= ? ORDER BY id LIMIT ?", upto, limit)
+        if len(doomed) < limit:
+            self._connection.execute("DELETE FROM span_mark WHERE at_unix_ms < ?", (before_unix_ms,))
+        return self._delete(doomed, is_last=len(doomed) < limit) if doomed else Trimmed(0, 0)
 
     def last_id(self) -> int:
         """The id of the span stored last; 0 when there is none."""
@@ -100,6 +111,14 @@ class SpanStore:
                 break
             batch.append(found)
         return batch
+
+    def _delete(self, doomed: list[int], *, is_last: bool) -> Trimmed:
+        """Delete the oldest spans; the last of a row of calls also drops resources that nothing names any more."""
+        shed = self._count_shed(doomed)
+        self._connection.execute("DELETE FROM span WHERE id <= ?", (doomed[-1],))
+        if is_last:
+            self._connection.execute(_DELETE_UNNAMED)
+        return Trimmed(len(doomed), shed)
 
     def _resource_id(self, resource: bytes) -> int:
         digest = blake2b(resource, digest_size=16).digest()

@@ -25,6 +25,7 @@ from typing import Final
 from motetrace_host.core import seen_log
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.seen import REORDER_WINDOW_MS, Runs, Seen
+from motetrace_host.core.seen_log import LoggedRun
 from motetrace_host.core.seen_store import SeenRow
 from motetrace_host.core.store_error import StoreError
 
@@ -119,6 +120,25 @@ class SqliteSeen:
         finally:
             self._connection.execute("ROLLBACK")
 
+    def each(self) -> Iterator[SeenRow]:
+        """The states one after the other, in no order, for those who need not hold them all.
+
+        Inside the caller's transaction, so that all are of one moment.
+        """
+        added: dict[int, list[tuple[int, LoggedRun]]] = {}
+        for log_id, runs in self._log():
+            try:
+                for run in seen_log.unpack(runs, seen_log.row_ids(runs)):
+                    added.setdefault(run.row_id, []).append((log_id, run))
+            except ValueError as exc:
+                raise _damaged(f"row {log_id} of seen_log", exc) from exc
+        for values in self._connection.execute(f"{_SELECT} seen"):
+            row = _row(*values)
+            for log_id, run in added.get(row.row_id, ()):
+                if log_id > row.log_id:
+                    row.seen.add(run.start, run.end, run.at_unix_ms, run.reorder_window_ms)
+            yield SeenRow(*row.key, row.seen)
+
     def forget_before(self, last_unix_ms: int, limit: int = 2_000) -> int:
         """Delete boots last seen before a time; see `SeenStore.forget_before`. Inside the caller's transaction."""
         try:
@@ -134,6 +154,27 @@ class SqliteSeen:
             self.forget_cache()
             raise
         return len(oldest)
+
+    def oldest_hour(self) -> int | None:
+        """The earliest hour since 1970 in which any state can have been seen last; None without states."""
+        found: int | None = self._connection.execute("SELECT min(last_hour) FROM seen").fetchone()[0]
+        return found
+
+    def rows(self, at_most: int) -> int:
+        """How many states there are, or some number of at most `at_most`: cheap while it is not exceeded."""
+        span = self._connection.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM seen").fetchone()[0]
+        if span <= at_most:
+            return int(span)
+        return int(self._connection.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    def fold(self) -> None:
+        """Write every state to its row, inside the caller's transaction; other stores read anew then.
+
+        For those who change rows by themselves (edges/boot_rename.py), in the same transaction.
+        """
+        self._catch_up()
+        self._fold(self._log_id + 1)
+        self.forget_cache()
 
     def forget_cache(self) -> None:
         """Read everything anew: the transaction was rolled back."""

@@ -53,11 +53,3 @@ class VerdictLog:
     def revived(self, upto: int) -> None:
         """Those up to this id were sent, or refused."""
         self._connection.execute("DELETE FROM revival WHERE id <= ?", (upto,))
-
-    def trim(self) -> None:
-        """Forget what was decided about blocks that are no more."""
-        for statement in (
-            "DELETE FROM verdict WHERE block_id < (SELECT coalesce(min(id), 0) FROM message_block)",
-            "DELETE FROM revival WHERE block_id < (SELECT coalesce(min(id), 0) FROM message_block)",
-        ):
-            self._connection.execute(statement)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from motetrace_host.core import waterfall
@@ -14,18 +16,23 @@ from motetrace_host.core.hops import Hops, Where
 from motetrace_host.core.printable import printable
 from motetrace_host.core.record import NO_AGE
 from motetrace_host.core.sampling.reason import MEANING, Reason
-from motetrace_host.core.span import Span
-from motetrace_host.edges import key_file, otlp
-from motetrace_host.edges.ledger import Boot, Ledger
+from motetrace_host.core.sight import SHIM, Sight
+from motetrace_host.core.span import Span, Status
+from motetrace_host.core.whereabouts import locate
+from motetrace_host.edges import broker_drop_store, hop_report_store, key_file, otlp
+from motetrace_host.edges.ledger import Boot
 from motetrace_host.edges.message_log import Entry, MessageLog
 from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.reports.counts import BootCount, boots_with, counts
+from motetrace_host.reports import sentence
+from motetrace_host.reports.boots import BootReport, facts_of, gather
 from motetrace_host.reports.report_error import ReportError
+from motetrace_host.reports.sentence import Case
 from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened, seen_store, shared_where
 from motetrace_host.whose import Origins
 
 FOUND, NOT_FOUND = 0, 1
+_MAX_BOOTS = 10  # of a number that is not in the log: for each the whole log is read
 # Which span shows that a reading came through which hop.
 _HOPS = (
     ("device", "device_publish"),
@@ -73,26 +80,34 @@ def report(
 class _Reading:
     def __init__(self, connection: sqlite3.Connection, key: bytes, tenant: str, device_id: str, seq: int) -> None:
         self._connection = connection
-        self._ledger = Ledger(connection)
         self._log = MessageLog(connection)
         self._spans = SpanStore(connection)
         running = Running(connection).all()
         where = Where(running.get("broker", "unknown"), running.get("client_id", "unknown"))
         origins = Origins(connection)
         self._hops = Hops(where, origins.of, origins.threshold)
-        self._store = seen_store(connection)
         self._shared = shared_where(connection)
         self._key = key
         self._tenant = tenant
         self._device_id = device_id
         self._seq = seq
-        self._boots = {boot.boot_nonce: boot for boot in self._ledger.boots(device_id)}
+        now_unix_ms = time.time_ns() // 1_000_000
+        self._facts = facts_of(now_unix_ms, hop_report_store.heard(connection))
+        found = gather(connection, seen_store(connection), now_unix_ms, device_id)
+        self._unnumbered = any(one.boot_nonce is None for one in found)
+        self._reports = {one.boot_nonce: one for one in found if one.boot_nonce is not None}
+        self._drops = sorted({drop.reason for drop in broker_drop_store.read(connection, device_id)})
 
     def known(self, entry: Entry, width: int, colour: bool) -> Iterator[str]:
         """One message that the ledger has."""
         message, nonce = entry.record, entry.record.boot_nonce
         spans = self._spans_of(entry)
-        yield f"{printable(self._device_id)} seq {self._seq}, {_boot_words(nonce, self._boots.get(nonce))}"
+        one = self._reports.get(nonce)
+        yield f"{printable(self._device_id)} seq {self._seq}, {_boot_words(nonce, one.boot if one else None)}"
+        if one is not None and message.numbered:
+            case = self._case(one, message.received_unix_ns // 1_000_000, _below(spans, message.span_id))
+            yield f"  {sentence.sentence(case)}"
+            yield f"  hops        {sentence.hops(case.verdict)}"
         yield f"  trace-id    {message.trace_id.hex()}{self._provenance(entry)}"
         age = "" if message.age_ms == NO_AGE else f", read {message.age_ms} ms before it was published"
         yield (
@@ -102,7 +117,7 @@ class _Reading:
         times = "once" if entry.deliveries == 1 else f"{entry.deliveries} times (counted once)"
         yield f"  delivered   {times}"
         yield f"  origin      {entry.origin}, from {message.carrier.replace('_', ' ')}"
-        yield f"  hops        {_hops(entry, spans)}"
+        yield f"  spans       {_hops(entry, spans)}"
         if spans:
             yield ""
             yield waterfall.draw(spans, width=width, colour=colour).rstrip("\n")
@@ -118,10 +133,16 @@ class _Reading:
         """A message that another shim on a shared ledger has; nothing when there is none."""
         if self._shared is None:
             return
-        found = [one for one in boots_with(self._store, self._device_id, self._seq) if nonce in (None, one)]
-        for boot_nonce in found:
-            boot = _boot_words(boot_nonce, self._boots.get(boot_nonce))
-            yield f"{printable(self._device_id)} seq {self._seq}, {boot}"
+        found = [
+            (boot_nonce, one)
+            for boot_nonce, one in self._reports.items()
+            if nonce in (None, boot_nonce) and SHIM in one.states and one.states[SHIM].contains(self._seq)
+        ]
+        for boot_nonce, one in found:
+            yield f"{printable(self._device_id)} seq {self._seq}, {_boot_words(boot_nonce, one.boot)}"
+            case = self._case(one, None, ())
+            yield f"  {sentence.sentence(case)}"
+            yield f"  hops        {sentence.hops(case.verdict)}"
             if self._key:
                 trace_id = derive(self._key, self._tenant, self._device_id, boot_nonce, self._seq).trace_id
                 yield f"  trace-id    {trace_id.hex()}, if it was sent as a seqref or a bare seq"
@@ -132,57 +153,64 @@ class _Reading:
             )
 
     def unknown(self, nonce: bytes | None) -> Iterator[str]:
-        """A message that the ledger does not have: its neighbours, and what that says."""
-        found = [count for count in self._counts(self._device_id) if nonce in (None, count.boot_nonce)]
+        """A message that the log does not have: what the ledger says of it, and its neighbours."""
         where = f" in boot {nonce.hex()}" if nonce else ""
         yield f"{printable(self._device_id)} seq {self._seq}{where}: not in the ledger."
         if nonce and self._key:
             trace_id = derive(self._key, self._tenant, self._device_id, nonce, self._seq).trace_id
             yield f"  Sent as a seqref, its trace-id would be {trace_id.hex()}."
-        numbered = [count for count in found if count.boot_nonce is not None and count.highest_seq is not None]
-        if not numbered:
-            yield from self._nothing_numbered(found, nonce)
-        for count in numbered:
-            yield f"  {self._neighbours(count)}"
+        found = [one for boot, one in self._reports.items() if nonce in (None, boot)]
+        if not found:
+            yield from self._nothing_numbered(nonce)
+        latest = sorted(found, key=lambda one: -one.last_unix_ms)
+        for one in latest[:_MAX_BOOTS]:
+            case = self._case(one, None, ())
+            yield f"  boot {(one.boot_nonce or b'').hex()}: {sentence.sentence(case)}"
+            yield f"    {self._neighbours(one)}"
+        if len(latest) > _MAX_BOOTS:
+            yield f"  ... and {len(latest) - _MAX_BOOTS} older boots: name one with --boot."
 
-    def _counts(self, device_id: str | None = None) -> list[BootCount]:
-        return counts(self._connection, self._store, device_id)
+    def _case(self, one: BootReport, received_unix_ms: int | None, spans: Sequence[Span]) -> Case:
+        assigned, told_unix_ms = (one.stats[0].last_seq, one.stats[1]) if one.stats else (None, 0)
+        facts = replace(
+            self._facts, received_unix_ms=received_unix_ms, assigned=assigned, assigned_unix_ms=told_unix_ms,
+            all_acked=one.all_acked, witnessed=_witnessed(spans),
+        )  # fmt: skip
+        return Case(self._seq, one.states, facts, locate(self._seq, one.states, facts), self._drops)
 
-    def _nothing_numbered(self, found: Sequence[BootCount], nonce: bytes | None) -> Iterator[str]:
-        if found:
+    def _nothing_numbered(self, nonce: bytes | None) -> Iterator[str]:
+        if self._unnumbered and nonce is None:
             yield "  Of this device only messages without a message number are known; they cannot be told apart."
-        elif nonce and self._counts(self._device_id):
-            known = ", ".join(boot.hex() for boot in self._boots) or "none"
+        elif nonce and self._reports:
+            known = ", ".join(boot.hex() for boot in self._reports)
             yield f"  Known boots of this device: {known}."
         else:
-            devices = {count.device_id for count in self._counts()}
+            devices = {place.device_id for place in self._log.places().values()}
             near = difflib.get_close_matches(self._device_id, sorted(devices), 3, 0.6)
             hint = f"; did you mean {' or '.join(printable(name) for name in near)}?" if near else "."
             yield f"  Nothing was ever seen of this device{hint} Known devices: {len(devices)} (motetrace devices)."
 
-    def _neighbours(self, count: BootCount) -> str:
-        nonce = count.boot_nonce or b""
-        boot = f"boot {nonce.hex()}"
-        before, after = self._log.neighbours(self._device_id, nonce, self._seq)
+    def _neighbours(self, one: BootReport) -> str:
+        """What the message log still has around the number."""
+        before, after = self._log.neighbours(self._device_id, one.boot_nonce or b"", self._seq)
+        shim = one.states.get(SHIM)
+        if shim is not None and shim.contains(self._seq):
+            return "The shim saw it, and its record is already forgotten (--keep, --max-messages)."
         if before and after:
             missing = after.seq - before.seq - 1
             numbers = f"{before.seq + 1}..{after.seq - 1} ({missing} numbers)" if missing > 1 else f"only {self._seq}"
             return (
-                f"{boot}: a gap. {before.seq} was seen at {clock(before.received_unix_ns)}, "
-                f"{after.seq} at {clock(after.received_unix_ns)}; missing between: {numbers}. "
-                "It was lost between device and shim, or never sent."
+                f"A gap: {before.seq} was seen at {clock(before.received_unix_ns)}, "
+                f"{after.seq} at {clock(after.received_unix_ns)}; missing between: {numbers}."
             )
         if before:
-            return (
-                f"{boot}: beyond the last one seen, {before.seq} at {clock(before.received_unix_ns)}. "
-                "Not sent yet, or lost since."
-            )
+            return f"Beyond the last one seen, {before.seq} at {clock(before.received_unix_ns)}."
         if after:
             return (
-                f"{boot}: before the first one known, {after.seq} at {clock(after.received_unix_ns)}. "
-                "Sent before this shim listened, lost, or already forgotten (--max-messages)."
+                f"Before the first one known, {after.seq} at {clock(after.received_unix_ns)}: "
+                "sent before this shim listened, lost, or already forgotten (--keep, --max-messages)."
             )
-        return f"{boot}: nothing near."
+        return "Of its neighbours no record is left (--keep, --max-messages)."
 
     def _provenance(self, entry: Entry) -> str:
         if entry.extra.link_trace_id:
@@ -195,6 +223,20 @@ class _Reading:
         if trace_id == entry.record.trace_id:
             return "  (derived from device, boot and seq)"
         return f"  (derived with another key or tenant; this key and tenant give {trace_id.hex()})"
+
+
+def _witnessed(spans: Sequence[Span]) -> dict[str, Sight]:
+    """What the stages' spans of a message show."""
+    found = {}
+    for hop, name in _HOPS[2:]:
+        mine = [span for span in spans if span.name == name]
+        if any(span.status == Status.ERROR or span.attributes.get("db.status") == "error" for span in mine):
+            found[hop] = Sight.FAILED
+        elif mine and all(span.attributes.get("rule.matched") is False for span in mine):
+            found[hop] = Sight.FILTERED
+        elif mine:
+            found[hop] = Sight.SEEN
+    return found
 
 
 def _hops(entry: Entry, spans: Sequence[Span]) -> str:

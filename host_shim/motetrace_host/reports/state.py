@@ -100,3 +100,16 @@ def clock(unix_ns: int) -> str:
     """A time for a reader's eyes, UTC, to the millisecond."""
     seconds, rest = divmod(unix_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1_000_000:03d}Z"
+
+
+def second(unix_ms: int) -> str:
+    """A time for a reader's eyes, UTC, to the second."""
+    return f"{datetime.fromtimestamp(unix_ms // 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def ago(ms: int) -> str:
+    """How long ago, in the largest unit that is not zero."""
+    for name, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if abs(ms) >= size:
+            return f"{ms // size} {name} ago"
+    return "just now"

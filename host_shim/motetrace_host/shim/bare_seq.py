@@ -49,6 +49,7 @@ class BareSeq:
         self._ledger = ledger
         self._states: dict[str, BootState | None] = {}
         self._changed: set[str] = set()
+        self._begun: dict[tuple[str, bytes], str] = {}
         # device and seq -> (order of arrival, boot nonce) of each, ascending
         self._recent: dict[tuple[str, int], list[tuple[int, bytes]]] = {}
         self._repeated: dict[str, int] = {}
@@ -77,6 +78,8 @@ class BareSeq:
         state = self._states[device_id] if known_state else self._load(device_id)
         self._states[device_id], sighting = boots.observe(state, seq, received_unix_ns, entropy5)
         self._changed.add(device_id)
+        if sighting.new_boot:
+            self._begun[device_id, sighting.boot_nonce] = sighting.why
         return sighting.boot_nonce
 
     def changed(self) -> Iterator[tuple[str, bytes]]:
@@ -86,9 +89,14 @@ class BareSeq:
             if state is not None:
                 yield device_id, boots.pack(state)
 
+    def begun(self) -> list[tuple[str, bytes, str]]:
+        """The boots that began since `kept`, and by which rule of `core.boots`: device, nonce, why."""
+        return [(*boot, why) for boot, why in self._begun.items()]
+
     def kept(self) -> None:
         """The ledger keeps them now."""
         self._changed.clear()
+        self._begun.clear()
         if len(self._states) > _MAX_DEVICES:
             self._states.clear()
 

@@ -15,7 +15,7 @@ from motetrace_host.core.delta import Delta
 from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.core.topic import TopicTemplate
 from motetrace_host.edges import hop_report_store
-from motetrace_host.edges.hop_report_store import MAX_PROCESSES, Heard, Process
+from motetrace_host.edges.hop_report_store import MAX_PROCESSES, Heard, Process, Service
 
 REMEMBERED: Final = 62  # numbers below the highest; with it, what fits into SQLite's integer
 MAX_REPORTERS: Final = 1_000
@@ -39,7 +39,7 @@ class HopReports:
         self._changed: dict[Process, Heard] = {}
         self._forgotten: list[Process] = []
         self._reporters: set[str] = set()
-        self._uncounted: dict[tuple[str, str], tuple[int, int]] = {}
+        self._services: dict[tuple[str, str], Service] = {}
         self._deltas: list[Delta] = []
 
     def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
@@ -59,8 +59,7 @@ class HopReports:
             self.repeated += 1
             return
         self._remember(process, now)
-        if report.unnumbered or report.shed:
-            self._add_uncounted(device_id, report.hop, report.unnumbered, report.shed)
+        self._add(Service(device_id, report.hop, now_ms, report.unnumbered, report.shed))
         self._deltas += report.deltas(now_ms)
 
     def deltas(self) -> Iterable[Delta]:
@@ -70,14 +69,13 @@ class HopReports:
     def write(self, connection: sqlite3.Connection) -> None:
         """Write which reports these were; inside the transaction that takes the deltas."""
         hop_report_store.forget(connection, self._forgotten)
-        uncounted = [(*service, *counts) for service, counts in self._uncounted.items()]
-        hop_report_store.save(connection, self._changed.items(), uncounted)
+        hop_report_store.save(connection, self._changed.items(), self._services.values())
 
     def written(self) -> None:
         """All of it is on disk."""
         self._changed.clear()
         self._forgotten.clear()
-        self._uncounted.clear()
+        self._services.clear()
         self._deltas = []
 
     def _remember(self, process: Process, now: Heard) -> None:
@@ -90,12 +88,17 @@ class HopReports:
         if process in self._forgotten:
             self._forgotten.remove(process)
 
-    def _add_uncounted(self, reporter: str, hop: str, unnumbered: int, shed: int) -> None:
-        if reporter not in self._reporters and len(self._reporters) >= MAX_REPORTERS:
-            reporter = ""  # names are free, so nobody may fill the table with them
-        self._reporters.add(reporter)
-        before = self._uncounted.get((reporter, hop), (0, 0))
-        self._uncounted[reporter, hop] = (before[0] + unnumbered, before[1] + shed)
+    def _add(self, service: Service) -> None:
+        if service.reporter not in self._reporters and len(self._reporters) >= MAX_REPORTERS:
+            service = service._replace(reporter="")  # names are free, so nobody may fill the table with them
+        self._reporters.add(service.reporter)
+        key = service[:2]
+        before = self._services.get(key)
+        if before is not None:
+            service = service._replace(
+                unnumbered=before.unnumbered + service.unnumbered, shed=before.shed + service.shed
+            )
+        self._services[key] = service
 
 
 def _with(known: Heard | None, number: int, now_ms: int) -> Heard | None:

@@ -120,6 +120,7 @@ class Journal:
         for keeper in self._keepers:
             keeper.write(self._connection)
         self._ledger.keep_boot_states(self._bare_seq.changed())
+        self._ledger.keep_reasons(self._bare_seq.begun())
 
     def _surroundings_kept(self, batch: Batch) -> None:
         for run in batch.runs:

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
+from motetrace_host.core.clones import BootTurns
 from motetrace_host.core.derive import Deriver
 from motetrace_host.core.sampling.head import Plan
 from motetrace_host.core.topic import TopicTemplate
@@ -73,6 +74,21 @@ class BootRun:
         self.open = False
 
 
+class Turns:
+    """How the boots of one device id take turns; the same on all of its topics.
+
+    Attributes:
+        last: the boot of the message read last, None before the first.
+        known: what `core.clones` remembers, None while there was one boot only.
+    """
+
+    __slots__ = ("known", "last")
+
+    def __init__(self) -> None:
+        self.last: BootRun | None = None
+        self.known: BootTurns | None = None
+
+
 class Place:
     """One device on one topic.
 
@@ -84,19 +100,27 @@ class Place:
         policy: what is done with their context.
         boots: the runs of its boots by nonce.
         tails: its boots by the part of the nonce that an answer to a command carries.
+        turns: of the device.
     """
 
     __slots__ = (
         "_deriver", "_tenant", "alone", "boots", "cut", "device_id", "id", "left_out", "needs", "plain", "plan",
-        "policy", "tails", "template", "threshold_id", "topic", "version",
+        "policy", "tails", "template", "threshold_id", "topic", "turns", "version",
     )  # fmt: skip
 
     plan: Plan
 
     def __init__(
-        self, row: PlaceRow, plain: bool, tails: dict[bytes, bytes], tenant: Tenant, policy: Policy = Policy.CONTINUE
+        self,
+        row: PlaceRow,
+        plain: bool,
+        tails: dict[bytes, bytes],
+        tenant: Tenant,
+        turns: Turns,
+        policy: Policy = Policy.CONTINUE,
     ) -> None:
         self.version = -1
+        self.turns = turns
         self.alone, self.needs, self.cut, self.left_out, self.threshold_id = False, 0, b"", 0, 0
         self.id = row.id
         self.device_id = row.device_id
@@ -151,6 +175,7 @@ class Places:
         self._places: dict[bytes, Place] = {}
         self._strangers: set[bytes] = set()
         self._boots: dict[tuple[str, bytes], BootRun] = {}
+        self._turns: dict[str, Turns] = {}
         self._unsaved: list[PlaceRow] = []
         self._last = log.last_place()
 
@@ -200,6 +225,7 @@ class Places:
         if len(self._places) > MAX_PLACES or len(self._boots) > 2 * MAX_PLACES:
             self._places.clear()
             self._boots.clear()
+            self._turns.clear()
         if len(self._strangers) > MAX_PLACES:
             self._strangers.clear()
 
@@ -215,7 +241,8 @@ class Places:
             return None
         policy = self._trust.of(row.topic)
         plain = device_id is None and policy == Policy.CONTINUE and self._is_plain(row.template)
-        place = Place(row, plain, self._tails(row.device_id), self._tenant, policy)
+        turns = self._turns.setdefault(row.device_id, Turns())
+        place = Place(row, plain, self._tails(row.device_id), self._tenant, turns, policy)
         self._places[key] = place
         return place
 

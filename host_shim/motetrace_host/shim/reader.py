@@ -21,6 +21,7 @@ from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
+from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.places import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
 from motetrace_host.shim.side_topic import SideTopic
@@ -60,6 +61,7 @@ class Reader:
         on_poison: Callable[[str, Exception], None] = lambda device_id, error: None,
         device_property: str = "",
         from_devices: Sequence[SideTopic] = (),
+        clones: CloneWatch | None = None,
     ) -> None:
         self._places = places
         self._side_topics = side_topics
@@ -74,6 +76,7 @@ class Reader:
         self._on_poison = on_poison
         self._device_property = device_property
         self._from_devices = from_devices
+        self._clones = clones or CloneWatch(tally)
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
         """Add the messages of a chunk to a batch. Never raises on what a device can send."""
@@ -100,6 +103,8 @@ class Reader:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
                             kind = _SEQREF_KIND | qos
                         run = place.boots.get(nonce) or self._meet(place, nonce, received_unix_ns)
+                        if run is not place.turns.last:
+                            self._clones.turned(place.turns, run, received_unix_ns)
                         if run.open and run.end + 1 == seq:
                             run.end = seq
                         else:
@@ -169,6 +174,8 @@ class Reader:
                 run.inferred = True
             elif run is None:
                 run = self._meet(place, found.boot_nonce, delivery.received_unix_ns)
+            if run is not place.turns.last and not run.inferred:
+                self._clones.turned(place.turns, run, delivery.received_unix_ns)
             batch.saw(run, found.seq)
         if place.template in self._republished:
             batch.republishes.append((len(batch.acks) if packet.packet_id else -1, Republish(found, delivery)))

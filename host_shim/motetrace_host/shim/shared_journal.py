@@ -34,7 +34,7 @@ from motetrace_host.shim.bare_seq_watch import REASON, BareSeqWatch
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.pending import Pending
-from motetrace_host.shim.places import Place, Places, Tenant
+from motetrace_host.shim.places import Place, Places, Tenant, Turns
 from motetrace_host.shim.side_topic import Keeper
 from motetrace_host.shim.tally import Tally
 
@@ -117,7 +117,7 @@ class SharedJournal(Journal):
                 raise StoreError(f"{error}; {remedy}", retry=False) from error
 
     def _place(self, number: int) -> Place:
-        return Place(self._log.place(number), False, {}, _NOBODY)
+        return Place(self._log.place(number), False, {}, _NOBODY, Turns())
 
     def _prepare(self, batch: Batch) -> bool:
         """Step 1; False when there is nothing in the batch that the shared ledger has to know."""

@@ -23,6 +23,7 @@ class Tally:
         self.retained = 0
         self.births = 0
         self.republished = 0
+        self.clones = 0
         self.rejected: Counter[str] = Counter()
         self._unsaved: Counter[tuple[str, str]] = Counter()
         self._devices = set(known_devices)
@@ -61,5 +62,6 @@ class Tally:
             "retained": self.retained,
             "births": self.births,
             "republished": self.republished,
+            "clones": self.clones,
             "rejected": dict(self.rejected),
         }

@@ -82,6 +82,7 @@ def test_lists_and_pairs_can_be_given_everywhere(tmp_path: Path) -> None:
         ("receive_maximum", "0", "1..65535"),
         ("receive_maximum", "65536", "1..65535"),
         ("session_expiry", "0", "1..4294967295"),
+        ("keep", "0", "1..3650 days"),
         ("max_spans", "-1", "1000..10000000000"),
         ("broker", "host:1883", "mqtt://"),
         ("broker", "mqtt://host:99999", "1..65535"),

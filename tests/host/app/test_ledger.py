@@ -12,7 +12,6 @@ from motetrace_host.edges import database, ledger
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
 from motetrace_host.edges.ledger import Ledger, Unnumbered
 from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.reports.counts import counts
 from tests.host.app.conftest import NOW, Bench
 
 MakeBench = Callable[..., Bench]
@@ -45,14 +44,14 @@ def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_give
         assert bench.run()
         bench.connection.close()
     bench = Bench(path)
-    found = counts(bench.connection, SqliteSeen(bench.connection))
-    for count in found:
-        boot = int.from_bytes(count.boot_nonce or b"", "big")
-        seqs = sorted(seq for device, of, seq in oracle if (device, of) == (count.device_id, boot))
-        deliveries = sum(times for (device, of, _), times in oracle.items() if (device, of) == (count.device_id, boot))
-        assert (count.seen, count.duplicates) == (len(seqs), deliveries - len(seqs))
-        assert (count.lowest_seq, count.highest_seq) == (seqs[0], seqs[-1])
-        assert count.lost + count.waiting == len(set(range(seqs[0], seqs[-1])) - set(seqs))
+    found = SqliteSeen(bench.connection).read()
+    for row in found:
+        boot, seen = int.from_bytes(row.boot_nonce, "big"), row.seen
+        seqs = sorted(seq for device, of, seq in oracle if (device, of) == (row.device_id, boot))
+        deliveries = sum(times for (device, of, _), times in oracle.items() if (device, of) == (row.device_id, boot))
+        assert (seen.count, seen.duplicates) == (len(seqs), deliveries - len(seqs))
+        assert (seen.lowest, seen.highest) == (seqs[0], seqs[-1])
+        assert sum(seen.missing(NOW // 1_000_000)) == len(set(range(seqs[0], seqs[-1])) - set(seqs))
     assert len(found) == len({(device, boot) for device, boot, _ in oracle})
     for device, boot, seq in oracle:
         nonce = boot.to_bytes(5, "big")
@@ -75,8 +74,8 @@ def test_the_oldest_messages_are_forgotten_first_and_their_counts_stay(make_benc
     assert bench.log.trim(30, limit=5) == 20
     assert bench.log.trim(30, limit=5) == 0
     assert [entry.record.seq for entry in bench.messages()] == list(range(71, 101))
-    (count,) = counts(bench.connection, SqliteSeen(bench.connection), "a")
-    assert (count.seen, count.lowest_seq) == (100, 1)
+    (row,) = SqliteSeen(bench.connection).read("a")
+    assert (row.seen.count, row.seen.lowest) == (100, 1)
 
 
 def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_bench: MakeBench) -> None:

@@ -149,3 +149,13 @@ def test_a_broken_report_is_refused_and_leaves_nothing_behind() -> None:
     with pytest.raises(WireError, match="JSON"):
         side.hear("rule-engine", PublishPacket("", 1, 1, False, False, b"{"), NOW_NS)
     assert numbers(side) == []
+
+
+def test_it_is_known_since_when_and_until_when_each_hop_is_heard(connection: sqlite3.Connection) -> None:
+    assert hop_report_store.heard(connection) == {}
+    side = HopReports("motetrace/")
+    for number, name in enumerate("aba", 1):
+        side.hear(name, packet(number, name.encode() * 8), NOW_NS + number * 10**6)
+        commit(side, connection)
+    assert hop_report_store.heard(connection) == {"rule": (NOW_NS // 10**6 + 1, NOW_NS // 10**6 + 3)}
+    assert hop_report_store.uncounted(connection) == []

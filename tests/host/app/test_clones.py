@@ -1,0 +1,89 @@
+"""Two devices under one id: noticed by the running shim, told once, written down, and no cost to all others."""
+
+import pytest
+
+from motetrace_host.core.link import Chunk
+from motetrace_host.edges import clone_store
+from motetrace_host.edges.clone_store import CloneRow
+from motetrace_host.shim.clones import CloneWatch
+from motetrace_host.shim.places import BootRun, Turns
+from tests.host.app.conftest import NOW, Bench, publish_frame
+
+OLD, NEW = "0a01020304", "0b01020304"
+MINUTE_NS = 60 * 10**9
+DEVICE = "devices/s/telemetry"
+
+
+@pytest.fixture
+def watched(bench: Bench) -> Bench:
+    """A pipeline that watches for clones, as assembly makes it."""
+    watch = CloneWatch(bench.tally, bench)
+    bench.reader._clones = watch
+    bench.journal._keepers = [*bench.journal._keepers, watch]
+    return bench
+
+
+def arrive(
+    bench: Bench, boot: str, seq: int, minute: float, topic: str = DEVICE, qos: int = 0, long: bool = False
+) -> None:
+    pairs = [("seqref", f"{boot}-{seq:08x}-03")] + ([("x", "y")] if long else [])
+    frame = publish_frame(topic, 1, qos, False, False, b"x", pairs)
+    bench.inbox.put(Chunk([frame], 1, NOW + int(minute * MINUTE_NS), len(frame[1]) + 120))
+
+
+def warnings(bench: Bench) -> list[dict[str, object]]:
+    return [fields for event, fields in bench.logged if event == "cloned_device"]
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_two_boots_that_take_turns_are_told_once_and_written_down(watched: Bench, long: bool) -> None:
+    for turn in range(1, 9):
+        arrive(watched, OLD, turn, turn, long=long)
+        arrive(watched, NEW, turn, turn + 0.5, topic="devices/s/telemetry", long=long)
+    assert watched.run()
+    (told,) = warnings(watched)
+    assert told["device.id"] == "s"
+    assert told["boots"] == [OLD, NEW]
+    assert "give each its own" in str(told["remedy"])
+    row = clone_store.read(watched.connection)["s"]
+    assert (row.older.hex(), row.newer.hex(), row.times) == (OLD, NEW, 1)
+    assert watched.tally.summary()["clones"] == 1
+
+
+def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(watched: Bench) -> None:
+    for seq in range(1, 5):
+        arrive(watched, OLD, seq, 0)
+    for seq in range(1, 9):  # for ten seconds after the reboot the old boot's last messages come between
+        arrive(watched, NEW, seq, 1 + seq / 60)
+        arrive(watched, OLD, 4 + seq, 1 + seq / 60)
+    for turn in range(8):
+        frame = publish_frame("devices/bare/telemetry", 1, 0, False, False, b'{"seq":%d}' % (1 + turn % 2 * 10**7), [])
+        watched.inbox.put(Chunk([frame], 1, NOW + turn * MINUTE_NS, 200))
+    assert watched.run()
+    assert warnings(watched) == []
+    assert clone_store.read(watched.connection) == {}
+
+
+def test_nothing_is_asked_while_the_boot_stays_the_same(watched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def turned(self: CloneWatch, turns: Turns, run: BootRun, received_unix_ns: int) -> None:
+        asked.append(turns.last)
+        turns.last = run
+
+    monkeypatch.setattr(CloneWatch, "turned", turned)
+    for seq in range(1, 101):
+        arrive(watched, OLD, seq, 0)
+    arrive(watched, NEW, 1, 0)
+    assert watched.run()
+    assert len(asked) == 2
+
+
+def test_rows_add_up_and_go_by_age(bench: Bench) -> None:
+    a, b = bytes.fromhex(OLD), bytes.fromhex(NEW)
+    clone_store.add(bench.connection, [CloneRow("s", a, b, 1, 10, 10)])
+    clone_store.add(bench.connection, [CloneRow("s", b, a, 2, 20, 20), CloneRow("t", a, b, 1, 30, 30)])
+    assert clone_store.read(bench.connection, "s") == {"s": CloneRow("s", b, a, 3, 10, 20)}
+    assert clone_store.trim(bench.connection, 20) == 0
+    assert clone_store.trim(bench.connection, 21) == 1
+    assert list(clone_store.read(bench.connection)) == ["t"]
