@@ -106,7 +106,7 @@ def run(**flags: Any) -> None:
     _run(flags, leaving=False)
 
 
-@main.command(help=_LEAVE_HELP, short_help="Take a shim out of its group for good, without losing its share.")
+@main.command(help=_LEAVE_HELP, short_help="Take a shim out of its group, without losing its share.")
 @_with_settings
 @click.option("--config", metavar="FILE", help="TOML file with any of these settings; none is read unless named.")
 def leave(**flags: Any) -> None:
