@@ -41,6 +41,7 @@ from motetrace_host.reports import shim_view
 from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.nonces import NOTICES
+from motetrace_host.shim.patience import Patience
 from motetrace_host.shim.places import Tenant
 from motetrace_host.shim.tally import Tally
 from motetrace_host.span_intake import SpanIntake
@@ -141,13 +142,14 @@ class Shim:
         self._receiver = self._new_receiver()
         connection = database.connect(self._path)
         births_changed = self._outbox.births_changed if self._outbox else lambda: None
+        patience = Patience(self._log, lambda: len(self._inbox))
         self._listeners = assembly.listeners(
-            config, connection, self._head, self._tally, on_birth=births_changed, on_nonce=self._on_nonce
+            config, connection, patience, self._head, self._tally, on_birth=births_changed, on_nonce=self._on_nonce
         )
         self._subscriber = self._new_subscriber()
         self._pipeline = assembly.pipeline(
-            config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
-            self._shared, on_failure=self._fail, on_stored=self._on_stored,
+            config, connection, patience, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally,
+            self._log, self._shared, on_failure=self._fail, on_stored=self._on_stored,
         )  # fmt: skip
 
     def run(self) -> int:

@@ -30,6 +30,7 @@ from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.nonces import Nonces
+from motetrace_host.shim.patience import Patience, PatientReads
 from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
@@ -69,6 +70,7 @@ def head(config: Config) -> HeadSampler:
 def listeners(
     config: Config,
     connection: sqlite3.Connection,
+    patience: Patience,
     sampler: HeadSampler,
     tally: Tally,
     *,
@@ -76,7 +78,7 @@ def listeners(
     on_nonce: Callable[[str, str, bytes, str], None],
 ) -> Listeners:
     """Make what listens; `on_birth` is told that some boot's attributes changed, `on_nonce` what `Nonces` notices."""
-    ledger = Ledger(connection)
+    ledger = PatientReads(Ledger(connection), MessageLog(connection), patience)
     answers = Answers(ledger)
     reported = ReportedTopic(config.prefix, sampler)
 
@@ -100,6 +102,7 @@ def listeners(
 def pipeline(
     config: Config,
     connection: sqlite3.Connection,
+    patience: Patience,
     tenant: Tenant,
     inbox: Inbox,
     listening: Listeners,
@@ -112,20 +115,20 @@ def pipeline(
     on_stored: Callable[[], None],
 ) -> Pipeline:
     """Make the pipeline, which owns the connection from then on."""
-    message_log = MessageLog(connection)
-    bare_seq = BareSeq(Ledger(connection))
+    asked = PatientReads(Ledger(connection), MessageLog(connection), patience)
+    bare_seq = BareSeq(asked)
     clones = CloneWatch(tally, log)
     routes = [(source.template, target) for source, target in config.republish]
     republished = frozenset(source for source, _ in routes)
     with_trailer = frozenset(topic.template for topic in config.trailer)
     special = republished | with_trailer
     places = Places(
-        message_log,
+        asked,
         config.topics,
         tenant,
         is_plain=lambda template: template not in special,
         tails=listening.answers.tails,
-        plans=Plans(listening.head, message_log),
+        plans=Plans(listening.head, asked),
         live=listening.births.live,
         trust=Trust(config.trust),
     )
@@ -159,6 +162,7 @@ def pipeline(
         Republisher(routes, subscriber.publish),
         tally,
         log,
+        patience,
         log_messages=config.log_level == "debug",
         on_failure=on_failure,
         on_stored=on_stored,

@@ -234,9 +234,7 @@ def test_a_device_with_bare_numbers_that_two_shims_read_is_said_and_each_message
     assert sum(row.seen.count for row in states(valkey)) == 40
     assert len(states(valkey)) == 2, "each infers a boot of its own"
     assert sum(shim.terminate() for shim in group.shims) == 0
-    rejected = [
-        row for shim in group.shims for row in shim.query("SELECT device_id, reason, count FROM rejection")
-    ]
+    rejected = [row for shim in group.shims for row in shim.query("SELECT device_id, reason, count FROM rejection")]
     assert set(rejected) == {("bare", "bare_seq_shared", 1)}
 
 

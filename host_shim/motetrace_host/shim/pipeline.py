@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from motetrace_host.core import record
 from motetrace_host.core.link import Chunk, Published
 from motetrace_host.core.printable import printable
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.ack_line import AckLine
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.patience import AbandonedError, Patience, RefusedError
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
@@ -23,7 +23,6 @@ from motetrace_host.shim.tally import Tally
 BATCH_MESSAGES = 4_000
 GATHER_S = 0.005
 _MAX_UNANSWERED = 10_000  # republishes; beyond it nothing is taken from the inbox
-_BACKOFF_S = (0.1, 15.0)
 
 
 class Link(Protocol):
@@ -58,6 +57,7 @@ class Pipeline:
         republisher: Republisher,
         tally: Tally,
         log: Log,
+        patience: Patience,
         *,
         log_messages: bool = False,
         on_failure: Callable[[str], None] = lambda why: None,
@@ -71,13 +71,13 @@ class Pipeline:
         self._republisher = republisher
         self._tally = tally
         self._log = log
+        self._patience = patience
         self._log_messages = log_messages
         self._on_failure = on_failure
         self._on_stored = on_stored
         self._ack_line = AckLine()
         self._connection = 0
         self._closing = threading.Event()
-        self._abandon = threading.Event()
         self._thread = threading.Thread(target=self._run, name="motetrace-pipeline", daemon=True)
 
     def start(self) -> None:
@@ -92,13 +92,13 @@ class Pipeline:
         self._closing.set()
         self._inbox.close()
         self._thread.join(timeout_s)
-        self._abandon.set()
+        self._patience.end()
         self._thread.join(1.0)
         return not (self._thread.is_alive() or len(self._inbox) or len(self._ack_line))
 
     def _run(self) -> None:
         try:
-            while not self._abandon.is_set():
+            while not self._patience.ended:
                 takes = BATCH_MESSAGES if len(self._republisher) < _MAX_UNANSWERED else 0
                 chunks, published = self._inbox.take(takes, 0.05 if self._closing.is_set() else 0.5, GATHER_S)
                 for answer in published:
@@ -111,7 +111,7 @@ class Pipeline:
                     self._link.renew(overflown)
                 if self._closing.is_set() and not chunks and not len(self._inbox) and not len(self._ack_line):
                     return
-        except _AbandonedError:
+        except AbandonedError:
             pass
         except Exception as error:  # noqa: BLE001
             self._log.error("pipeline_failed", error=f"{type(error).__name__}: {error}")
@@ -120,13 +120,13 @@ class Pipeline:
     def _batch(self, connection: int, chunks: Sequence[Chunk]) -> None:
         if connection != self._connection:
             self._connection = connection
-            self._patiently(self._journal.connected)
+            self._patience(self._journal.connected)
         batch = Batch(connection, chunks[-1].received_unix_ns)
         for chunk in chunks:
             self._reader.read(chunk, batch)
         try:
             self._store(batch)
-        except _RefusedError as error:
+        except RefusedError as error:
             # One of them is at fault, or all would be: then storing nothing fails, too, and the shim has to end.
             self._store(Batch(connection, batch.received_unix_ns))
             self._store_parts(batch, error)
@@ -142,41 +142,25 @@ class Pipeline:
             self._link.acknowledge(connection, packet_ids)
 
     def _store(self, batch: Batch) -> None:
-        again = self._patiently(lambda: self._journal.write(batch))
+        again = self._patience(lambda: self._journal.write(batch))
         self._tally.stored += len(batch.records) - len(again)
         self._tally.duplicates += len(again)
         if self._log_messages:
             for number in range(len(batch.records)):
                 self._log_message(batch, number, number not in again)
 
-    def _store_parts(self, batch: Batch, error: _RefusedError) -> None:
+    def _store_parts(self, batch: Batch, error: RefusedError) -> None:
         """Store what can be stored of a batch that the database refuses, by halves down to the message at fault."""
         batch.close()
         if len(batch.records) > 1:
             for half in batch.halves():
                 try:
                     self._store(half)
-                except _RefusedError as refusal:
+                except RefusedError as refusal:
                     self._store_parts(half, refusal)
         elif batch.records:
             self._poisoned(batch.places[0].device_id, error)
             self._store(Batch(batch.connection, batch.received_unix_ns))  # the count of it
-
-    def _patiently(self, work: Callable[[], Any]) -> Any:
-        """Do something on the database, again and again while a retry may help."""
-        delay = _BACKOFF_S[0]
-        while True:
-            try:
-                return work()
-            except StoreError as error:
-                if not error.retry:
-                    raise _RefusedError(str(error)) from error
-                self._log.error("storing_waits", error=str(error), retry_in_s=round(delay, 1), waiting=len(self._inbox))
-                if self._abandon.wait(delay):
-                    raise _AbandonedError from error
-                delay = min(delay * 2, _BACKOFF_S[1])
-            except Exception as error:  # (a value that SQLite cannot take)
-                raise _RefusedError(f"{type(error).__name__}: {error}") from error
 
     def _republish(self, one: Republish) -> int:
         message = one.message
@@ -225,11 +209,3 @@ def poisoned(log: Log, device_id: str, error: Exception) -> None:
         error=printable(f"{type(error).__name__}: {error}"),
         remedy="the message was counted and passed over; please report this as a bug",
     )
-
-
-class _RefusedError(Exception):
-    """The database refuses this work, and a retry would not help."""
-
-
-class _AbandonedError(Exception):
-    """Stopping: the disk did not come back in time."""

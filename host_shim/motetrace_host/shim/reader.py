@@ -23,6 +23,7 @@ from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.nonces import Nonces
+from motetrace_host.shim.patience import AbandonedError, RefusedError
 from motetrace_host.shim.places import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.tally import Tally
@@ -141,6 +142,8 @@ class Reader:
         packet = delivery.packet
         try:
             self._add(delivery, batch)
+        except (AbandonedError, RefusedError):  # the database's fault, and not the message's
+            raise
         except Exception as error:  # noqa: BLE001 (whatever a device sent, the next message is read)
             device_id = self._device_of(packet)
             self._tally.reject(device_id, "internal_error")

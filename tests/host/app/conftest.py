@@ -26,6 +26,7 @@ from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.nonces import Nonces
+from motetrace_host.shim.patience import Patience, PatientReads
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
@@ -57,32 +58,34 @@ class Bench:
         self.ledger = Ledger(self.connection)
         self.log = MessageLog(self.connection)
         self.tally = Tally()
-        self.bare_seq = BareSeq(self.ledger)
-        answers = Answers(self.ledger)
+        self.inbox = Inbox(1_000)
+        patience = Patience(self, lambda: len(self.inbox))
+        asked = PatientReads(self.ledger, self.log, patience)
+        self.bare_seq = BareSeq(asked)
+        answers = Answers(asked)
 
         def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
             self.nonces.announced(device_id, boot_nonce)
             self.tally.births += 1
 
-        self.births = Births(self.ledger, TopicTemplate("motetrace/{device_id}/birth"), heard)
-        self.nonces = Nonces(self.births, self.ledger, self.tally.reject, self.notice)
+        self.births = Births(asked, TopicTemplate("motetrace/{device_id}/birth"), heard)
+        self.nonces = Nonces(self.births, asked, self.tally.reject, self.notice)
         self.topics = [TopicTemplate(template) for template in templates]
         tenant = Tenant("", bytes(32))
         self.head = HeadSampler(sample or HeadSettings())
         rules = [(TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust]
         plain = not (republish or trailer)
         self.places = places = Places(
-            self.log,
+            asked,
             self.topics,
             tenant,
             lambda template: plain,
             answers.tails,
-            Plans(self.head, self.log),
+            Plans(self.head, asked),
             self.births.live,
             Trust(rules),
         )
-        self.inbox = Inbox(1_000)
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []
         self.published: list[tuple[str, bytes, list[tuple[str, str]], Sequence[Any]]] = []
@@ -119,6 +122,7 @@ class Bench:
             Republisher(routes, self.publish),
             self.tally,
             self,
+            patience,
             on_failure=self.failures.append,
         )
 

@@ -1,5 +1,6 @@
 """On disk, then acknowledged, in order of arrival; and nothing stops it."""
 
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -122,6 +123,33 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
     assert attempts[:3] == [0, 0, 0]
     assert bench.acknowledged == [1]
     assert [event for event, _ in bench.logged] == ["storing_waits", "storing_waits"]
+
+
+def test_a_disk_that_cannot_be_read_delays_a_message_and_does_not_condemn_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot_state = bench.ledger.boot_state
+    attempts: list[int] = []
+
+    def failing(device_id: str) -> bytes | None:
+        attempts.append(len(bench.acknowledged))
+        if len(attempts) < 3:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return boot_state(device_id)
+
+    monkeypatch.setattr(bench.ledger, "boot_state", failing)
+    bench.send(1, payload=b'{"seq":7}')
+    bench.pipeline.start()
+    deadline = time.monotonic() + 10
+    while not bench.acknowledged and not bench.failures and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert bench.pipeline.stop()
+    assert attempts == [0, 0, 0]
+    assert bench.acknowledged == [1]
+    assert [entry.record.seq for entry in bench.messages()] == [7]
+    assert bench.rows("SELECT * FROM rejection") == []
 
 
 def test_a_stop_while_the_disk_is_full_leaves_the_messages_to_the_broker(
