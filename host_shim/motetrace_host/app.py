@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from motetrace_host import assembly
+from motetrace_host import assembly, shared_ledger
 from motetrace_host.config import Config, ConfigError
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.departure import Departure
 from motetrace_host.edges import database, headers_file, key_file, log, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
@@ -44,8 +45,8 @@ _FLUSH_S = 5.0
 _FORCED_EXIT = 130
 
 
-def run(config: Config) -> int:
-    """Run until SIGTERM or SIGINT; gives the exit code.
+def run(config: Config, *, leaving: bool = False) -> int:
+    """Run until SIGTERM or SIGINT, or until it has left its group; gives the exit code.
 
     A second signal ends the process at once: what was not acknowledged comes again at the next start.
 
@@ -62,7 +63,7 @@ def run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        shim = Shim(config, stop)
+        shim = Shim(config, stop, leaving=leaving)
     except (
         StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError, EndpointError,
         BindError, OSError,
@@ -76,15 +77,17 @@ class Shim:
 
     Args:
         stop: set from outside to end it, and by itself when it cannot go on.
+        leaving: take nothing new, work off what the broker has kept, and end the session; see `departure`.
     Raises:
         StoreError, KeyFileError, HeadersFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot
             be had.
     """
 
-    def __init__(self, config: Config, stop: threading.Event) -> None:
+    def __init__(self, config: Config, stop: threading.Event, *, leaving: bool = False) -> None:
         self._config = config
         self._stop = stop
         self._failure = ""
+        self._left = False
         self._log = log.configure(config.log_level, config.log_format)
         self._lock: IO[str] = state_folder.take(config.state)
         self._tenant = Tenant(config.tenant, _key(config))
@@ -94,12 +97,17 @@ class Shim:
         self._ledger = Ledger(self._connection)
         self._spans = SpanStore(self._connection)
         self._messages = MessageLog(self._connection)
+        shared = _shared(config)
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
         with database.transaction(self._connection):
-            Running(self._connection).note({"broker": self._where.broker, "client_id": self._where.client_id})
+            noted = {"broker": self._where.broker, "client_id": self._where.client_id}
+            Running(self._connection).note(noted | (shared.noted() if shared else {}))
             known_devices = {device for device, _, _ in self._ledger.rejections()}
+        mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
+        self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
+        self._departure = Departure(self._inbox, self._tally, self._unsent) if leaving else None
         self._outbox: SpanOutbox | None = None
         self._head = assembly.head(config)
         self._judge = self._new_judge()
@@ -111,7 +119,7 @@ class Shim:
         self._subscriber = self._new_subscriber()
         self._pipeline = assembly.pipeline(
             config, connection, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally, self._log,
-            on_failure=self._fail, on_stored=self._forwarder.notify if self._forwarder else lambda: None,
+            self._shared, on_failure=self._fail, on_stored=self._on_stored,
         )  # fmt: skip
 
     def run(self) -> int:
@@ -124,6 +132,9 @@ class Shim:
         if self._failure:
             self._log.error("stopped", reason=self._failure, **self._summary())
             return 1
+        if self._departure:
+            self._log.info("left" if self._left else "not_left", **self._summary())
+            return 0 if self._left else 1
         self._log.info("stopped", drained=drained, **self._summary())
         return 0
 
@@ -168,11 +179,19 @@ class Shim:
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
         # Side topics first: what they say belongs on the spans of the readings that follow.
         subscriptions = [
-            Subscription(side.template.filter, retained=side.retained) for side in self._listeners.side_topics
+            # What the broker keeps is for each shim to know; what passes by is for one of a group to count.
+            Subscription(side.template.filter, retained=True)
+            if side.retained
+            else Subscription(config.on_share(side.template.filter))
+            for side in self._listeners.side_topics
         ]
-        subscriptions += [Subscription(topic.filter) for topic in config.topics]
+        subscriptions += [Subscription(config.on_share(topic.filter)) for topic in config.topics]
+        put = self._departure.put if self._departure else self._inbox.put
         try:
-            return Subscriber(broker, session, subscriptions, self._inbox.put, self._inbox.put_published, self._on_link)
+            return Subscriber(
+                broker, session, subscriptions, put, self._inbox.put_published, self._on_link,
+                leaving=self._departure is not None,
+            )  # fmt: skip
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(
                 [f"--ca-file {config.ca_file}: {error}; name a readable file of PEM certificates"]
@@ -192,6 +211,7 @@ class Shim:
             topics=[topic.template for topic in self._config.topics],
             client_id=self._client_id,
             state=str(self._config.state),
+            ledger=self._config.ledger or "sqlite",
             otlp_receiver=self._receiver.url if self._receiver else "off",
             otlp_forward=self._forwarder.url if self._forwarder else "off",
         )
@@ -212,7 +232,9 @@ class Shim:
     def _take_care(self) -> None:
         """Bound what is on disk, and say now and then how it goes."""
         next_summary = time.monotonic() + SUMMARY_S
-        while not self._stop.wait(TRIM_S):
+        while not self._stop.wait(TRIM_S if self._departure is None else 1.0):
+            if self._departure and self._departure.over:
+                return
             try:
                 self._trim()
             except StoreError as error:
@@ -243,7 +265,8 @@ class Shim:
     def _shut_down(self) -> bool:
         """In this order: take no more, work off, commit, acknowledge, disconnect, send spans on."""
         drained = self._pipeline.stop(_DRAIN_S)
-        self._subscriber.stop()
+        self._left = self._departure is not None and drained and self._departure.over
+        self._subscriber.stop(end_session=self._left)
         if self._receiver:
             self._receiver.stop()
         if self._forwarder:
@@ -262,11 +285,26 @@ class Shim:
                 numbers["forwarded"] = ForwardCursor(self._connection, self._forwarder.url).state()._asdict()
         return numbers
 
+    def _on_stored(self) -> None:
+        if self._forwarder:
+            self._forwarder.notify()
+        if self._departure:
+            self._departure.stored()
+
+    def _unsent(self) -> int:
+        if not self._forwarder:
+            return 0
+        with database.translated():
+            at = ForwardCursor(self._connection, self._forwarder.url).state()
+        return at.pending_messages + at.pending_spans
+
     def _on_link(self, event: str, fields: dict[str, Any]) -> None:
+        if self._departure:
+            self._departure.heard(event)
         broker = f"{self._config.broker.host}:{self._config.broker.port}"
         if event == "refused":
             self._fail(f"broker {broker}: {fields['reason']}")
-        elif event in ("connected", "subscribed"):
+        elif event in ("connected", "subscribed", "unsubscribed"):
             self._log.info(event, broker=broker, **fields)
         elif event == "subscription_refused":
             self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
@@ -276,6 +314,12 @@ class Shim:
     def _fail(self, why: str) -> None:
         self._failure = why
         self._stop.set()
+
+
+def _shared(config: Config) -> shared_ledger.Where | None:
+    if not config.ledger:
+        return None
+    return shared_ledger.Where(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
 
 
 def _key(config: Config) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from motetrace_host.config import Config
+from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.topics import DesiredTopic, ReportedTopic
 from motetrace_host.edges import hop_report_store
@@ -17,6 +18,7 @@ from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.edges.mqtt import Subscriber
 from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.shared_ledger import fingerprint
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
@@ -30,6 +32,7 @@ from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
+from motetrace_host.shim.shared_journal import SharedJournal, SharedLedger
 from motetrace_host.shim.side_topic import Keeper, SideTopic
 from motetrace_host.shim.tally import Tally
 
@@ -89,6 +92,7 @@ def pipeline(
     subscriber: Subscriber,
     tally: Tally,
     log: Log,
+    shared: SharedLedger | None = None,
     *,
     on_failure: Callable[[str], None],
     on_stored: Callable[[], None],
@@ -119,11 +123,17 @@ def pipeline(
         republished,
         on_poison=lambda device_id, error: poisoned(log, device_id, error),
     )
+    parts = (places, bare_seq, listening.keepers, tally)
+    if shared is None:
+        journal = Journal(connection, SqliteSeen(connection), *parts)
+    else:
+        mark = fingerprint(tenant.key, tenant.name)
+        journal = SharedJournal(connection, shared, *parts, mark, lambda devices: _bare_seq_shared(log, devices))
     return Pipeline(
         inbox,
         reader,
         listening.births,
-        Journal(connection, SqliteSeen(connection), places, bare_seq, listening.keepers, tally),
+        journal,
         subscriber,
         Republisher(routes, subscriber.publish),
         tally,
@@ -131,4 +141,14 @@ def pipeline(
         log_messages=config.log_level == "debug",
         on_failure=on_failure,
         on_stored=on_stored,
+    )
+
+
+def _bare_seq_shared(log: Log, devices: set[str]) -> None:
+    log.warning(
+        "bare_seq_shared",
+        **{"device.id": printable(min(devices))},
+        devices=len(devices),
+        reason="another shim reads this device too, and each infers boots of its own: losses are false",
+        remedy="let the broker keep a device on one shim, read such topics with one shim, or send a seqref",
     )

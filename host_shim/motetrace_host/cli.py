@@ -38,6 +38,22 @@ Exit code: 0 after a clean stop, 1 when it could not go on, 2 when a setting is 
 """
 
 
+_LEAVE_HELP = """Take a shim out of its group for good, without losing its share.
+
+It ends the subscriptions, works off what the broker has kept, sends the spans on, and ends the session.
+
+Stop it first (SIGTERM), then give the settings that it ran with. A shim that only pauses need not leave: its share
+waits in the broker for --session-expiry seconds.
+
+\b
+Example:
+  motetrace leave --share shims --ledger redis://redis:6379/0 --key-file /etc/motetrace/key \\
+      --topic 'devices/{device_id}/telemetry'
+
+Exit code: 0 when nothing is left, 1 when it was stopped before, 2 when a setting is wrong.
+"""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="motetrace")
 def main() -> None:
@@ -80,6 +96,17 @@ def _option(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., N
 @_with_settings
 @click.option("--config", metavar="FILE", help="TOML file with any of these settings; none is read unless named.")
 def run(**flags: Any) -> None:
+    _run(flags, leaving=False)
+
+
+@main.command(help=_LEAVE_HELP, short_help="Take a shim out of its group for good, without losing its share.")
+@_with_settings
+@click.option("--config", metavar="FILE", help="TOML file with any of these settings; none is read unless named.")
+def leave(**flags: Any) -> None:
+    _run(flags, leaving=True)
+
+
+def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     import os
 
     from motetrace_host import config
@@ -88,7 +115,7 @@ def run(**flags: Any) -> None:
         settings = config.load(flags, os.environ, _default_state())
         from motetrace_host import app
 
-        code = app.run(settings)
+        code = app.run(settings, leaving=leaving)
     except config.ConfigError as error:
         for mistake in error.mistakes:
             click.echo(f"motetrace: {mistake}", err=True)

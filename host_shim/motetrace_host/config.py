@@ -55,6 +55,10 @@ class Config:
     tenant: str
     prefix: str
     client_id: str
+    ledger: str
+    ledger_username: str
+    ledger_password_file: Path | None
+    share: str
     session_expiry: int
     receive_maximum: int
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
@@ -100,6 +104,10 @@ class Config:
     def side_topics(self) -> tuple[TopicTemplate, ...]:
         """Where devices, stages, operators and brokers say something about themselves; all that is no reading."""
         return tuple(TopicTemplate(f"{self.prefix}{{device_id}}/{what}") for what in _SIDE_TOPICS)
+
+    def on_share(self, topic_filter: str) -> str:
+        """A filter as it is subscribed to where one shim of the group is to get each message."""
+        return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
 
     @property
     def default_key_file(self) -> Path:
@@ -219,13 +227,14 @@ def _as_list(setting: Setting, given: object) -> str:
     return json.dumps([given if is_pair else setting.metavar.split()], ensure_ascii=False)
 
 
-_TEXTS = ("client_id", "log_format")  # absent is ""
+_TEXTS = ("client_id", "log_format", "share")  # absent is ""
 
 
 def _contradictions(config: Config) -> Iterator[str]:
     if not config.topics:
         yield "--topic is missing: name at least one, for example --topic 'devices/{device_id}/telemetry'"
     yield from _overlaps(config)
+    yield from _ledger_contradictions(config)
     ours = [*config.topics, *config.side_topics]
     for source, target in config.republish:
         for followed in ours:
@@ -242,6 +251,18 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--password-file {config.password_file} needs --username"
     if config.otlp_headers_file and not config.otlp:
         yield f"--otlp-headers-file {config.otlp_headers_file} needs --otlp: name the backend that wants the headers"
+
+
+def _ledger_contradictions(config: Config) -> Iterator[str]:
+    if config.share and not config.ledger:
+        yield (
+            f"--share {config.share} needs a ledger that the shims share: with one each, every shim would miss the "
+            "numbers that the others got; name it with --ledger redis://HOST:6379/0"
+        )
+    if config.ledger_username and not config.ledger_password_file:
+        yield f"--ledger-username {config.ledger_username} needs --ledger-password-file"
+    if config.ledger_password_file and not config.ledger:
+        yield f"--ledger-password-file {config.ledger_password_file} needs --ledger redis://HOST:6379/0"
 
 
 def _overlaps(config: Config) -> Iterator[str]:

@@ -133,6 +133,36 @@ def broker(value: object) -> BrokerUrl:
     return BrokerUrl(url.hostname, port or (8883 if tls else 1883), tls)
 
 
+def ledger(value: object) -> str:
+    """`redis://host:6379/0`, `rediss://...`, written out; "" for "sqlite"."""
+    if value == "sqlite":
+        return ""
+    remedy = "write sqlite, redis://HOST[:6379][/0], or rediss:// for TLS"
+    try:
+        url = urlsplit(str(value))
+        port = url.port if url.port is not None else 6379
+    except ValueError:
+        raise ValueError(f"the port is outside 1..65535; {remedy}") from None
+    if url.username is not None or url.password is not None:
+        raise ValueError(
+            "user name and password do not belong in the address (others see it in the process list); "
+            "use --ledger-username and --ledger-password-file"
+        )
+    number = url.path.strip("/") or "0"
+    is_redis = url.scheme in ("redis", "rediss") and url.hostname
+    if not is_redis or not re.fullmatch(r"[0-9]{1,5}", number) or url.query or url.fragment or not port:
+        raise ValueError(remedy)
+    host = f"[{url.hostname}]" if url.hostname and ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{host}:{port}/{int(number)}"
+
+
+def group(value: object) -> str:
+    """The name of a shared subscription: no level separator, no wildcard."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z_.:-]{1,64}", value):
+        raise ValueError("1..64 characters of 0-9 A-Z a-z _ . : -")
+    return value
+
+
 def topic(value: object) -> TopicTemplate:
     """A topic template with one level `{device_id}`."""
     return TopicTemplate(str(value))
@@ -217,6 +247,14 @@ SETTINGS = (
             "Where devices publish their birth messages: PREFIX<device>/birth."),
     Setting("client_id", client_id, None, "ID",
             "MQTT client id; the broker keeps the session under it. Default: drawn once and kept in STATE/client-id."),
+    Setting("ledger", ledger, "sqlite", "URL",
+            "Where is counted which messages were seen: sqlite, in the state folder of this shim alone; or "
+            "redis://HOST:6379/0 (rediss:// for TLS), Redis 7 or Valkey, which several shims share."),
+    Setting("ledger_username", text(255, "a user name"), "", "NAME", "User name at Redis. Default: its default user."),
+    Setting("ledger_password_file", path, None, "FILE", "File whose first line is the password at Redis."),
+    Setting("share", group, None, "GROUP",
+            "Share the readings with the other shims of this group: each message goes to one of them "
+            "($share/GROUP/...). Needs --ledger redis://..., and the same --key-file on all."),
     Setting("session_expiry", whole_number(1, 2**32 - 1, "seconds"), 86_400, "SECONDS",
             "How long the broker keeps messages for this shim while it is away."),
     Setting("receive_maximum", whole_number(1, 65_535, "messages"), 1_000, "MESSAGES",

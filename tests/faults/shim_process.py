@@ -78,6 +78,14 @@ class ShimProcess:
         self._process.send_signal(signal.SIGTERM)
         return self.wait(limit_s)
 
+    def leave(self, limit_s: float = 40.0) -> int:
+        """`motetrace leave` in place of the `run` that ended; gives the exit code."""
+        run = self._command.index("run")
+        command, self._command = self._command, [*self._command[:run], "leave", *self._command[run + 1 :]]
+        self.launch()
+        self._command = command
+        return self.wait(limit_s)
+
     def wait(self, limit_s: float = 20.0) -> int:
         """Wait for its end; gives the exit code."""
         assert self._process is not None

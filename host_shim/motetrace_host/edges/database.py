@@ -136,6 +136,13 @@ CREATE TABLE broker_drop(
     unnamed   INTEGER NOT NULL,                    -- of these, the ones whose number was not visible: not in the ledger
     PRIMARY KEY(device_id, receiver, event, reason)
 ) WITHOUT ROWID;
+CREATE TABLE pending_batch(                        -- where the ledger is shared (edges/pending_batches.py): one or none
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,     -- never again the same: the shared ledger knows the batch by it
+    content BLOB NOT NULL                          -- shim/pending.py
+);
+CREATE TABLE shared_ledger(                        -- one row or none
+    shim_id TEXT NOT NULL                          -- under which it counts its batches there
+);
 CREATE TABLE inferred_boot(
     device_id TEXT PRIMARY KEY,
     state     BLOB NOT NULL                        -- what core/boots.py knows of a device that sends a bare seq

@@ -224,8 +224,13 @@ class MessageLog:
         return gone
 
     def trim_places(self, max_places: int) -> int:
-        """Forget the places that no block names any more, when there are more than `max_places`; says how many went."""
-        if self._number("SELECT count(*) FROM place") <= max_places:
+        """Forget the places that no block names any more, when there are more than `max_places`; says how many went.
+
+        None goes while a batch waits for its settlement: it may name some.
+        """
+        if self._number("SELECT count(*) FROM place") <= max_places or self._number(
+            "SELECT count(*) FROM pending_batch"
+        ):
             return 0
         named = {
             record.unpack(block.records, at).place

@@ -107,7 +107,8 @@ class Subscriber:
     The three listeners are called on the network thread. `deliver` gets messages in the broker's order; it may block
     (then TCP holds the broker back). `on_published` must not block: paho holds a lock of its publish meanwhile.
     `on_link` hears `connected`, `subscribed` (to all), `subscription_refused`, `disconnected`, `refused` (for good: the
-    thread has ended).
+    thread has ended). One that is `leaving` ends its subscriptions instead, gets what the broker has kept, and hears
+    `unsubscribed` (from all).
     """
 
     def __init__(
@@ -118,8 +119,11 @@ class Subscriber:
         deliver: Callable[[Chunk], None],
         on_published: Callable[[Published], None],
         on_link: Callable[[str, dict[str, Any]], None],
+        *,
+        leaving: bool = False,
     ) -> None:
         self._subscriptions = subscriptions
+        self._leaving = leaving
         self._deliver = deliver
         self._published = on_published
         self._on_link = on_link
@@ -147,6 +151,7 @@ class Subscriber:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_publish = self._on_publish
         client.on_socket_register_write = lambda *_: self._wake()
         # Without it a republish waits 40 ms for each flight of 20 that mosquitto takes.
@@ -202,11 +207,14 @@ class Subscriber:
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Send what is queued, disconnect so that the broker keeps the session, end the thread."""
+    def stop(self, timeout_s: float = 5.0, *, end_session: bool = False) -> None:
+        """Send what is queued, disconnect so that the broker keeps the session (or ends it), end the thread."""
         self._stopping.set()
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if end_session:
+            properties.SessionExpiryInterval = 0
         with contextlib.suppress(OSError, ValueError):
-            self._client.disconnect()
+            self._client.disconnect(properties=properties)
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -283,6 +291,9 @@ class Subscriber:
         client.allow_inflight(getattr(properties, "ReceiveMaximum", 65_535))
         self._subscribed = 0
         self._on_link("connected", {"session_present": bool(flags.session_present)})
+        if self._leaving:
+            client.unsubscribe([subscription.topic_filter for subscription in self._subscriptions])
+            return
         for subscription in self._subscriptions:
             options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
             client.subscribe([(subscription.topic_filter, options)])
@@ -302,6 +313,9 @@ class Subscriber:
         self._subscribed += 1
         if self._subscribed == len(self._subscriptions):
             self._on_link("subscribed", {"topics": self._subscribed})
+
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._on_link("unsubscribed", {})
 
     def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
         self._published(Published(packet_id, str(reason) if reason.is_failure else ""))

@@ -21,6 +21,9 @@ cares for any more goes away by itself:
 | `device:DEVICE` | sorted set | the nonces of its boots by time last renewed; the 1000 latest |
 | `boots` | sorted set | all nonces by time last renewed |
 | `shim:SHIM` | hash | `batch`: its last batch id; 0, 1, ...: checksum and reply of each chunk of it |
+| `key:MESSAGE` | string | shim and batch that took this message without a number; for an hour |
+| `bare:DEVICE` | string | the shim that last inferred the boots of this device; for two hours |
+| `fingerprint` | string | of the key that the shims derive ids with |
 
 Cluster: the braces are a hash tag, so all keys of a tenant are on one node, and the script computes their names. One
 tenant is served by one node; several tenants spread. `redis.Redis` is what is tested here, not `RedisCluster`.
@@ -45,7 +48,7 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,6 +62,8 @@ from motetrace_host.core.store_error import StoreError
 
 TTL_MS: Final = 30 * 24 * 3600 * 1000
 REFRESH_MS: Final = 3600 * 1000
+CLAIM_MS: Final = 3600 * 1000  # about 150 bytes each; what is repeated later than this counts again
+ATTENDED_MS: Final = 2 * 3600 * 1000
 MAX_BOOTS_PER_DEVICE: Final = 1000
 DELTAS_PER_SCRIPT: Final = 1000  # 5 ms of the server's time, in which it serves nobody else
 TIMEOUT_S: Final = 5.0
@@ -74,14 +79,17 @@ _TRANSIENT: Final = (redis.ReadOnlyError, redis.OutOfMemoryError, ClusterDownErr
 _TRANSIENT_WORDS: Final = re.compile(r"\b(BUSY|CLUSTERDOWN|EARLIER|LOADING|MISCONF|NOREPLICAS|OOM|READONLY)\b")
 
 
-def connect(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
+def connect(url: str, timeout_s: float = TIMEOUT_S, username: str = "", password: str = "") -> redis.Redis:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is sent yet.
 
     Raises:
         ValueError: not such a URL.
     """
     # Its own retries are off: the caller retries whole batches, and wants to know of each failure.
-    return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None)
+    return redis.Redis.from_url(
+        url, username=username or None, password=password or None,
+        socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None,
+    )  # fmt: skip
 
 
 class RedisSeen:
@@ -113,6 +121,7 @@ class RedisSeen:
                 raise ValueError(f"{what} {name!r}; it has 1..64 of A-Z a-z 0-9 . _ -")
         self._client: Any = client  # its types are those of its asyncio twin too
         self._prefix = f"motetrace:{{{tenant}}}:"
+        self._shim_id = shim_id
         self._shim_key = f"{self._prefix}shim:{shim_id}"
         self._settings = (reorder_window_ms, ttl_ms, REFRESH_MS, MAX_GAPS, MAX_BOOTS_PER_DEVICE)
 
@@ -152,6 +161,56 @@ class RedisSeen:
 
     def forget_cache(self) -> None:
         """Nothing is held here."""
+
+    def claim(self, batch_id: int, keys: Iterable[bytes]) -> set[bytes]:
+        """Take the keys of messages without a number for a batch; give those that another batch took in the last hour.
+
+        Asked again under the same batch id, it replies the same.
+        """
+        mine, wanted = f"{self._shim_id} {batch_id}".encode(), list(dict.fromkeys(keys))
+        pipeline = self._client.pipeline(transaction=False)
+        for key in wanted:
+            pipeline.set(self._prefix.encode() + b"key:" + key, mine, nx=True, get=True, px=CLAIM_MS)
+        with _translated():
+            holders = pipeline.execute()
+        return {key for key, holder in zip(wanted, holders, strict=True) if holder not in (None, mine)}
+
+    def attend(self, devices: Iterable[str]) -> set[str]:
+        """Note that this shim infers the boots of devices; give those that another shim noted in the last two hours."""
+        wanted = list(devices)
+        pipeline = self._client.pipeline(transaction=False)
+        for device_id in wanted:
+            pipeline.set(f"{self._prefix}bare:{device_id}", self._shim_id, get=True, px=ATTENDED_MS)
+        with _translated():
+            others = pipeline.execute()
+        known = (None, self._shim_id.encode())
+        return {device_id for device_id, other in zip(wanted, others, strict=True) if other not in known}
+
+    def enter(self, fingerprint: bytes) -> int:
+        """Make sure that this server is a ledger, and that all its shims have one key; gives this shim's last batch id.
+
+        Args:
+            fingerprint: the same for the same key, and telling nothing of it.
+        Raises:
+            StoreError: as every method; and the shims before had another key.
+        """
+        name = f"{self._prefix}fingerprint"
+        with _translated():
+            other = self._client.set(name, fingerprint, nx=True, get=True, px=self._settings[1])
+            if other not in (None, fingerprint):
+                raise StoreError(
+                    "the other shims on this ledger derive trace-ids with another key: give all of them the same "
+                    "--key-file; to change the key of all, stop them, delete the Redis key "
+                    f"{name}, start them with the new one",
+                    retry=False,
+                )
+            self._client.pexpire(name, self._settings[1])
+        return self.last_batch()
+
+    def last_batch(self) -> int:
+        """The batch that this shim merged last; 0 when there was none."""
+        with _translated():
+            return int(self._client.hget(self._shim_key, "batch") or 0)
 
     def cautions(self) -> list[str]:
         """What of this server's settings endangers the ledger, a sentence each, for the log at start-up."""
@@ -234,10 +293,15 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except redis.AuthenticationError as exc:
-        raise StoreError(f"Redis refused the login; check user and password of its URL: {exc}", retry=False) from exc
+        raise StoreError(f"Redis refused the login; check user and password: {exc}", retry=False) from exc
     except (redis.ConnectionError, redis.TimeoutError) as exc:
         raise StoreError(f"Redis is out of reach; the work is retried: {exc}", retry=True) from exc
     except redis.RedisError as exc:
+        if str(exc).startswith(("STALE ", "OTHER ")):
+            remedy = (
+                "two shims count under one name, or the state folder came from a backup: each needs its own --state;"
+            )
+            raise StoreError(f"{exc}; {remedy} start this one again, and it takes another name", retry=False) from exc
         retry = isinstance(exc, _TRANSIENT) or _TRANSIENT_WORDS.search(str(exc)) is not None
         remedy = "the work is retried, check its log" if retry else "the work cannot be done as asked"
         raise StoreError(f"Redis refused; {remedy}: {exc}", retry=retry) from exc

@@ -7,8 +7,8 @@ import time
 from typing import NamedTuple
 
 from motetrace_host.core.seen import Seen
+from motetrace_host.core.seen_store import SeenStore
 from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.sqlite_seen import SqliteSeen
 
 SHIM = "shim"
 _NS_PER_MS = 1_000_000
@@ -34,12 +34,16 @@ class BootCount(NamedTuple):
     last_received_unix_ns: int
 
 
-def counts(connection: sqlite3.Connection, device_id: str | None = None) -> list[BootCount]:
-    """All boots, or those of one device; by device, the one heard last behind the others."""
+def counts(connection: sqlite3.Connection, store: SeenStore, device_id: str | None = None) -> list[BootCount]:
+    """All boots, or those of one device; by device, the one heard last behind the others.
+
+    Args:
+        store: the ledger of numbers. Messages without one are counted in the database of each shim.
+    """
     now_unix_ms = time.time_ns() // _NS_PER_MS
     rows = [
         _numbered(row.device_id, row.boot_nonce, row.seen, now_unix_ms)
-        for row in SqliteSeen(connection).read(device_id)
+        for row in store.read(device_id)
         if row.hop == SHIM
     ]
     rows += [
@@ -47,6 +51,11 @@ def counts(connection: sqlite3.Connection, device_id: str | None = None) -> list
         for one in Ledger(connection).unnumbered(device_id)
     ]
     return sorted(rows, key=lambda row: (row.device_id, row.last_received_unix_ns))
+
+
+def boots_with(store: SeenStore, device_id: str, seq: int) -> list[bytes]:
+    """The boots of a device of which a shim saw this number."""
+    return [row.boot_nonce for row in store.read(device_id) if row.hop == SHIM and row.seen.contains(seq)]
 
 
 def _numbered(device_id: str, boot_nonce: bytes, seen: Seen, now_unix_ms: int) -> BootCount:

@@ -8,7 +8,7 @@ from pathlib import Path
 from motetrace_host.core.printable import printable
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.reports.counts import BootCount, counts
-from motetrace_host.reports.state import clock, opened
+from motetrace_host.reports.state import clock, opened, seen_store, shared_where
 
 _HEADINGS = ("device", "boot", "seen", "twice", "lost", "waiting", "lowest", "highest", "last seen")
 _LEFT = (0, 1, 8)
@@ -23,7 +23,8 @@ def report(folder: Path, device_id: str | None = None) -> tuple[str, int]:
         ReportError: no database.
     """
     with opened(folder) as connection:
-        found = counts(connection, device_id)
+        found = counts(connection, seen_store(connection), device_id)
+        shared = shared_where(connection)
         rejections = [row for row in Ledger(connection).rejections() if device_id in (None, row[0])]
     if not found and not rejections:
         return ("Nothing was seen yet.\n" if device_id is None else f"{printable(device_id)}: nothing was seen.\n"), 1
@@ -31,6 +32,8 @@ def report(folder: Path, device_id: str | None = None) -> tuple[str, int]:
     if rejections:
         shown = [(printable(device) or "(no device)", str(count), reason) for device, reason, count in rejections]
         lines += ["", "rejected:", *_table(shown, (0, 2))]
+    if shared:
+        lines += ["", f"Boots as all shims on {shared.url} saw them; rejections, and rows without a boot, of this one."]
     return "\n".join(lines) + "\n", 0
 
 

@@ -20,9 +20,9 @@ from motetrace_host.edges.ledger import Boot, Ledger
 from motetrace_host.edges.message_log import Entry, MessageLog
 from motetrace_host.edges.running import Running
 from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.reports.counts import BootCount, counts
+from motetrace_host.reports.counts import BootCount, boots_with, counts
 from motetrace_host.reports.report_error import ReportError
-from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened
+from motetrace_host.reports.state import KEY_NAME, clock, not_readable, opened, seen_store, shared_where
 from motetrace_host.whose import Origins
 
 FOUND, NOT_FOUND = 0, 1
@@ -64,7 +64,8 @@ def report(
             entry for entry in MessageLog(connection).find(device_id, seq) if nonce in (None, entry.record.boot_nonce)
         ]
         if not entries:
-            return "\n".join(reading.unknown(nonce)) + "\n", NOT_FOUND
+            elsewhere = "\n".join(reading.elsewhere(nonce))
+            return (elsewhere + "\n", FOUND) if elsewhere else ("\n".join(reading.unknown(nonce)) + "\n", NOT_FOUND)
         blocks = ["\n".join(reading.known(entry, width, colour)) + "\n" for entry in entries]
         return "\n".join(blocks), FOUND
 
@@ -79,6 +80,8 @@ class _Reading:
         where = Where(running.get("broker", "unknown"), running.get("client_id", "unknown"))
         origins = Origins(connection)
         self._hops = Hops(where, origins.of, origins.threshold)
+        self._store = seen_store(connection)
+        self._shared = shared_where(connection)
         self._key = key
         self._tenant = tenant
         self._device_id = device_id
@@ -111,9 +114,26 @@ class _Reading:
             rows = [*self._hops.rows(entry.record, entry.extra), *rows]
         return [otlp.unpack(row) for row in rows]
 
+    def elsewhere(self, nonce: bytes | None) -> Iterator[str]:
+        """A message that another shim on a shared ledger has; nothing when there is none."""
+        if self._shared is None:
+            return
+        found = [one for one in boots_with(self._store, self._device_id, self._seq) if nonce in (None, one)]
+        for boot_nonce in found:
+            boot = _boot_words(boot_nonce, self._boots.get(boot_nonce))
+            yield f"{printable(self._device_id)} seq {self._seq}, {boot}"
+            if self._key:
+                trace_id = derive(self._key, self._tenant, self._device_id, boot_nonce, self._seq).trace_id
+                yield f"  trace-id    {trace_id.hex()}, if it was sent as a seqref or a bare seq"
+        if found:
+            yield (
+                f"  seen        counted once on {self._shared.url}; its record is on another shim, or no longer kept "
+                "here (--max-messages). Ask on the other machines, or the trace backend."
+            )
+
     def unknown(self, nonce: bytes | None) -> Iterator[str]:
         """A message that the ledger does not have: its neighbours, and what that says."""
-        found = [count for count in counts(self._connection, self._device_id) if nonce in (None, count.boot_nonce)]
+        found = [count for count in self._counts(self._device_id) if nonce in (None, count.boot_nonce)]
         where = f" in boot {nonce.hex()}" if nonce else ""
         yield f"{printable(self._device_id)} seq {self._seq}{where}: not in the ledger."
         if nonce and self._key:
@@ -125,14 +145,17 @@ class _Reading:
         for count in numbered:
             yield f"  {self._neighbours(count)}"
 
+    def _counts(self, device_id: str | None = None) -> list[BootCount]:
+        return counts(self._connection, self._store, device_id)
+
     def _nothing_numbered(self, found: Sequence[BootCount], nonce: bytes | None) -> Iterator[str]:
         if found:
             yield "  Of this device only messages without a message number are known; they cannot be told apart."
-        elif nonce and counts(self._connection, self._device_id):
+        elif nonce and self._counts(self._device_id):
             known = ", ".join(boot.hex() for boot in self._boots) or "none"
             yield f"  Known boots of this device: {known}."
         else:
-            devices = {count.device_id for count in counts(self._connection)}
+            devices = {count.device_id for count in self._counts()}
             near = difflib.get_close_matches(self._device_id, sorted(devices), 3, 0.6)
             hint = f"; did you mean {' or '.join(printable(name) for name in near)}?" if near else "."
             yield f"  Nothing was ever seen of this device{hint} Known devices: {len(devices)} (motetrace devices)."

@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from motetrace_host import shared_ledger
+from motetrace_host.core.seen_store import SeenStore
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database
+from motetrace_host.edges.running import Running
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.report_error import ReportError
+from motetrace_host.shared_ledger import Where
 
 DATABASE_NAME = "motetrace.db"
 KEY_NAME = "key"
@@ -45,6 +50,28 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         if not os.access(path, os.R_OK | os.W_OK) or not os.access(folder, os.W_OK):  # SQLite keeps its lock beside it
             raise not_readable("state folder", folder, str(error), "--state") from error
         raise ReportError(str(error)) from error
+
+
+def shared_where(connection: sqlite3.Connection) -> Where | None:
+    """The ledger that the shim which ran last shares with others; None when it had one for itself."""
+    return Where.of_notes(Running(connection).all())
+
+
+def seen_store(connection: sqlite3.Connection) -> SeenStore:
+    """The ledger of numbers of the shim that ran last.
+
+    Raises:
+        ReportError: it is in Redis, and that cannot be asked.
+    """
+    where = shared_where(connection)
+    if where is None:
+        return SqliteSeen(connection)
+    try:
+        store = shared_ledger.connected(where, "report")
+        store.last_batch()
+    except StoreError as error:
+        raise ReportError(f"the ledger of this shim is {where.url}: {error}") from error
+    return store
 
 
 def not_readable(what: str, path: Path, reason: str, flag: str) -> ReportError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from motetrace_host.core import record
+from motetrace_host.core.delta import Delta
 from motetrace_host.core.message import numbered_key
 from motetrace_host.core.seen import Runs
 from motetrace_host.core.seen_store import SeenStore
@@ -15,18 +17,25 @@ from motetrace_host.edges import database
 from motetrace_host.edges.ledger import Ledger, Unnumbered
 from motetrace_host.edges.message_log import MessageLog
 from motetrace_host.shim.bare_seq import BareSeq
-from motetrace_host.shim.batch import Batch
+from motetrace_host.shim.batch import HOP, Batch
 from motetrace_host.shim.places import Places
 from motetrace_host.shim.side_topic import Keeper
 from motetrace_host.shim.tally import Tally
 
 
 @dataclass(slots=True)
-class _Findings:
+class Findings:
     """What the ledger says of a batch: which of its messages were seen before, and how to count deliveries."""
 
     again: set[int] = field(default_factory=set)
     deliveries: list[tuple[bytes, int, int]] = field(default_factory=list)
+
+
+class Rejected(NamedTuple):
+    """What the tally is told once it is on disk; see `Tally.saved`."""
+
+    counts: dict[tuple[str, str], int]
+    faults: list[tuple[str, str]]
 
 
 class Journal:
@@ -68,64 +77,51 @@ class Journal:
         if not batch.id:
             self._batch_id += 1
             batch.id = self._batch_id
+        deltas = self._deltas(batch)
         try:
             with database.transaction(self._connection):
-                findings = self._merge(batch)
-                faults = [
-                    (batch.places[number].device_id, reason)
-                    for number, reasons in batch.faults.items()
-                    if number not in findings.again
-                    for reason in reasons
-                ]
-                rejected = self._tally.unsaved(faults)
-                self._keep(batch, findings)
-                self._ledger.reject(rejected)
+                known = self._seen.merge(batch.id, deltas) if deltas else ()
+                findings = self._find(batch, deltas, known)
+                self._keep_surroundings(batch)
+                rejected = self._keep_messages(batch, findings)
         except BaseException:
             self._seen.forget_cache()
             raise
-        self._kept(batch)
-        self._tally.saved(rejected, faults)
+        self._surroundings_kept(batch)
+        self._tally.saved(*rejected)
         return findings.again
 
-    def _merge(self, batch: Batch) -> _Findings:
-        """Bring the numbers of the batch into the ledger."""
-        deltas = batch.deltas()
-        others = [delta for keeper in self._keepers for delta in keeper.deltas()]
-        known = self._seen.merge(batch.id, [*deltas, *others]) if deltas or others else []
-        findings = _Findings()
-        if any(known[: len(deltas)]):
-            _numbered_again(batch, known, findings)
+    def _deltas(self, batch: Batch) -> list[Delta]:
+        """The numbers that a batch brings, those of its messages first."""
+        return [*batch.deltas(), *(delta for keeper in self._keepers for delta in keeper.deltas())]
+
+    def _find(
+        self, batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], known_keys: Iterable[bytes] = ()
+    ) -> Findings:
+        """Which messages of a batch were seen before: by the ledger's reply, by the log, or earlier in the batch.
+
+        Args:
+            known_keys: of messages without a number, those that somebody else saw before.
+        """
+        findings = Findings()
+        if any(known):
+            _numbered_again(batch, deltas, known, findings)
         if batch.keys:
-            self._keyed_again(batch, findings)
+            _keyed_again(batch, self._log.known_keys(set(batch.keys.values())).union(known_keys), findings)
         return findings
 
-    def _keyed_again(self, batch: Batch, findings: _Findings) -> None:
-        """Find the messages without a number that were seen before: in the log, or earlier in the batch."""
-        known = self._log.known_keys(set(batch.keys.values()))
-        for number, key in batch.keys.items():
-            if key in known:
-                findings.again.add(number)
-            known.add(key)
-            findings.deliveries.append((key, 1, 1))
-
-    def _keep(self, batch: Batch, findings: _Findings) -> None:
-        """Write all that is not a number."""
-        again = findings.again
+    def _keep_surroundings(self, batch: Batch) -> None:
+        """Write what holds whichever of the messages turn out to be new."""
         self._log.add_places(self._places.unsaved())
         self._log.add_thresholds(self._places.plans.unsaved())
         self._ledger.add_boots(
             (run.device_id, run.boot_nonce, run.inferred, batch.received_unix_ns) for run in batch.runs if not run.known
         )
-        records, extras = _without(batch, again)
-        block = self._log.append(records, extras) if records else self._log.last_block()
-        if findings.deliveries:
-            self._log.delivered(findings.deliveries, block)
-        self._ledger.add_unnumbered(_unnumbered(batch, again))
         for keeper in self._keepers:
             keeper.write(self._connection)
         self._ledger.keep_boot_states(self._bare_seq.changed())
 
-    def _kept(self, batch: Batch) -> None:
+    def _surroundings_kept(self, batch: Batch) -> None:
         for run in batch.runs:
             run.known = True
         batch.close()
@@ -134,19 +130,46 @@ class Journal:
         self._bare_seq.kept()
         self._places.saved()
 
+    def _keep_messages(self, batch: Batch, findings: Findings) -> Rejected:
+        """Write the messages that are new, the deliveries of the others, and what was wrong with any."""
+        again = findings.again
+        records, extras = _without(batch, again)
+        block = self._log.append(records, extras) if records else self._log.last_block()
+        if findings.deliveries:
+            self._log.delivered(findings.deliveries, block)
+        self._ledger.add_unnumbered(_unnumbered(batch, again))
+        faults = [
+            (batch.places[number].device_id, reason)
+            for number, reasons in batch.faults.items()
+            if number not in again
+            for reason in reasons
+        ]
+        rejected = Rejected(self._tally.unsaved(faults), faults)
+        self._ledger.reject(rejected.counts)
+        return rejected
 
-def _numbered_again(batch: Batch, known: Sequence[Runs], findings: _Findings) -> None:
+
+def _numbered_again(batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], findings: Findings) -> None:
     """Find the records whose numbers the ledger had: of equal ones in a batch, those that arrived last."""
     numbers: dict[tuple[str, bytes], list[int]] = {}
     for number, packed in enumerate(batch.records):
         name = packed[record.SEQ_AT : record.SEQ_AT + 9]
         numbers.setdefault((batch.places[number].device_id, name), []).append(number)
-    for run, runs in zip(batch.runs, known, strict=False):
-        for start, end in runs:
+    for delta, runs in zip(deltas, known, strict=True):
+        for start, end in runs if delta.hop == HOP else ():
             for seq in range(start, end + 1):
-                name = run.boot_nonce + seq.to_bytes(4, "big")
-                findings.again.add(numbers[run.device_id, name].pop())
-                findings.deliveries.append((numbered_key(run.device_id, run.boot_nonce, seq), 2, 1))
+                name = delta.boot_nonce + seq.to_bytes(4, "big")
+                findings.again.add(numbers[delta.device_id, name].pop())
+                findings.deliveries.append((numbered_key(delta.device_id, delta.boot_nonce, seq), 2, 1))
+
+
+def _keyed_again(batch: Batch, known: set[bytes], findings: Findings) -> None:
+    """Find the messages without a number that were seen before, or earlier in the batch."""
+    for number, key in batch.keys.items():
+        if key in known:
+            findings.again.add(number)
+        known.add(key)
+        findings.deliveries.append((key, 1, 1))
 
 
 def _without(batch: Batch, again: set[int]) -> tuple[list[bytes], dict[int, bytes]]:

@@ -19,6 +19,7 @@ from motetrace_host.edges.message_log import Entry, MessageLog
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
+from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
@@ -27,6 +28,7 @@ from motetrace_host.shim.places import Places, Tenant
 from motetrace_host.shim.plans import Plans
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
+from motetrace_host.shim.shared_journal import SharedJournal, SharedLedger
 from motetrace_host.shim.tally import Tally
 from tests import tables
 
@@ -36,7 +38,13 @@ NOW = 1_795_000_000_000_000_000
 class Bench:
     """All parts of a pipeline, with what goes to the broker and to the log kept in lists."""
 
-    def __init__(self, path: Path, republish: bool = False, sample: HeadSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        republish: bool = False,
+        sample: HeadSettings | None = None,
+        shared: SharedLedger | None = None,
+    ) -> None:
         self.path = path
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
@@ -72,8 +80,13 @@ class Bench:
             republished=frozenset(source for source, _ in routes),
             on_poison=lambda device_id, error: poisoned(self, device_id, error),
         )
-        seen = SqliteSeen(self.connection)
-        self.journal = Journal(self.connection, seen, places, self.bare_seq, [self.births], self.tally)
+        self.bare_seq_shared: list[str] = []
+        parts = (places, self.bare_seq, [self.births], self.tally)
+        self.journal: Journal = (
+            Journal(self.connection, SqliteSeen(self.connection), *parts)
+            if shared is None
+            else SharedJournal(self.connection, shared, *parts, bytes(16), self.bare_seq_shared.extend)
+        )
         self.pipeline = Pipeline(
             self.inbox,
             self.reader,
@@ -116,6 +129,12 @@ class Bench:
         """A message from the broker."""
         frame = publish_frame(topic, packet_id, qos, dup, retain, payload, pairs, fault)
         self.inbox.put(Chunk([frame], connection, NOW, len(frame[1]) + 120))
+
+    def batch(self, *frames: Frame) -> Batch:
+        """Messages as the reader hands them to the journal, for tests that write without the pipeline."""
+        batch = Batch(1, NOW)
+        self.reader.read(Chunk(frames, 1, NOW, 0), batch)
+        return batch
 
     def answer(self, packet_id: int, refused: str = "") -> None:
         """The broker's answer to a republish."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from motetrace_host.edges import database, ledger
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
 from motetrace_host.edges.ledger import Ledger
+from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.counts import counts
 from tests.host.app.conftest import NOW, Bench
 
@@ -44,7 +45,7 @@ def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_give
         assert bench.run()
         bench.connection.close()
     bench = Bench(path)
-    found = counts(bench.connection)
+    found = counts(bench.connection, SqliteSeen(bench.connection))
     for count in found:
         boot = int.from_bytes(count.boot_nonce or b"", "big")
         seqs = sorted(seq for device, of, seq in oracle if (device, of) == (count.device_id, boot))
@@ -74,7 +75,7 @@ def test_the_oldest_messages_are_forgotten_first_and_their_counts_stay(make_benc
     assert bench.log.trim(30, limit=5) == 20
     assert bench.log.trim(30, limit=5) == 0
     assert [entry.record.seq for entry in bench.messages()] == list(range(71, 101))
-    (count,) = counts(bench.connection, "a")
+    (count,) = counts(bench.connection, SqliteSeen(bench.connection), "a")
     assert (count.seen, count.lowest_seq) == (100, 1)
 
 
