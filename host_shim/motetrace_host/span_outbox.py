@@ -86,6 +86,7 @@ class SpanOutbox:
         self._verdicts = VerdictLog(connection)
         self._horizon = _Horizon(judge.rules.wait_s + 1 if judge else 0)
         self._block: Block | None = None
+        self._block_after = 0
         self._stale = False
         with database.transaction(connection):
             self._cursor.open()
@@ -172,9 +173,12 @@ class SpanOutbox:
         return [row for row in rows if self._judge.keeps(row)] if self._judge else rows
 
     def _next_block(self, after: int) -> Block | None:
-        """The block behind one; the same block is asked for again and again while it is sent in parts."""
-        if self._block is None or self._block.id <= after:
-            self._block = next(self._log.blocks(after, limit=1), None)
+        """The block behind one; the same block is asked for again and again while it is sent in parts.
+
+        A request that failed is made anew from where it began, so a later block may be the one at hand.
+        """
+        if self._block is None or self._block_after != after:
+            self._block, self._block_after = next(self._log.blocks(after, limit=1), None), after
         return self._block
 
 

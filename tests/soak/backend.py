@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -53,13 +54,17 @@ class Backend:
     | `answer lost` | yes | none, the connection ends |
     | `503`, `429` | no | that, with Retry-After (`retry_after_s`; 0: without) |
     | `500` | as refused | that: OTLP forbids to send such a request again |
+
+    Args:
+        second: the second of the soak.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: Callable[[], float]) -> None:
+        self.story: list[str] = []
         self.book = SpanBook()
+        self._second = second
         self.mode = "ok"
         self.retry_after_s = 0
-        self.requests = 0
         self.port = 0
         self._lock = threading.Lock()
         self._server: _Server | None = None
@@ -92,7 +97,7 @@ class Backend:
     def answer(self, body: bytes) -> int | None:
         """Take a request; gives the status to answer with, None for no answer at all."""
         mode = self.mode
-        self.requests += 1
+        self.story.append(f"{self._second():7.2f} s  backend, {mode}: a request of {len(body)} bytes")
         if mode in ("503", "429"):
             return int(mode)
         self._enter(body, refused=mode == "500")
@@ -108,10 +113,12 @@ class Backend:
             for span in scope.spans
         ]
         with self._lock:
+            before = self.book.spans
             for span in spans:
                 self.book.enter(*span)
             if refused:
                 self.book.refused += len(spans)
+            self.story[-1] += f", {len(spans)} spans, {self.book.spans - before} of them new"
 
     def _make_handler(self) -> type[BaseHTTPRequestHandler]:
         backend = self

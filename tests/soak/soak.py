@@ -25,6 +25,7 @@ from tests.soak.verdict import Row, Verdict, missing
 _TELL_S = 5.0
 _ACK_LIMIT_S, _LEDGER_LIMIT_S, _SPANS_LIMIT_S = 60.0, 180.0, 240.0
 _GROUP = "soak"
+_MAX_TOLD = 60  # lines on the screen
 # Enough for any soak: what retention takes away is not what is looked for here.
 _RETENTION = ("--max-messages", "100000000", "--max-spans", "100000000")
 
@@ -54,7 +55,7 @@ class Soak:
         self._began = time.monotonic()
         folder = settings.folder
         self._broker = SoakBroker(folder / "broker")
-        self._backend = Backend()
+        self._backend = Backend(lambda: time.monotonic() - self._began)
         self._valkey = SoakValkey(folder / "valkey") if settings.ledger == "redis" else None
         self._stack = contextlib.ExitStack()
 
@@ -206,11 +207,11 @@ class Soak:
     def _tell_failure(self, verdict: Verdict, log: LogEvidence) -> None:
         shims = self._shims
         told = [
-            *verdict.findings, *self._backend.book.faults[:20], *log.faults[:20], *self._fleet.complaints[:20],
-            *self._broker.warnings()[:5], *self._faults.errors, *[line for shim in shims for line in shim.bad_ends],
+            *verdict.findings, *self._backend.book.faults, *log.faults, *self._fleet.complaints,
+            *self._broker.warnings(), *self._faults.errors, *[line for shim in shims for line in shim.bad_ends],
             *[f"{shim.name} ended by itself: {end}" for shim in shims for end in shim.own_ends],
         ]  # fmt: skip
-        self._say("\n" + "\n".join(told))
         story = self._settings.folder / "story.txt"
-        story.write_text("\n".join([*self._faults.story, "", *told]) + "\n")
-        self._say(f"\nFAILED: seed {self._settings.seed}; what befell when: {story}; logs and databases beside it")
+        story.write_text("\n".join([*self._faults.story, "", *self._backend.story, "", *told]) + "\n")
+        self._say("\n" + "\n".join(told[:_MAX_TOLD]))
+        self._say(f"\nFAILED: seed {self._settings.seed}; all findings, and what befell when: {story}; logs beside it")

@@ -12,8 +12,6 @@ from tests.soak.book import BootSpans, SpanBook
 from tests.soak.boot import Boot
 from tests.soak.evidence import Key, LedgerEvidence, LogEvidence
 
-_MAX_TOLD = 40
-
 
 class Row(NamedTuple):
     """A line of the table; `wanted` None: for information."""
@@ -38,12 +36,15 @@ class Verdict:
     def __init__(self, boots: Sequence[Boot], ledger: LedgerEvidence, log: LogEvidence, book: SpanBook) -> None:
         self.counts: Counter[str] = Counter()
         self.findings: list[str] = []
+        self._found: dict[tuple[str, Boot], list[int]] = {}
         self._ledger = ledger
         self._log = log
         self._book = book
         self._named: set[Key] = set()
         for boot in boots:
             self._judge(boot)
+        for (name, boot), numbers in self._found.items():
+            self.findings += [_told(name, boot, *run) for run in _runs(numbers)]
         self._strangers()
 
     def rows(self) -> list[Row]:
@@ -84,7 +85,7 @@ class Verdict:
                 self._judge_found(boot, seq, in_ledger, in_log, spans)
         for seq in range(1, boot.sent + 1):
             if boot.acked_at[seq - 1] and not (seq < len(ledger) and ledger[seq]):
-                self._find("missing", boot, seq, f"log has it {log[seq] if seq < len(log) else 0} times")
+                self._find("missing", boot, seq)
 
     def _judge_found(self, boot: Boot, seq: int, in_ledger: int, in_log: int, spans: list[BootSpans]) -> None:
         if not 0 < seq <= boot.sent:
@@ -92,7 +93,7 @@ class Verdict:
             return
         self.counts["unasked"] += not boot.is_acked(seq)
         if in_log > 1:
-            self._find("twice", boot, seq, f"{in_log} times")
+            self._find("twice", boot, seq)
         if bool(in_ledger) != bool(in_log):
             self._find("only in ledger" if in_ledger else "only in log", boot, seq)
         if in_log:
@@ -101,11 +102,11 @@ class Verdict:
     def _judge_spans(self, boot: Boot, seq: int, spans: list[BootSpans]) -> None:
         found = [one for one in (of.of(seq) for of in spans) if any(one)]
         if len(found) != 1 or not all(found[0]):
-            self._find("spanless", boot, seq, f"spans {found}")
+            self._find("spanless", boot, seq)
         elif boot.kind in carriage.MAKES_TRACE_IDS:
             sent = int.from_bytes(boot.trace_id(seq)[9:], "big") | 1 << 56, int.from_bytes(boot.parent_id(seq), "big")
             if found[0][:2] != sent:
-                self._find("foreign ids", boot, seq, f"spans {found}")
+                self._find("foreign ids", boot, seq)
 
     def _keys(self, boot: Boot) -> list[Key]:
         """Under which names a boot is known: its own, or those that were made up for a bare seq."""
@@ -120,25 +121,18 @@ class Verdict:
         for name, numbers in (("never sent", self._ledger.numbers), ("only in log", self._log.numbers)):
             for key in numbers.keys() - self._named:
                 self.counts[name] += sum(numbers[key])
-                self._tell(f"{name}: {sum(numbers[key])} messages of {key[0]}, boot {key[1].hex()}")
+                self.findings.append(f"{name}: {sum(numbers[key])} messages of {key[0]}, boot {key[1].hex()}")
         known = {nonce: numbers for (_, nonce), numbers in self._log.numbers.items()}
         for nonce, spans in self._book.boots.items():
             numbers = known.get(nonce, bytearray())
             for seq in range(1, len(spans.words) // 3 + 1):
                 if any(spans.of(seq)) and not (seq < len(numbers) and numbers[seq]):
                     self.counts["spans of none"] += 1
-                    self._tell(f"spans of none: boot {nonce.hex()} seq {seq}")
+                    self.findings.append(f"spans of none: boot {nonce.hex()} seq {seq}")
 
-    def _find(self, name: str, boot: Boot, seq: int, more: str = "") -> None:
+    def _find(self, name: str, boot: Boot, seq: int) -> None:
         self.counts[name] += 1
-        acked = 0 < seq <= boot.sent and boot.is_acked(seq)
-        when = f"acknowledged at {boot.acked_at[seq - 1]:.2f} s" if acked else "never acknowledged"
-        self._tell(f"{name}: {boot.device_id} boot {boot.nonce.hex()} seq {seq} of {boot.sent}, {when}; {more}")
-
-    def _tell(self, finding: str) -> None:
-        self.counts["findings"] += 1
-        if len(self.findings) < _MAX_TOLD:
-            self.findings.append(finding)
+        self._found.setdefault((name, boot), []).append(seq)
 
 
 def missing(boots: Sequence[Boot], ledger: LedgerEvidence) -> int:
@@ -161,3 +155,18 @@ def _merged(of: Iterable[bytes | bytearray]) -> bytes | bytearray:
     if len(parts) == 1:
         return parts[0]
     return bytearray(sum(numbers) for numbers in zip_longest(*parts, fillvalue=0))
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each stretch without a hole."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        begin = runs.pop()[0] if runs and runs[-1][1] == number - 1 else number
+        runs.append((begin, number))
+    return runs
+
+
+def _told(name: str, boot: Boot, first: int, last: int) -> str:
+    acked = [boot.acked_at[seq - 1] for seq in range(max(first, 1), min(last, boot.sent) + 1) if boot.is_acked(seq)]
+    when = f"{len(acked)} acknowledged at {min(acked):.2f} .. {max(acked):.2f} s" if acked else "never acknowledged"
+    return f"{name}: {boot.device_id} boot {boot.nonce.hex()} seq {first} .. {last} of {boot.sent}, {when}"

@@ -74,6 +74,22 @@ def test_an_outbox_opened_anew_goes_on_where_the_last_one_settled(make_bench: Ma
     again.close()
 
 
+@pytest.mark.parametrize("max_spans", [2, 6, 14, 30])
+def test_a_request_of_several_blocks_that_nobody_took_is_made_again_with_all_of_them(
+    make_bench: MakeBench, max_spans: int
+) -> None:
+    for first in (1, 6, 11):
+        bench = make_bench()
+        send(bench, range(first, first + 5))
+        assert bench.run()
+    outbox = open_outbox(bench)
+    refused = outbox.batch(max_spans)
+    assert outbox.batch(max_spans) == refused
+    requests = sent(outbox, max_spans)
+    assert [seq for spans in requests for name, seq in spans if name == "device_publish"] == list(range(1, 16))
+    outbox.close()
+
+
 def test_messages_that_are_not_sampled_are_passed_over_and_what_the_stages_sent_follows(make_bench: MakeBench) -> None:
     bench = make_bench()
     send(bench, range(1, 4), flags="02")
