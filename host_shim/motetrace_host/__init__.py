@@ -11,11 +11,13 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    `span_tree` and `waterfall` (a trace as text).
 4. What it touches, one third-party library per file: `edges/` (MQTT, SQLite, OTLP over HTTP, logging); the MQTT
    bytes themselves are `core/mqtt_frame` and `core/publish_packet`; edge and pipeline talk in `core/link`'s words.
-5. The way of a message: `shim/`, from `inbox` to `ack_line`; `span_intake` and `span_outbox`, spans in and out.
+5. The way of a message: `shim/`, from `inbox` to `ack_line` (`shared_journal`: with a ledger in Redis); `span_intake`
+   and `span_outbox`, spans in and out.
 6. For the stages after the shim: `stages/`, on the OpenTelemetry API; `functions/`, the same for AWS Lambda and Azure
    Functions; `otel/`, what OpenTelemetry loads by entry point: a propagator, and the instrumentation of paho-mqtt.
 7. Getting the device library onto a board: `board/`, which nothing else here needs.
-8. Composition: `settings`, `config`, `app`; `reports/` and `cli`, what an operator asks.
+8. Composition: `settings`, `config`, `app`; `shared_ledger` and `departure`, for several shims in one group; `reports/`
+   and `cli`, what an operator asks.
 
 `core/wire_error.py` is how a device's fault is named; `core/printable.py` is how its bytes are shown.
 """

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from motetrace_host import assembly, shared_ledger
@@ -18,7 +17,7 @@ from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.span import SpanRow
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.departure import Departure
-from motetrace_host.edges import database, headers_file, key_file, log, state_folder
+from motetrace_host.edges import database, headers_file, key_file, log, password_file, state_folder
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.ledger import Ledger
 from motetrace_host.edges.message_log import MessageLog
@@ -65,8 +64,8 @@ def run(config: Config, *, leaving: bool = False) -> int:
     try:
         shim = Shim(config, stop, leaving=leaving)
     except (
-        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError, EndpointError,
-        BindError, OSError,
+        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
+        password_file.PasswordFileError, EndpointError, BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error
     return shim.run()
@@ -79,8 +78,8 @@ class Shim:
         stop: set from outside to end it, and by itself when it cannot go on.
         leaving: take nothing new, work off what the broker has kept, and end the session; see `departure`.
     Raises:
-        StoreError, KeyFileError, HeadersFileError, StateFolderError, EndpointError, BindError, OSError: a part cannot
-            be had.
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, PasswordFileError, EndpointError, BindError,
+            OSError: a part cannot be had.
     """
 
     def __init__(self, config: Config, stop: threading.Event, *, leaving: bool = False) -> None:
@@ -97,14 +96,14 @@ class Shim:
         self._ledger = Ledger(self._connection)
         self._spans = SpanStore(self._connection)
         self._messages = MessageLog(self._connection)
-        shared = _shared(config)
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
+        shared = _shared(config)
+        mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
+        self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         with database.transaction(self._connection):
             noted = {"broker": self._where.broker, "client_id": self._where.client_id}
             Running(self._connection).note(noted | (shared.noted() if shared else {}))
             known_devices = {device for device, _, _ in self._ledger.rejections()}
-        mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
-        self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         self._tally = Tally(known_devices)
         self._inbox = Inbox(config.queue)
         self._departure = Departure(self._inbox, self._tally, self._unsent) if leaving else None
@@ -174,7 +173,7 @@ class Shim:
             config.broker.tls,
             str(config.ca_file or ""),
             config.username,
-            _first_line(config.password_file),
+            password_file.first_line(config.password_file, "--password-file"),
         )
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
         # Side topics first: what they say belongs on the spans of the readings that follow.
@@ -334,14 +333,3 @@ def _remedy(reason: str) -> dict[str, str]:
     if reason.startswith("gaierror"):
         return {"remedy": "check the host name in --broker"}
     return {}
-
-
-def _first_line(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        mistake = f"--password-file {path}: {error}; name a text file whose first line is the password"
-        raise ConfigError([mistake]) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database, pending_batches
+from motetrace_host.edges import database, password_file, pending_batches
 
 if TYPE_CHECKING:
     from motetrace_host.edges.redis_seen import RedisSeen
@@ -65,7 +65,7 @@ def connected(where: Where, shim_id: str) -> RedisSeen:
     """The ledger under a shim's name; nothing is sent yet.
 
     Raises:
-        StoreError: the package `redis` is missing, or the password file cannot be read.
+        StoreError: the package `redis` is missing. PasswordFileError: the file cannot be used.
     """
     try:
         from motetrace_host.edges import redis_seen
@@ -73,7 +73,8 @@ def connected(where: Where, shim_id: str) -> RedisSeen:
         raise StoreError(
             f"--ledger {where.url} needs the Python package {error.name}: pip install 'motetrace[redis]'", retry=False
         ) from error
-    client = redis_seen.connect(where.url, username=where.username, password=_password(where.password_file))
+    password = password_file.first_line(where.password_file, "--ledger-password-file")
+    client = redis_seen.connect(where.url, username=where.username, password=password)
     return redis_seen.RedisSeen(client, tenant=_tenant_name(where.tenant), shim_id=shim_id)
 
 
@@ -81,7 +82,7 @@ def of_shim(where: Where | None, connection: sqlite3.Connection, fingerprint: by
     """The shared ledger of the shim on this database, told to the log if it is in danger or out of reach.
 
     Raises:
-        StoreError: an operator has to act first.
+        StoreError, PasswordFileError: an operator has to act first.
     """
     if where is None:
         if pending_batches.load(connection):
@@ -133,15 +134,3 @@ def _tenant_name(tenant: str) -> str:
     if _PLAIN_TENANT.fullmatch(tenant):
         return tenant
     return "-" + blake2b(tenant.encode(), digest_size=16).hexdigest() if tenant else "-"
-
-
-def _password(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"--ledger-password-file {path}: {error}; name a text file whose first line is the password", retry=False
-        ) from error

@@ -4,13 +4,9 @@ On a round-robin shared subscription every shim sees some of the numbers of ever
 that it holds: a Lua script (`redis_seen.lua`) adds where the state is, one round trip for a batch. It keeps its reply
 together with the change, so that a batch whose reply was lost is sent again under its batch id and counts once.
 
-Batch ids rise for each shim id. Two ways to keep them apart over a restart:
-
-* The shim draws a new shim id at each start. A batch whose outcome was open when the process died is then told by its
-  messages: the broker brings them again, and those that were added before count as duplicates.
-* The shim keeps its shim id, and writes each batch with its id to its own disk before it calls `merge`. After a restart
-  it calls `merge` for the last one again, and nothing counts twice. Ids must never go back: a batch below the last one
-  is refused (two shims with one id, or a state folder restored from a backup).
+Batch ids rise for each shim id and never go back: a batch below the last one is refused. Who writes each batch with its
+id to its own disk before it calls `merge` (shim/shared_journal.py) can call it again after a restart, and nothing
+counts twice; who draws a new id at each start learns from the reply which messages had been added before.
 
 Keys, with the prefix `motetrace:{TENANT}:`; every one has a TTL, renewed at most once an hour, so that what no shim
 cares for any more goes away by itself:
@@ -22,7 +18,7 @@ cares for any more goes away by itself:
 | `boots` | sorted set | all nonces by time last renewed |
 | `shim:SHIM` | hash | `batch`: its last batch id; 0, 1, ...: checksum and reply of each chunk of it |
 | `key:MESSAGE` | string | shim and batch that took this message without a number; for an hour |
-| `bare:DEVICE` | string | the shim that last inferred the boots of this device; for two hours |
+| `bare:DEVICE` | string | the shim that last inferred boots of this device; for two hours |
 | `fingerprint` | string | of the key that the shims derive ids with |
 
 Cluster: the braces are a hash tag, so all keys of a tenant are on one node, and the script computes their names. One

@@ -13,6 +13,7 @@ from motetrace_host import shared_ledger
 from motetrace_host.core.seen_store import SeenStore
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.edges import database
+from motetrace_host.edges.password_file import PasswordFileError
 from motetrace_host.edges.running import Running
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports.report_error import ReportError
@@ -69,7 +70,7 @@ def seen_store(connection: sqlite3.Connection) -> SeenStore:
     try:
         store = shared_ledger.connected(where, "report")
         store.last_batch()
-    except StoreError as error:
+    except (StoreError, PasswordFileError) as error:
         raise ReportError(f"the ledger of this shim is {where.url}: {error}") from error
     return store
 
