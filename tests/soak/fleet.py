@@ -43,6 +43,7 @@ class Fleet:
         self._began = began
         self._mishap_at = {device: self._later(0.0) for device in self.devices}
         self._held = False
+        self._grounded = False
         self._ending = False
         self._closing = threading.Event()
         self._failure = ""
@@ -59,6 +60,14 @@ class Fleet:
     def release(self) -> None:
         """Go on."""
         self._held = False
+
+    def ground(self) -> None:
+        """Let no device connect; see `Faults`."""
+        self._grounded = True
+
+    def launch(self) -> None:
+        """Let them connect again."""
+        self._grounded = False
 
     def finish(self, limit_s: float) -> int:
         """Begin nothing new for good, and wait; gives how many messages are still on the way."""
@@ -131,7 +140,7 @@ class Fleet:
         if now >= self._mishap_at[device]:
             self._mishap(device, selector, now)
         if device.socket is None:
-            if now < device.connect_at or self._closing.is_set():
+            if now < device.connect_at or self._grounded or self._closing.is_set():
                 return
             selector.register(device.connect(self._port, now), selectors.EVENT_READ | selectors.EVENT_WRITE, device)
         if device.impatient(now):

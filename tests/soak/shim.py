@@ -23,7 +23,7 @@ _OFFSET = struct.Struct("<q")
 
 
 class OwnEnd(NamedTuple):
-    """A shim ended untold: at which second of the soak, with which code, and whether its disk was full."""
+    """A shim ended untold: at which second of the soak, with which code, and whether its disk was full in its life."""
 
     second: float
     code: int
@@ -54,6 +54,7 @@ class SoakShim:
         self._clock_path = folder / f"{name}.clock"
         self._clock_path.write_bytes(_OFFSET.pack(0))
         self._full_at: int | None = None
+        self._met_full = False
         self._process: subprocess.Popen[bytes] | None = None
         self._told = False
         self._lock = threading.RLock()
@@ -68,6 +69,7 @@ class SoakShim:
                 self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
             )
             self._told = False
+            self._met_full = self._full_at is not None
             self.starts += 1
             self._limit()
             threading.Thread(target=self._keep_log, args=(self._process,), daemon=True).start()
@@ -111,6 +113,7 @@ class SoakShim:
         """No file of it may grow beyond so many bytes, as on a disk without room; see `free_disk`."""
         with self._lock:
             self._full_at = at_bytes
+            self._met_full = True
             self._limit()
 
     def free_disk(self) -> None:
@@ -131,7 +134,7 @@ class SoakShim:
         with self._lock:
             code = self._process.poll() if self._process is not None and not self._told else None
             if code is not None:
-                self.own_ends.append(OwnEnd(self._now(), code, self._full_at is not None))
+                self.own_ends.append(OwnEnd(self._now(), code, self._met_full))
                 self.start()
 
     def log(self) -> str:
