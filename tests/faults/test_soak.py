@@ -19,15 +19,21 @@ from tests.soak.verdict import Verdict
 CHANCE = random.randrange(10**6)
 
 
-@pytest.mark.timeout(400)  # it takes 45 s on an idle machine
+@pytest.mark.timeout(500)  # each takes 30 to 60 s on an idle machine
 @pytest.mark.parametrize(
-    ("seed", "bare"), [(7, False), (CHANCE, True)], ids=["a fixed seed", "another seed each time, bare numbers too"]
+    ("seed", "options", "command"),
+    [
+        (7, {}, ""),
+        (CHANCE, {"bare": True}, "--bare"),
+        (CHANCE, {"ledger": "redis", "shims": 3, "per_second": 800}, "--ledger redis --shims 3"),
+    ],
+    ids=["a fixed seed", "another seed each time, bare numbers too", "three shims on one ledger"],
 )
 def test_what_devices_were_acknowledged_is_what_the_ledger_has_whatever_breaks(
-    seed: int, bare: bool, tmp_path: Path
+    seed: int, options: dict[str, object], command: str, tmp_path: Path
 ) -> None:
-    print(f"seed {seed}; longer: python -m tests.soak --minutes 10 --seed {seed}{' --bare' if bare else ''}")
-    settings = Settings(seed, 25, tmp_path, devices=28, per_second=1000, pace=0.4, bare=bare)
+    print(f"seed {seed}; longer: python -m tests.soak --minutes 10 --seed {seed} {command}")
+    settings = Settings(seed, 25, tmp_path, **{"devices": 28, "per_second": 1000, "pace": 0.4, **options})
     with Soak(settings) as soak:
         assert soak.run(), f"seed {seed}: see the table"
 
