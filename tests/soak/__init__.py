@@ -11,11 +11,12 @@ other is the ledger's, the message log's and the trace backend's. To read in thi
     packets     MQTT, as far as a publishing device speaks it
     device      one device: a window, retries with DUP, reboots
     fleet       all of them in one thread
-    broker, backend, ledger_server, shim    what is broken, and how it is broken fairly
+    broker, backend, ledger_server, shim, disk, stepped_clock    what is broken, and how it is broken fairly
     faults      carries the schedule out
     book        spans as the backend saw them
     evidence    what ledgers and message logs say afterwards
     verdict     the comparison
+    health      everything else that must be zero
     soak        all of it in order
 """
 

@@ -25,8 +25,8 @@ Key = tuple[str, bytes]
 
 @contextlib.contextmanager
 def opened(state: Path) -> Iterator[sqlite3.Connection]:
-    """A shim's database, to read in."""
-    connection = sqlite3.connect(state / DATABASE, timeout=20, isolation_level=None)
+    """A shim's database, to read in; what a killed shim left unwritten is for the next one to deal with, not for us."""
+    connection = sqlite3.connect(f"file:{state / DATABASE}?mode=ro", uri=True, timeout=20, isolation_level=None)
     try:
         yield connection
     finally:

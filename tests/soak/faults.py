@@ -174,7 +174,7 @@ class Faults:
         self._backend.mode = "ok"
 
     def _on_disk(self, fault: Fault, number: int) -> None:
-        self._shims[number].fill_disk(fault.amount)
+        self._shims[number].fill_disk(fault.amount, whole=fault.kind == "no room")
         with contextlib.ExitStack() as after:
             after.callback(self._shims[number].free_disk)
             self._pause(fault.length_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.shim_process import ROOT
+from tests.soak import disk
+from tests.soak.disk import FileSystem
 
 _CLOCK = Path(__file__).with_name("stepped_clock")
-_UNLIMITED = resource.RLIM_INFINITY
 _TERM_LIMIT_S = 45.0  # draining 10 s, disconnecting 5 s, sending spans 5 s, and a loaded machine
 _OFFSET = struct.Struct("<q")
 
@@ -33,8 +34,8 @@ class OwnEnd(NamedTuple):
 class SoakShim:
     """A shim on one state folder.
 
-    Its log comes through a pipe and not into a file of its own: the limit that makes its disk full holds for every file
-    it writes.
+    Its log comes through a pipe and not into a file of its own: the limit that makes its disk full (tests/soak/disk.py)
+    holds for every file it writes.
 
     Attributes:
         own_ends: each time that it ended untold.
@@ -53,10 +54,12 @@ class SoakShim:
         self._command = [sys.executable, "-m", "motetrace_host", "run", "--state", str(self.state), *options]
         self._clock_path = folder / f"{name}.clock"
         self._clock_path.write_bytes(_OFFSET.pack(0))
-        self._full_at: int | None = None
-        self._met_full = False
+        self._files = FileSystem(self.state)
+        self._most_bytes: int | None = None
+        self._full = self._met_full = False
         self._process: subprocess.Popen[bytes] | None = None
         self._told = False
+        self._log_from = 0
         self._lock = threading.RLock()
 
     def start(self) -> None:
@@ -69,7 +72,8 @@ class SoakShim:
                 self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
             )
             self._told = False
-            self._met_full = self._full_at is not None
+            self._log_from = len(self.log())
+            self._met_full = self._full
             self.starts += 1
             self._limit()
             threading.Thread(target=self._keep_log, args=(self._process,), daemon=True).start()
@@ -96,7 +100,9 @@ class SoakShim:
             self.bad_ends.append(f"{self.name} did not end within {_TERM_LIMIT_S:.0f} s of SIGTERM at {self._now()} s")
             self.kill()
             return
-        if code:
+        # Before its first line it has no handler yet, and nothing to end in good order.
+        early = code == -signal.SIGTERM and '"started"' not in self.log()[self._log_from :]
+        if code and not early:
             self.bad_ends.append(f"{self.name} ended with {code} after SIGTERM at {self._now()} s")
 
     def stall(self, seconds: float) -> None:
@@ -109,18 +115,34 @@ class SoakShim:
         time.sleep(seconds)
         process.send_signal(signal.SIGCONT)
 
-    def fill_disk(self, at_bytes: int) -> None:
-        """No file of it may grow beyond so many bytes, as on a disk without room; see `free_disk`."""
+    def prepare(self) -> None:
+        """Make its folder."""
+        self._files.mount()
+
+    def fill_disk(self, spare_bytes: int, *, whole: bool) -> None:
+        """Leave no room, on its file system (`whole`, where it has one of its own) or for each of its files."""
         with self._lock:
-            self._full_at = at_bytes
-            self._met_full = True
-            self._limit()
+            self._full = self._met_full = True
+            if whole and self._files.mounted:
+                self._files.shrink(spare_bytes)
+            else:
+                self._most_bytes = spare_bytes
+                self._limit()
 
     def free_disk(self) -> None:
         """There is room again."""
         with self._lock:
-            self._full_at = None
+            self._full, self._most_bytes = False, None
+            if self._files.mounted:
+                self._files.grow()
             self._limit()
+
+    def clear(self, keep_in: Path | None) -> None:
+        """End it and its file system; `keep_in`: where a copy of its folder goes."""
+        self.kill()
+        if self._files.mounted and keep_in is not None:
+            shutil.copytree(self.state, keep_in / f"{self.name}-kept")
+        self._files.unmount()
 
     def step_clock(self, seconds: int) -> None:
         """Move its wall clock, at once."""
@@ -145,9 +167,8 @@ class SoakShim:
         return round(time.monotonic() - self._began, 1)
 
     def _limit(self) -> None:
-        if hasattr(resource, "prlimit") and self._process is not None and self._process.poll() is None:
-            soft = _UNLIMITED if self._full_at is None else self._full_at
-            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, _UNLIMITED))
+        if self._process is not None and self._process.poll() is None:
+            disk.limit_files(self._process.pid, self._most_bytes)
 
     def _keep_log(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +58,7 @@ class Soak:
         self._backend = Backend(lambda: time.monotonic() - self._began)
         self._valkey = SoakValkey(folder / "valkey") if settings.ledger == "redis" else None
         self._stack = contextlib.ExitStack()
+        self._good = False
 
     def __enter__(self) -> Soak:
         with self._stack:
@@ -94,7 +95,8 @@ class Soak:
             for number in range(settings.shims)
         ]
         for shim in self._shims:
-            self._stack.callback(shim.kill)
+            self._stack.callback(self._clear, shim)
+            shim.prepare()
             shim.start()
         for shim in self._shims:
             poll(lambda of=shim: '"subscribed"' in of.log(), f"{shim.name} subscribes")
@@ -106,6 +108,9 @@ class Soak:
         self._stack.callback(self._fleet.close)
         self._faults = Faults(self._broker, self._backend, self._valkey, self._shims, self._fleet, self._began)
         self._stack.callback(self._faults.close)
+
+    def _clear(self, shim: SoakShim) -> None:
+        shim.clear(None if self._good else self._settings.folder)
 
     def _options(self) -> list[str]:
         key = self._settings.folder / "key"
@@ -125,7 +130,7 @@ class Soak:
 
     def _targets(self) -> list[str]:
         # Only Linux lets one set another process's limits; elsewhere disks have room.
-        sorts = ("shim", "disk", "clock") if hasattr(resource, "prlimit") else ("shim", "clock")
+        sorts = ("shim", "disk", "clock") if sys.platform == "linux" else ("shim", "clock")
         own = [f"{sort} {number}" for number in range(self._settings.shims) for sort in sorts]
         return [*own, "broker", "backend", *(["redis"] if self._valkey else [])]
 
@@ -199,10 +204,10 @@ class Soak:
         for row in rows:
             wanted = "" if row.wanted is None else ("  ok" if row.good else f"  WRONG, must be {row.wanted:,}")
             self._say(f"{row.number:>12,}  {row.what}{wanted}")
-        good = all(row.good for row in rows)
-        if not good:
+        self._good = all(row.good for row in rows)
+        if not self._good:
             self._tell_failure(verdict, log)
-        return good
+        return self._good
 
     def _tell_failure(self, verdict: Verdict, log: LogEvidence) -> None:
         shims = self._shims
