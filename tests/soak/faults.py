@@ -105,10 +105,26 @@ class Faults:
             return
         if fault.kind == "SIGTERM":
             shim.terminate()
+        elif fault.kind == "kill -9 in a rush":
+            # Batches are small while it keeps up; behind a stall they are large, and one is in work at any moment.
+            shim.stall(fault.length_s)
+            time.sleep(fault.amount / 1000)
+            shim.kill()
+        elif fault.kind == "kill -9 without room":
+            self._kill_without_room(shim, fault.length_s)
         else:
             shim.kill()
         self._pause(fault.length_s)
         shim.start()
+
+    def _kill_without_room(self, shim: SoakShim, seconds: float) -> None:
+        """With messages in its hands that it could not write."""
+        shim.fill_disk(0, whole=True)
+        try:
+            self._pause(seconds)
+            shim.kill()
+        finally:
+            shim.free_disk()
 
     def _on_broker(self, fault: Fault, _: int) -> None:
         if fault.kind == "restart":

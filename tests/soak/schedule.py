@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One fault. `length_s` is how long it lasts; `amount` belongs to the kind (bytes, seconds, an HTTP status)."""
+    """One fault. `length_s` is how long it lasts; `amount` belongs to the kind (bytes, s, ms)."""
 
     at_s: float
     target: str
@@ -35,8 +35,14 @@ class Plague(NamedTuple):
 BROKER_KILL = Kind("kill -9", (0.1, 2.0))
 PLAGUES = {
     "shim": Plague(
-        (Kind("kill -9", (0.0, 3.0)), Kind("SIGTERM", (0.0, 2.0)), Kind("stall", (0.5, 5.0))),
-        (3.0, 10.0),
+        (
+            Kind("kill -9", (0.0, 3.0)),
+            Kind("kill -9 in a rush", (0.5, 2.0), (1, 60)),
+            Kind("kill -9 without room", (0.3, 1.0)),
+            Kind("SIGTERM", (0.0, 2.0)),
+            Kind("stall", (0.5, 5.0)),
+        ),
+        (2.0, 8.0),
     ),
     "broker": Plague((Kind("restart", (0.0, 2.0)), BROKER_KILL), (8.0, 20.0)),
     "redis": Plague((Kind("kill -9", (0.1, 4.0)), Kind("restart", (0.0, 2.0)), Kind("stall", (0.5, 4.0))), (6.0, 15.0)),
