@@ -52,6 +52,8 @@ def run(config: Config, *, leaving: bool = False) -> int:
     Raises:
         ConfigError: something that the settings name cannot be used.
     """
+    if leaving and not config.share:
+        raise ConfigError(["--share is missing: only a shim of a group can leave it; one that is alone is stopped"])
     stop = threading.Event()
 
     def on_signal(number: int, _: Any) -> None:

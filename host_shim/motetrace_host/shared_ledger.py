@@ -85,7 +85,9 @@ def of_shim(where: Where | None, connection: sqlite3.Connection, fingerprint: by
         StoreError, PasswordFileError: an operator has to act first.
     """
     if where is None:
-        if pending_batches.load(connection):
+        with database.translated():
+            waits = pending_batches.load(connection)
+        if waits:
             raise StoreError(
                 "a batch in this state folder waits for the shared ledger: start with --ledger redis://... once more "
                 "(with any, should the former one be gone for good), and with sqlite afterwards",
@@ -112,7 +114,10 @@ def _joined(where: Where, connection: sqlite3.Connection, fingerprint: bytes) ->
     it takes a new name then, under which it may count from where it stands.
     """
     ledger = connected(where, _shim_id(connection))
-    if ledger.enter(fingerprint) > pending_batches.last_id(connection):
+    known_there = ledger.enter(fingerprint)
+    with database.translated():
+        known_here = pending_batches.last_id(connection)
+    if known_there > known_here:
         with database.transaction(connection):
             name = pending_batches.renew_shim_id(connection)
         return connected(where, name)

@@ -1,6 +1,7 @@
 """Several shims on one shared subscription and one ledger: the same ids, each message once, whoever comes and goes."""
 
 import random
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -212,6 +213,51 @@ def test_every_shim_hears_births_and_one_of_them_counts_each_report(
         poll(lambda of=shim: of.query("SELECT firmware FROM device_boot") == [("1.4.2",)], "each knows the birth")
         assert shim.query("SELECT count(*) FROM hop_report") == [(1,)], "one of them heard no report"
         assert shim.terminate() == 0
+
+
+def test_a_device_with_bare_numbers_that_two_shims_read_is_said_and_each_message_counted_once(
+    mosquitto: Mosquitto, make_shim: MakeShim, valkey: Valkey, key: Path
+) -> None:
+    group = Group(make_shim, mosquitto, valkey, key, *SHARED)
+    group.add()
+    group.add()
+    device = Connection(mosquitto.port)
+    for seq in range(1, 41):
+        device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
+    told = poll(lambda: [line for shim in group.shims for line in shim.logged("bare_seq_shared")], "it is said")
+    poll(lambda: group.stored() == 40, "all are stored")
+    device.close()
+    assert told[0]["device.id"] == "bare"
+    assert "send a seqref" in told[0]["remedy"]
+    assert set(group.records().values()) == {1}
+    assert sum(row.seen.count for row in states(valkey)) == 40
+    assert len(states(valkey)) == 2, "each infers a boot of its own"
+    assert sum(shim.terminate() for shim in group.shims) == 0
+    rejected = [row for shim in group.shims for row in shim.query("SELECT device_id, reason, count FROM rejection")]
+    assert set(rejected) == {("bare", "bare_seq_shared", 1)}
+
+
+def test_a_machine_that_is_lost_with_its_disk_is_replaced_and_its_share_is_counted(
+    mosquitto: Mosquitto, make_shim: MakeShim, valkey: Valkey, key: Path
+) -> None:
+    group = Group(make_shim, mosquitto, valkey, key, *SHARED)
+    group.add()
+    lost = group.add("--client-id", "second")
+    fleet = NumberedFleet(mosquitto.port, per_second=800).start()
+    poll(lambda: lost.count("message") > 200, "it has something")
+    lost.kill()
+    shutil.rmtree(lost.state)
+    time.sleep(0.3)
+    group.add("--client-id", "second")
+    published = fleet.stop()
+    poll(lambda: sum(row.seen.count for row in states(valkey)) >= len(published), "all are counted")
+    assert counted(valkey) == published
+    assert max(group.records().values()) == 1
+
+
+def test_only_a_member_of_a_group_leaves_it(make_shim: MakeShim) -> None:
+    assert (alone := make_shim(1)).leave() == 2
+    assert "--share is missing" in alone.log_path.read_text()
 
 
 def test_a_shim_waits_for_its_ledger_and_comes_back_by_itself(

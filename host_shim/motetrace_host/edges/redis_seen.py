@@ -21,8 +21,7 @@ cares for any more goes away by itself:
 | `bare:DEVICE` | string | the shim that last inferred boots of this device; for two hours |
 | `fingerprint` | string | of the key that the shims derive ids with |
 
-Cluster: the braces are a hash tag, so all keys of a tenant are on one node, and the script computes their names. One
-tenant is served by one node; several tenants spread. `redis.Redis` is what is tested here, not `RedisCluster`.
+Cluster: by the braces all keys of a tenant are on one node. `redis.Redis` is tested here, not `RedisCluster`.
 
 Durability is Redis's: an acknowledged message is as safe as its last write.
 
@@ -34,7 +33,6 @@ Durability is Redis's: an acknowledged message is as safe as its last write.
 | a replica that is promoted | what had not reached it: set `min-replicas-to-write 1` |
 
 Counts lost so look like losses at the shim. `maxmemory-policy` must be `noeviction`: the others delete ledger states.
-`RedisSeen.cautions` says which of this a server does not fulfil, where the server tells.
 """
 
 from __future__ import annotations
@@ -178,9 +176,8 @@ class RedisSeen:
         for device_id in wanted:
             pipeline.set(f"{self._prefix}bare:{device_id}", self._shim_id, get=True, px=ATTENDED_MS)
         with _translated():
-            others = pipeline.execute()
-        known = (None, self._shim_id.encode())
-        return {device_id for device_id, other in zip(wanted, others, strict=True) if other not in known}
+            shims = pipeline.execute()
+        return {one for one, shim in zip(wanted, shims, strict=True) if shim not in (None, self._shim_id.encode())}
 
     def enter(self, fingerprint: bytes) -> int:
         """Make sure that this server is a ledger, and that all its shims have one key; gives this shim's last batch id.

@@ -1,5 +1,6 @@
 """The settings of a shared ledger and a shared subscription: what is taken, what is refused with which remedy."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host import config, shared_ledger
+from motetrace_host.core.store_error import StoreError
 from motetrace_host.shared_ledger import Where
 from tests.host.app.test_config import load, mistakes
 
@@ -79,3 +81,11 @@ def test_credentials_in_the_address_are_not_repeated() -> None:
     with pytest.raises(config.ConfigError) as caught:
         load({"ledger": "redis://user:s3cret@host"})
     assert "***@host" in str(caught.value)
+
+
+def test_without_the_package_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "motetrace_host.edges.redis_seen", raising=False)
+    monkeypatch.delattr("motetrace_host.edges.redis_seen", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(StoreError, match=r"needs the Python package redis: pip install 'motetrace\[redis\]'"):
+        shared_ledger.connected(Where(REDIS, ""), "s")
