@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import Counter
@@ -190,10 +189,12 @@ class Faults:
         self._backend.mode = "ok"
 
     def _on_disk(self, fault: Fault, number: int) -> None:
-        self._shims[number].fill_disk(fault.amount, whole=fault.kind == "no room")
-        with contextlib.ExitStack() as after:
-            after.callback(self._shims[number].free_disk)
+        shim = self._shims[number]
+        shim.fill_disk(fault.amount, whole=fault.kind == "no room")
+        try:
             self._pause(fault.length_s)
+        finally:
+            shim.free_disk()
 
     def _on_clock(self, fault: Fault, number: int) -> None:
         self._shims[number].step_clock(fault.amount if fault.kind == "forward" else -fault.amount)
