@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 _SIZE = "1g"  # of memory, which a tmpfs takes as it is used
+_TRIES = 50
 _UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -42,8 +43,11 @@ class FileSystem:
 
     def shrink(self, spare_bytes: int) -> None:
         """Leave room for so many bytes."""
-        found = os.statvfs(self._folder)
-        self._resize(str((found.f_blocks - found.f_bfree) * found.f_frsize + spare_bytes))
+        for _ in range(_TRIES):  # meanwhile more may have been written
+            found = os.statvfs(self._folder)
+            if self._resize(str((found.f_blocks - found.f_bfree) * found.f_frsize + spare_bytes)):
+                return
+        raise OSError(f"{self._folder} could not be made smaller in {_TRIES} attempts")
 
     def grow(self) -> None:
         """Give the room back."""
@@ -55,5 +59,6 @@ class FileSystem:
             subprocess.run(["umount", "-l", str(self._folder)], check=True)
             self.mounted = False
 
-    def _resize(self, size: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self._folder)], check=True)
+    def _resize(self, size: str) -> bool:
+        words = ["mount", "-o", f"remount,size={size}", str(self._folder)]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
