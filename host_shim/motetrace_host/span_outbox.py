@@ -173,7 +173,10 @@ class SpanOutbox:
         return [row for row in rows if self._judge.keeps(row)] if self._judge else rows
 
     def _next_block(self, after: int) -> Block | None:
-        """The block behind one; the same block is asked for again and again while it is sent in parts."""
+        """The block behind one; the same block is asked for again and again while it is sent in parts.
+
+        A request that failed is made anew from where it began, so a later block may be the one at hand.
+        """
         if self._block is None or self._after != after:
             self._block, self._after = next(self._log.blocks(after, limit=1), None), after
         return self._block
