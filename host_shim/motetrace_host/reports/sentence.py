@@ -19,7 +19,7 @@ NAMES = {
     "db": "database",
 }
 SPANS = {"rule": "rule_evaluate", "function": "transform_store", "db": "db_write"}
-_REJECTED = "of its neighbours were rejected there with rule.matched=false"
+_REJECTED = "were rejected there with rule.matched=false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +157,24 @@ def _doubt(case: Case, hop: str, name: str) -> str:
 
 def _near(verdict: Verdict) -> str:
     near = verdict.near
-    if near is None or verdict.fate not in (Fate.LOST, Fate.DROPPED, Fate.WAITING, Fate.FAILED, Fate.FILTERED):
+    if near is None:
         return ""
-    return ", ".join(_neighbours(near, verdict.missing or verdict.last))
+    if verdict.fate is Fate.FAILED and near.seen:
+        return f"{near.failed or 'none'} of its {near.seen} neighbours failed there"
+    if verdict.fate is Fate.FILTERED and near.seen:
+        return f"{near.filtered or 'none'} of its {near.seen} neighbours {_REJECTED}"
+    if verdict.fate in (Fate.LOST, Fate.DROPPED, Fate.WAITING):
+        return ", ".join(_neighbours(near, verdict.missing))
+    return ""
 
 
 def _neighbours(near: Near, hop: str) -> Iterator[str]:
+    """What came through where this message is missing."""
     around = [str(seq) for seq in (near.before, near.after) if seq is not None]
     if around and hop in (SHIM, *STAGES):
         yield f"{' and '.join(around)} {'were' if len(around) > 1 else 'was'} seen there"
     if near.filtered:
-        yield f"{near.filtered} {_REJECTED}"
+        yield f"{near.filtered} of its neighbours {_REJECTED}"
     if near.failed:
         yield f"{near.failed} of its neighbours failed there"
 

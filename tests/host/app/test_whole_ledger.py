@@ -171,10 +171,12 @@ SENTENCES = {
     "Not reported: database sends no reports.",
     10: "FAILED on the device: its publish raised or was refused, as the device told.",
     12: "DROPPED by the broker: numbered by the device, which told",
-    25: f"FILTERED by the rule, which is no loss: {ON_ITS_WAY}, seen by rule_evaluate with rule.matched=false",
+    25: f"FILTERED by the rule, which is no loss: {ON_ITS_WAY}, seen by rule_evaluate with rule.matched=false; "
+    "9 of its 70 neighbours were rejected there with rule.matched=false.",
     40: f"LOST between broker and rule engine: {ON_ITS_WAY}, never seen by rule_evaluate; 39 and 41 were seen there, "
     "10 of its neighbours were rejected there with rule.matched=false, 1 of its neighbours failed there.",
-    50: f"FAILED at the rule engine: {ON_ITS_WAY}, seen by rule_evaluate and failed there",
+    50: f"FAILED at the rule engine: {ON_ITS_WAY}, seen by rule_evaluate and failed there; "
+    "none of its 90 neighbours failed there.",
     60: f"LOST between rule engine and function: {ON_ITS_WAY}, seen by rule_evaluate, never seen by transform_store; "
     "59 and 62 were seen there",
     70: "FAILED at the function: ",
