@@ -23,9 +23,9 @@ from pathlib import Path
 from motetrace_host.core.store_error import StoreError
 
 BUSY_TIMEOUT_MS = 10_000
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_SCHEMA_1 = """
+_SCHEMA_2 = """
 -- Messages (edges/message_log.py): compact records, a block per batch; core/record.py says what is in one.
 CREATE TABLE message_block(
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -207,8 +207,8 @@ CREATE TABLE counter(
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-# Entry i brings a database from version i to i + 1.
-_MIGRATIONS = (_SCHEMA_1,)
+# What brings a database from one version to another. Version 1 was before the first release, and no way leads from it.
+_MIGRATIONS = {0: (_SCHEMA_2, 2)}
 
 
 def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
@@ -307,13 +307,15 @@ _creating = threading.Lock()
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Bring the schema of a connection up to date; `connect` does it by itself."""
-    if _version(connection) < SCHEMA_VERSION:
-        with transaction(connection):  # another process may be first: the version counts under the lock
-            for version in range(_version(connection), SCHEMA_VERSION):
-                for statement in _statements(_MIGRATIONS[version]):
+    """Bring the schema of a connection up to date where a way leads there; `connect` does it by itself."""
+    while _version(connection) in _MIGRATIONS:
+        with transaction(connection):
+            migration = _MIGRATIONS.get(_version(connection))  # another process may have been first
+            if migration:
+                script, version = migration
+                for statement in _statements(script):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={version + 1}")
+                connection.execute(f"PRAGMA user_version={version}")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -322,12 +324,15 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA foreign_keys=OFF")
     create_tables(connection)
     version = _version(connection)
+    if version == SCHEMA_VERSION:
+        return
     if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer motetrace (schema {version}, this one knows 0..{SCHEMA_VERSION}); "
-            "upgrade motetrace or choose another state folder",
-            retry=False,
-        )
+        by, remedy = "a newer motetrace", "upgrade motetrace or choose another state folder"
+    else:
+        by, remedy = "a motetrace before its first release", "move the file away or choose another state folder"
+    raise StoreError(
+        f"{path} was written by {by} (schema {version}, this one reads {SCHEMA_VERSION}); {remedy}", retry=False
+    )
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:

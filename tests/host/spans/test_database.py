@@ -95,16 +95,23 @@ def test_a_second_connection_does_not_drop_the_locks_of_the_first(tmp_path: Path
     second.close()
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        (database.SCHEMA_VERSION + 1, r"a newer motetrace \(schema 3, this one reads 2\); upgrade"),
+        (1, r"a motetrace before its first release \(schema 1, this one reads 2\); move the file away"),
+    ],
+)
+def test_a_database_of_another_version_is_refused_and_left_alone(version: int, says: str, tmp_path: Path) -> None:
     path = tmp_path / "motetrace.db"
     connection = database.connect(path)
-    connection.execute(f"PRAGMA user_version={database.SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version={version}")
     connection.close()
-    with pytest.raises(StoreError, match=r"newer motetrace \(schema 2, this one knows 0\.\.1\); upgrade") as caught:
+    with pytest.raises(StoreError, match=says) as caught:
         database.connect(path)
     assert not caught.value.retry
     plain = sqlite3.connect(path)
-    assert pragma(plain, "user_version") == database.SCHEMA_VERSION + 1
+    assert pragma(plain, "user_version") == version
     plain.close()
 
 
