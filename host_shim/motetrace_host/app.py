@@ -207,6 +207,8 @@ class Shim:
             str(config.ca_file or ""),
             config.username,
             password_file.first_line(config.password_file, "--password-file"),
+            str(config.client_cert or ""),
+            str(config.client_key or ""),
         )
         session = Session(self._client_id, config.session_expiry, config.receive_maximum)
         # Side topics first: what they say belongs on the spans of the readings that follow.
@@ -218,7 +220,6 @@ class Shim:
             for side in self._listeners.side_topics
         ]
         subscriptions += [Subscription(config.on_share(topic.filter)) for topic in config.topics]
-        tls = broker_tls.context(config.ca_file, config.client_cert, config.client_key) if config.broker.tls else None
         return Subscriber(
             broker,
             session,
@@ -229,7 +230,7 @@ class Shim:
             self._on_link,
             broker_queue.TOPICS,
             self._broker_watch.hear,
-            tls,
+            broker_tls.of(broker),
             leaving=self._departure is not None,
         )
 

@@ -12,7 +12,13 @@ from motetrace_host.core.publish_packet import PublishPacket
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how to be let in. `port` 1..65535; `ca_file` with `tls`, "" is the system's store."""
+    """Where the broker is and how to be let in.
+
+    Attributes:
+        port: 1..65535.
+        ca_file: PEM file, "": the system's certificates. client_cert, client_key: PEM files, both or neither. With
+            `tls` only.
+    """
 
     host: str
     port: int
@@ -20,6 +26,8 @@ class Broker:
     ca_file: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
+    client_cert: str = ""
+    client_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It does not keep what it cannot send: its owner does, and gives it again.
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 from typing import Any, Final
 
@@ -48,11 +49,10 @@ class ReportClient:
     Args:
         broker: Where to; needs MQTT 5.
         client_id: Of this process alone.
-    Raises:
-        OSError, ssl.SSLError: the CA file cannot be read, or holds no certificates.
+        tls: By `broker_tls.of(broker)`.
     """
 
-    def __init__(self, broker: Broker, client_id: str) -> None:
+    def __init__(self, broker: Broker, client_id: str, tls: ssl.SSLContext | None) -> None:
         self.refusals: dict[int, str] = {}
         self._broker = broker
         self._lock = threading.Lock()
@@ -66,8 +66,8 @@ class ReportClient:
         client.reconnect_delay_set(1, _MAX_PAUSE_S)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
-        if broker.tls:
-            client.tls_set(ca_certs=broker.ca_file or None)
+        if tls:
+            client.tls_set_context(tls)
 
     def publish(self, topic: str, payload: bytes) -> Receipt:
         """Hand a report to the broker at QoS 1; comes back at once.

@@ -50,6 +50,10 @@ def _broker_options(command: Command) -> Command:
                          type=click.Path(path_type=Path), help="File whose first line is the password at the broker."),
             click.option("--ca-file", envvar="MOTETRACE_CA_FILE", metavar="FILE", type=click.Path(path_type=Path),
                          help="Certificates that the broker's is checked against (PEM), with mqtts://."),
+            click.option("--client-cert", envvar="MOTETRACE_CLIENT_CERT", metavar="FILE",
+                         type=click.Path(path_type=Path), help="Certificate that we show to the broker (PEM)."),
+            click.option("--client-key", envvar="MOTETRACE_CLIENT_KEY", metavar="FILE",
+                         type=click.Path(path_type=Path), help="Private key of --client-cert (PEM), mode 0600."),
             click.option("--prefix", envvar="MOTETRACE_PREFIX", default="motetrace/", metavar="TOPIC/",
                          show_default=True, help="Where the devices' side topics begin."),
         )
@@ -207,7 +211,7 @@ def collector_config_command(baseline: str, gateway_hosts: str, **given: Any) ->
 
 
 def _side(
-    device: str, broker: str, username: str, password_file: Path | None, ca_file: Path | None, prefix: str
+    device: str, broker: str, username: str, password_file: Path | None, prefix: str, **files: Path | None
 ) -> Side:
     from motetrace_host import settings
     from motetrace_host.core.link import Broker
@@ -217,7 +221,9 @@ def _side(
     url = _checked("--broker", lambda: settings.broker(broker))
     checked_prefix = _checked("--prefix", lambda: settings.prefix(prefix))
     password = _checked("", lambda: password_files.first_line(password_file, "--password-file"))
-    return Side(Broker(url.host, url.port, url.tls, str(ca_file or ""), username, password), checked_prefix, device)
+    tls_files = {name: str(path) for name, path in files.items() if path}
+    access = Broker(url.host, url.port, url.tls, username=username, password=password, **tls_files)
+    return Side(access, checked_prefix, device)
 
 
 def _checked(option: str, make: Callable[[], T]) -> T:

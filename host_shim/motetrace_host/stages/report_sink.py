@@ -7,6 +7,7 @@ import os
 from typing import Any, Protocol
 
 from motetrace_host.core.link import Broker
+from motetrace_host.edges import broker_tls
 from motetrace_host.edges.report_client import ReportClient
 from motetrace_host.stages.report_outbox import Publish
 
@@ -65,12 +66,12 @@ class BrokerSink:
     """A small MQTT client of our own, for processes that have none. It connects when there is something to report.
 
     Raises:
-        OSError, ssl.SSLError: the CA file is unusable.
+        TlsFilesError: a certificate or a key cannot be used.
     """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}")
+        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}", broker_tls.of(broker))
         self.publish = self._client.publish
 
     def close(self) -> None:

@@ -68,6 +68,8 @@ def configure(
     username: str | None = None,
     password_file: str | os.PathLike[str] | None = None,
     ca_file: str | os.PathLike[str] | None = None,
+    client_cert: str | os.PathLike[str] | None = None,
+    client_key: str | os.PathLike[str] | None = None,
 ) -> None:
     """Set for this process by what seqrefs are derived, which baggage may pass, and where hops are reported.
 
@@ -91,8 +93,8 @@ def configure(
             OTEL_SERVICE_NAME, else "stages". Several processes may share it.
         prefix: of the side topics, as the shim's; default MOTETRACE_PREFIX, else `motetrace/`.
         report_every_s: 0.1..3600 seconds between reports.
-        username, password_file, ca_file: with a URL only; default MOTETRACE_USERNAME, MOTETRACE_PASSWORD_FILE and
-            MOTETRACE_CA_FILE.
+        username, password_file, ca_file, client_cert, client_key: with a URL only; default MOTETRACE_USERNAME,
+            MOTETRACE_PASSWORD_FILE, MOTETRACE_CA_FILE, MOTETRACE_CLIENT_CERT and MOTETRACE_CLIENT_KEY.
     Raises:
         TypeError: report is none of these.
         ValueError, OSError: a value is out of range, or a file is unusable; names value, range and remedy.
@@ -100,7 +102,8 @@ def configure(
     """
     global _settings
     loaded = _load(key, key_file, tenant, topics, _policy(baggage_allow, baggage_max_bytes))
-    reports = _reports(report, reporter, prefix, report_every_s, _Login.of(username, password_file, ca_file))
+    login = _Login.of(username, password_file, ca_file, client_cert, client_key)
+    reports = _reports(report, reporter, prefix, report_every_s, login)
     _settings = loaded
     reporting.begin(reports)
 
@@ -124,7 +127,7 @@ def current() -> Settings:
             _log.warning("motetrace: seqrefs will not be derived: %s", error)
             _settings = Settings(None, "", tuple(TopicTemplate(topic) for topic in DEFAULT_TOPICS), policy)
         try:
-            reporting.begin(_reports(None, None, None, REPORT_EVERY_S, _Login.of(None, None, None)))
+            reporting.begin(_reports(None, None, None, REPORT_EVERY_S, _Login.of()))
         except (ValueError, OSError) as error:
             _log.warning("motetrace: hops will not be reported: %s", error)
     return _settings
@@ -177,19 +180,25 @@ class _Login:
     username: str
     password_file: str
     ca_file: str
+    client_cert: str
+    client_key: str
 
     @classmethod
     def of(
         cls,
-        username: str | None,
-        password_file: str | os.PathLike[str] | None,
-        ca_file: str | os.PathLike[str] | None,
+        username: str | None = None,
+        password_file: str | os.PathLike[str] | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
     ) -> _Login:
         """What was given, else the environment's."""
         return cls(
             _given(username, "MOTETRACE_USERNAME"),
             _given(password_file, "MOTETRACE_PASSWORD_FILE"),
             _given(ca_file, "MOTETRACE_CA_FILE"),
+            _given(client_cert, "MOTETRACE_CLIENT_CERT"),
+            _given(client_key, "MOTETRACE_CLIENT_KEY"),
         )
 
 
@@ -233,9 +242,13 @@ def _broker(url: str, login: _Login) -> Broker:
         address = broker_url(url)
     except ValueError as error:
         raise ValueError(f"report: {error}") from error
-    if login.ca_file and not address.tls:
-        raise ValueError(f"ca_file {login.ca_file} needs TLS: write mqtts:// in report")
+    for name in ("ca_file", "client_cert", "client_key"):
+        if getattr(login, name) and not address.tls:
+            raise ValueError(f"{name} {getattr(login, name)} needs TLS: write mqtts:// in report")
     if login.password_file and not login.username:
         raise ValueError(f"password_file {login.password_file} needs username")
     password = password_files.first_line(Path(login.password_file) if login.password_file else None, "password_file")
-    return Broker(address.host, address.port, address.tls, login.ca_file, login.username, password)
+    return Broker(
+        address.host, address.port, address.tls, login.ca_file, login.username, password,
+        login.client_cert, login.client_key,
+    )  # fmt: skip

@@ -150,13 +150,13 @@ def test_files_that_cannot_be_used_are_refused_at_start_with_the_remedy(
     shim = make_shim(8883, "--ca-file", str(tmp_path / "none"))
     shim.launch()
     assert shim.wait() == 2
-    assert f"--ca-file {tmp_path / 'none'}: No such file" in shim.log_path.read_text()
+    assert f"CA file {tmp_path / 'none'}: No such file" in shim.log_path.read_text()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_private_key_that_others_may_read_is_refused(certificates: Certificates, mode: int) -> None:
     certificates.client_key.chmod(mode)
-    with pytest.raises(TlsFilesError, match=f"--client-key .*{mode:04o}.*chmod 600"):
+    with pytest.raises(TlsFilesError, match=f"client key .*{mode:04o}.*chmod 600"):
         broker_tls.context(certificates.ca, certificates.client, certificates.client_key)
 
 
@@ -183,7 +183,7 @@ def test_a_certificate_and_a_key_that_are_no_pair_are_refused(certificates: Cert
 def test_a_ca_file_without_certificates_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "ca.pem"
     file.write_text(content)
-    with pytest.raises(TlsFilesError, match=f"--ca-file {file}.*PEM certificates"):
+    with pytest.raises(TlsFilesError, match=f"CA file {file}.*PEM certificates"):
         broker_tls.context(file, None, None)
 
 

@@ -29,6 +29,7 @@ from motetrace_host.core.message_number import MessageNumber
 from motetrace_host.core.publish_packet import PublishPacket
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.stages import reporting
+from tests.host.app.certificates import Certificates
 from tests.host.hops.stage_process import END
 
 WAIT_S = 30
@@ -253,30 +254,30 @@ def test_it_logs_in_by_name_and_password_and_a_refusal_loses_nothing(
 
 
 @pytest.mark.usefixtures("one_counted")
-def test_it_speaks_tls_to_a_broker_whose_certificate_the_ca_file_knows(
+def test_it_speaks_tls_to_a_broker_that_it_knows_and_shows_who_it_is(
     start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
-    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subprocess.run(["openssl", "req", "-x509", *curve, *subject, *files], check=True, timeout=60, capture_output=True)
-    broker = start_mosquitto(settings=f"certfile {tmp_path}/ca.pem\nkeyfile {tmp_path}/key.pem")
+    certificates = Certificates(tmp_path / "certificates")
+    broker = start_mosquitto(settings=certificates.mosquitto(client_certificate=True))
     received: queue.Queue[bytes] = queue.Queue()
     ready = threading.Event()
     shim = Client(CallbackAPIVersion.VERSION2, "shim", protocol=MQTTv5)
-    shim.tls_set(ca_certs=str(tmp_path / "ca.pem"))
+    shim.tls_set(str(certificates.ca), str(certificates.client), str(certificates.client_key))
     shim.on_connect = lambda client, *_: client.subscribe("motetrace/+/seen", 1)
     shim.on_subscribe = lambda *_: ready.set()
     shim.on_message = lambda _, __, message: received.put(message.payload)
     shim.connect(broker.host, broker.port)
     shim.loop_start()
+    own: dict[str, Path] = {"client_cert": certificates.client, "client_key": certificates.client_key}
     try:
         assert ready.wait(WAIT_S)
         url = f"mqtts://{broker.host}:{broker.port}"
-        stages.configure(report=url, reporter="s", report_every_s=3600)  # by the system's certificates: not trusted
+        for lacking in (own, {"ca_file": certificates.ca}):  # the system does not know this CA; the broker not us
+            stages.configure(report=url, reporter="s", report_every_s=3600, **lacking)
+            count_one()
+            assert not stages.flush_reports(1.0)
+        stages.configure(report=url, reporter="s", report_every_s=3600, ca_file=certificates.ca, **own)
         count_one()
-        assert not stages.flush_reports(1.0)
-        stages.configure(report=url, reporter="s", report_every_s=3600, ca_file=tmp_path / "ca.pem")
         assert stages.flush_reports(WAIT_S)
         assert b'"number":1,' in received.get(timeout=WAIT_S)
     finally:

@@ -26,6 +26,7 @@ from motetrace_host.sampling.commands import group
 from motetrace_host.sampling.shim_view import ShimView
 from tests.device import interpreters
 from tests.device.session import Session
+from tests.host.app.certificates import Certificates
 
 LIMIT_S = 20.0
 SETUP = """
@@ -235,6 +236,25 @@ def test_a_broker_that_refuses_is_told_with_what_to_do(
     assert "hunter2" not in result.output
 
 
+def test_a_broker_that_wants_a_certificate_is_shown_one(
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    broker = start_mosquitto(settings=certificates.mosquitto(client_certificate=True))
+    access = ["--broker", f"mqtts://localhost:{broker.port}", "--ca-file", str(certificates.ca)]
+    own = ["--client-cert", str(certificates.client), "--client-key", str(certificates.client_key)]
+    asked = type_in("set", "d", "--wait", "0.2", *access, *own)
+    assert asked.exit_code == 3, asked.output
+    assert "the request stays with the broker" in asked.output
+    assert type_in("why", "d", *access, *own).exit_code in (0, 1)
+    refused = type_in("why", "d", *access)
+    assert refused.exit_code == 2
+    assert "does it want to see a certificate (--client-cert)" in refused.output
+    unknown = type_in("why", "d", *access[:2], *own)
+    assert unknown.exit_code == 2
+    assert "name its CA's certificate with --ca-file" in unknown.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -247,8 +267,9 @@ def test_a_broker_that_refuses_is_told_with_what_to_do(
         (["--password-file", "/nowhere/at/all"], "--password-file /nowhere/at/all:"),
         (
             ["--broker", "mqtts://127.0.0.1:1", "--ca-file", "/nowhere/at/all"],
-            "name a readable file of PEM certificates",
+            "CA file /nowhere/at/all: No such file",
         ),
+        (["--broker", "mqtts://127.0.0.1:1", "--client-key", "k.pem"], "client key k.pem needs its client certificate"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_allowed(words: list[str], said: str) -> None:

@@ -16,8 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from motetrace_host.core import tls_refusal
 from motetrace_host.core.connack import HOPELESS
 from motetrace_host.core.link import Broker
+from motetrace_host.edges import broker_tls
 from motetrace_host.sampling.sampling_error import SamplingError
 
 _KEEPALIVE_S = 30
@@ -54,10 +56,13 @@ class Conversation:
         try:
             self._client.connect(self._broker.host, self._broker.port, _KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            raise SamplingError(f"{where} cannot be reached: {error}; is it running, and is --broker right?") from error
+            told = tls_refusal.remedy(str(error)) if self._broker.tls else ""
+            remedy = told or "is it running, and is --broker right?"
+            raise SamplingError(f"{where} cannot be reached: {error}; {remedy}") from error
         self._client.loop_start()
         try:
-            reason = self._wait(f"{where} does not answer as an MQTT 5 broker does; is --broker right?")
+            certificate = ", and does it want to see a certificate (--client-cert)" if self._broker.tls else ""
+            reason = self._wait(f"{where} does not answer as an MQTT 5 broker does; is --broker right{certificate}?")
             if reason.is_failure:
                 raise SamplingError(f"{where} refuses: {HOPELESS.get(reason.value, str(reason))}")
         except SamplingError:
@@ -108,13 +113,12 @@ class Conversation:
         client.connect_timeout = self._limit_s
         if self._broker.username:
             client.username_pw_set(self._broker.username, self._broker.password or None)
-        if self._broker.tls:
-            try:
-                client.tls_set(ca_certs=self._broker.ca_file or None)
-            except OSError as error:  # ssl.SSLError is one
-                raise SamplingError(
-                    f"--ca-file {self._broker.ca_file}: {error}; name a readable file of PEM certificates"
-                ) from error
+        try:
+            tls = broker_tls.of(self._broker)
+        except broker_tls.TlsFilesError as error:
+            raise SamplingError(str(error)) from error
+        if tls:
+            client.tls_set_context(tls)
         client.on_connect = lambda _client, _data, _flags, reason, _properties: self._answer.put(reason)
         client.on_subscribe = lambda _client, _data, _id, reasons, _properties: self._answer.put(_worst(reasons))
         client.on_publish = lambda _client, _data, _id, reason, _properties: self._answer.put(reason)
