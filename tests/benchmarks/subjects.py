@@ -110,7 +110,9 @@ class Shim(Subject):
         command = [
             sys.executable, "-m", "motetrace_host", "run", "--broker", f"mqtt://127.0.0.1:{port}", "--topic", TOPIC,
             "--state", str(folder / "state"), "--otlp-listen", f"127.0.0.1:{free_port()}", "--log-format", "json",
-            "--receive-maximum", "10000", "--queue", "50000", "--max-messages", "100000000", *self._options,
+            "--receive-maximum", "10000", "--queue", "50000", "--max-messages", "100000000",
+            "--tenant", folder.name,  # a fleet of its own each time, also where the ledger is shared
+            *self._options,
         ]  # fmt: skip
         if self._sends:
             command += ["--otlp", backend]
