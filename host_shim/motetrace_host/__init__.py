@@ -6,7 +6,10 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    `traceparent`, `tracestate`, `seqref` (the compact context), `payload` (members in JSON), and `context`, which
    searches them in order and says what it found and what was broken; `birth`, what a device says once per boot.
 2. Which trace that is: `derive` (keyed ids for a seqref), `boots` (boots inferred from a bare `seq`),
-   `topic` (which device it was); `message`, the record of all that; `baggage`, what applications attach to it.
+   `topic` and `identity` (which device it was), `trust` (what of it is believed), `sampling/` (whether it is kept);
+   `message`, and `record`, the same in 57 bytes; `plain_publish`, the short way there; `baggage`, what applications
+   attach to it. What was seen: `seen` (runs of numbers at one hop), `delta` (what a hop adds), `seen_store` (where
+   they are kept), `hop_report` (what other hops tell), `clones`, `sight` and `whereabouts` (where one was lost).
 3. What is made of it: `span`, `hops` (the spans the host makes), `otlp_span` and `otlp_envelope` (the same as bytes),
    `span_tree` and `waterfall` (a trace as text).
 4. What it touches, one third-party library per file: `edges/` (MQTT, SQLite, OTLP over HTTP, logging); the MQTT
