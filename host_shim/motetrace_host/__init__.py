@@ -10,8 +10,8 @@ Bytes are the contract; the core does no I/O; every loss is counted. Reading ord
    `message`, and `record`, the same in 57 bytes; `plain_publish`, the short way there; `baggage`, what applications
    attach to it. What was seen: `seen` (runs of numbers at one hop), `delta` (what a hop adds), `seen_store` (where
    they are kept), `hop_report` (what other hops tell), `clones`, `sight` and `whereabouts` (where one was lost).
-3. What is made of it: `span`, `hops` (the spans the host makes), `otlp_span` and `otlp_envelope` (the same as bytes),
-   `span_tree` and `waterfall` (a trace as text).
+3. What is made of it: `span`, `hops` (the spans the host makes), `otlp_span` and `otlp_envelope` (parts of them, and
+   requests, as bytes), `span_tree` and `waterfall` (a trace as text).
 4. What it touches, one third-party library per file: `edges/` (MQTT, SQLite, OTLP over HTTP, logging); the MQTT
    bytes themselves are `core/mqtt_frame` and `core/publish_packet`; edge and pipeline talk in `core/link`'s words.
    How bytes come in is `edges/mqtt_bulk_reader` (docs/receive-path.md).

@@ -13,6 +13,7 @@ from motetrace_host import __version__
 from motetrace_host.board.commands import device as device_commands
 from motetrace_host.sampling import commands as sampling
 from motetrace_host.settings import SETTINGS, Setting
+from motetrace_host.state_option import state_option
 from motetrace_host.upkeep import commands as upkeep
 
 if TYPE_CHECKING:
@@ -130,22 +131,11 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     sys.exit(code)
 
 
-def _state_options(command: Callable[..., None]) -> Callable[..., None]:
-    state = click.option(
-        "--state",
-        envvar="MOTETRACE_STATE",
-        metavar="DIR",
-        type=click.Path(path_type=Path, readable=False),
-        help="State folder of the shim. [default: this user's state folder]",
-    )
-    return state(command)
-
-
 @main.command(short_help="Print what is known of one reading, hop by hop.")
 @click.argument("device")
 @click.option("--seq", required=True, type=click.IntRange(0, 2**32 - 1), help="Number of the message within its boot.")
 @click.option("--boot", metavar="NONCE", help="Only this boot: 10 hex digits.")
-@_state_options
+@state_option
 @click.option(
     "--key-file",
     envvar="MOTETRACE_KEY_FILE",
@@ -188,7 +178,7 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
 @click.option("--limit", type=click.IntRange(1), metavar="BOOTS", help="Show so many. [default: 50; with --json all]")
 @click.option("--all", "everything", is_flag=True, help="Show all.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: everything that is known, as JSON.")
-@_state_options
+@state_option
 def devices(
     device: str | None, lost: bool, sort: str, limit: int | None, everything: bool, as_json: bool, state: Path | None
 ) -> None:

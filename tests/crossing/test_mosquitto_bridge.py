@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from opentelemetry.context import Context
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import MQTTMessage, MQTTv311
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from services import Mosquitto
 
 from motetrace_host.stages.incoming import read, user_properties
+from tests.host.otel.clients import connected
 
-WAIT_S = 15
 TOPIC = "devices/sensor-0042/telemetry"
 TRACEPARENT = "00-0123456789000000110a0b0c0d0e0f10-aabbccdd00000011-03"
 # In this order, with a name twice, characters beyond ASCII, and white space that a tidy broker might trim.
@@ -38,27 +36,6 @@ notification_topic bridge/state
 {version}
 """
 Receive = Callable[[], MQTTMessage]
-
-
-@contextmanager
-def connected(
-    broker: Mosquitto, topic: str = "", protocol: MQTTProtocolVersion = MQTTv5
-) -> Iterator[tuple[Client, Receive]]:
-    """A client, subscribed when a topic is given, and how to take the next message it got."""
-    inbox: queue.Queue[MQTTMessage] = queue.Queue()
-    ready: queue.Queue[None] = queue.Queue()
-    client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
-    client.on_connect = lambda *_: client.subscribe(topic, 1) if topic else ready.put(None)
-    client.on_subscribe = lambda *_: ready.put(None)
-    client.on_message = lambda _client, _userdata, message: inbox.put(message)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    try:
-        ready.get(timeout=WAIT_S)
-        yield client, lambda: inbox.get(timeout=WAIT_S)
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 @contextmanager

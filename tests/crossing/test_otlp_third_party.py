@@ -1,7 +1,7 @@
 """OTLP through a collector that is not ours: rotel (Rust) takes what the forwarder sends and passes it on.
 
-What arrives behind rotel is read by OpenTelemetry's own protobuf classes, so neither our encoder nor our decoder can
-hide a mistake of the other.
+Messages go through the shim's own pipeline, so what rotel reads are the bytes of core/hops.py. What arrives behind it
+is read by OpenTelemetry's own protobuf classes, so neither our encoder nor our decoder can hide a mistake of the other.
 """
 
 from __future__ import annotations
@@ -13,84 +13,65 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from motetrace_host.core.hops import Where
-from motetrace_host.core.otlp_span import pack
-from motetrace_host.core.span import Link, Span, SpanKind, Status
-from motetrace_host.edges import database
+from motetrace_host.core.span import Link, Span, SpanKind, SpanRow, Status
+from motetrace_host.edges import database, otlp
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.otlp_forwarder import OtlpForwarder
 from motetrace_host.edges.otlp_receiver import OtlpReceiver
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox
+from tests.host.app.conftest import NOW, Bench
+from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import ScriptedBackend
 
 DEADLINE_SECONDS = 30.0
-TRACE_ID = bytes.fromhex("0c5c23f1d10000000712345678abcdef")
-DEVICE, FORWARD, RULE, STORE, WRITE = (bytes.fromhex(f"a1b2c3d40000000{number}") for number in range(1, 6))
-START = 1_767_225_600_123_456_789
+TRACE_ID = bytes.fromhex("0a010203040000000711111111111111")
+DEVICE, RULE, STORE, WRITE = (bytes.fromhex(f"7f7e7d7c{number:08x}") for number in range(7, 11))
+FOREIGN_TRACE_ID, FOREIGN_ID = bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes.fromhex("b7ad6b7169203331")
 MS = 1_000_000
+OWN = [("traceparent", f"00-{TRACE_ID.hex()}-{DEVICE.hex()}-03"), ("tracestate", "mt=a:1f,vendor=x")]
+FOREIGN = [("traceparent", f"00-{FOREIGN_TRACE_ID.hex()}-{FOREIGN_ID.hex()}-01"), ("tracestate", "vendor=y")]
+SPANS = 3 + 2 * 5
 
 
-def five_spans() -> list[Span]:
-    """A failed reading, from device to database, with every field that our spans use."""
-    common = {"device.id": "sensor-0042", "messaging.system": "mqtt"}
+def receive_messages(path: Path) -> None:
+    """Let a shim read five messages, whose spans have every field that its spans can have, and one of no spans."""
+    bench = Bench(path, trust=[("devices/linked/#", "link")])
+    birth = b'{"v":1,"nonce":"0a01020304","fw":"1.4.2","baggage":{"site":"K\xc3\xbchlhaus"}}'
+    bench.send(1, topic="motetrace/sensor-0042/birth", payload=birth)
+    bench.send(2, *OWN, topic="devices/sensor-0042/telemetry")
+    bench.send(3, ("seqref", "0a01020304-00000008-02"), topic="devices/sensor-0042/telemetry", qos=0)
+    bench.send(4, ("seqref", "0a01020304-00000009-03"), topic="devices/sensor-0042/telemetry", payload=bytes(300))
+    bench.send(5, *FOREIGN, topic="devices/foreign/telemetry")
+    bench.send(6, *FOREIGN, topic="devices/linked/telemetry")
+    bench.send(7, topic="devices/mute/telemetry")
+    assert bench.run()
+    bench.connection.close()
+
+
+def stage_spans() -> list[Span]:
+    """What stages sent of a failed reading: the fields that no span of a message has."""
     write_failed = 'field type conflict: input field "temp" is type string \N{EM DASH} dropped=1'
 
     def span(
-        span_id: bytes,
-        parent_id: bytes | None,
-        name: str,
-        kind: SpanKind,
-        start: int,
-        end: int,
-        service: str,
-        **more: object,
+        span_id: bytes, parent_id: bytes, name: str, kind: SpanKind, start: int, end: int, service: str, **more: object
     ) -> Span:
         return Span(
-            TRACE_ID,
-            span_id,
-            parent_id,
-            name,
-            kind,
-            START + start,
-            START + end,
-            service_name=service,
-            **more,  # type: ignore[arg-type]
-        )
+            TRACE_ID, span_id, parent_id, name, kind, NOW + start, NOW + end, service_name=service, **more  # type: ignore[arg-type]
+        )  # fmt: skip
 
     return [
-        span(
-            DEVICE,
-            None,
-            "device_publish",
-            SpanKind.PRODUCER,
-            0,
-            31 * MS,
-            "device",
-            attributes={**common, "device.seq": 7, "mqtt.qos": 1, "device.firmware": "1.4.2"},
-            tracestate="mt=a:1f,vendor=x",
-            flags=3,
-        ),
-        span(
-            FORWARD,
-            DEVICE,
-            "broker_forward",
-            SpanKind.INTERNAL,
-            31 * MS,
-            31 * MS,
-            "mqtt-broker",
-            attributes={**common, "mqtt.broker": "127.0.0.1:1883"},
-            flags=3,
-        ),
         span(
             RULE,
             DEVICE,
@@ -201,52 +182,75 @@ def start_rotel(tmp_path: Path) -> Iterator[Callable[[str], Rotel]]:
         rotel.stop()
 
 
-def forward(folder: Path, spans: list[Span], url: str) -> None:
-    """Store spans as the shim does, and forward them."""
-    connection = database.connect(folder / "shim.db")
+def forward(folder: Path, url: str) -> list[SpanRow]:
+    """Receive messages and stages' spans as the shim does, and forward them; gives what was sent."""
+    path = folder / "shim.db"
+    receive_messages(path)
+    connection = database.connect(path)
+    stored = [pack(span) for span in stage_spans()]
     with database.transaction(connection):
-        SpanStore(connection).insert([pack(span) for span in spans])
-    forwarder = OtlpForwarder(SpanOutbox(database.connect(folder / "shim.db"), url, Where("broker:1883", "shim")), url)
+        SpanStore(connection).insert(stored)
+    outbox = SpanOutbox(database.connect(path), url, Where("broker:1883", "shim"))
+    _, _, of_messages = outbox.batch(1_000)
+    forwarder = OtlpForwarder(outbox, url)
     forwarder.start()
     assert forwarder.stop(DEADLINE_SECONDS)
-    assert ForwardCursor(connection, url).state() == (len(spans), 0, 0, 0, 0)
+    assert ForwardCursor(connection, url).state() == (SPANS, 0, 0, 0, 0)
     connection.close()
+    return [*otlp.decode(of_messages, otlp.PROTOBUF).rows, *stored]
 
 
-def plain(attributes: list[KeyValue]) -> dict[str, object]:
+def plain(attributes: Iterable[KeyValue]) -> dict[str, object]:
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in attributes}
+
+
+def received_by(backend: ScriptedBackend) -> list[tuple[str, ProtoSpan]]:
+    """Service and span of all that a backend was sent."""
+    found = []
+    for request in backend.received:
+        for group in ExportTraceServiceRequest.FromString(request.body).resource_spans:
+            service = str(plain(group.resource.attributes)["service.name"])
+            for scope_spans in group.scope_spans:
+                assert scope_spans.scope.name == "motetrace"
+                found += [(service, span) for span in scope_spans.spans]
+    return found
 
 
 def test_a_third_party_collector_reads_every_field_of_our_spans(
     tmp_path: Path, start_rotel: Callable[[str], Rotel]
 ) -> None:
-    sent = {span.span_id: span for span in five_spans()}
     with ScriptedBackend() as behind:
         rotel = start_rotel(f"{behind.url}/v1/traces")
-        forward(tmp_path, list(sent.values()), rotel.url)
-        until(lambda: len(behind.span_ids) >= 5, lambda: rotel.log)
+        sent = {row.span_id: row for row in forward(tmp_path, rotel.url)}
+        until(lambda: len(behind.span_ids) >= SPANS, lambda: rotel.log)
     assert "Received traces." in rotel.log
-    assert sum(map(int, re.findall(r" spans=(\d+)", rotel.log))) == 5
+    assert sum(map(int, re.findall(r" spans=(\d+)", rotel.log))) == SPANS
 
-    received: dict[bytes, tuple[str, ProtoSpan]] = {}
-    for request in behind.received:
-        for group in ExportTraceServiceRequest.FromString(request.body).resource_spans:
-            (service,) = (pair.value.string_value for pair in group.resource.attributes if pair.key == "service.name")
-            for scope_spans in group.scope_spans:
-                assert scope_spans.scope.name == "motetrace"
-                received |= {span.span_id: (service, span) for span in scope_spans.spans}
+    received = received_by(behind)
+    assert len(received) == len(sent) == SPANS
+    for service, span in received:
+        row = sent[span.span_id]
+        assert span == ProtoSpan.FromString(row.span)
+        assert service == plain(Resource.FromString(row.resource).attributes)["service.name"]
 
-    assert received.keys() == sent.keys()
-    for span_id, (service, got) in received.items():
-        span = sent[span_id]
-        assert (got.trace_id, got.parent_span_id) == (span.trace_id, span.parent_id or b"")
-        assert (service, got.name, int(got.kind)) == (span.service_name, span.name, int(span.kind))
-        assert (got.start_time_unix_nano, got.end_time_unix_nano) == (span.start_unix_ns, span.end_unix_ns)
-        assert plain(list(got.attributes)) == dict(span.attributes)
-        assert (got.trace_state, got.flags) == (span.tracestate, span.flags)
-        assert (int(got.status.code), got.status.message) == (int(span.status), span.status_message)
-        links = [Link(link.trace_id, link.span_id, plain(list(link.attributes))) for link in got.links]  # type: ignore[arg-type]
-        assert links == list(span.links)
+    by_device = {(plain(span.attributes).get("device.id"), plain(span.attributes).get("device.seq"), span.name): span
+                 for _, span in received}  # fmt: skip
+    own = by_device["sensor-0042", 7, "device_publish"]
+    assert (own.trace_id, own.span_id, own.parent_span_id) == (TRACE_ID, DEVICE, b"")
+    assert (own.start_time_unix_nano, own.end_time_unix_nano) == (NOW - 31 * MS, NOW)
+    assert (own.trace_state, own.flags) == ("mt=a:1f,vendor=x", 3)
+    told = plain(own.attributes)
+    assert (told["device.firmware"], told["baggage.site"], told["device.age_ms"]) == ("1.4.2", "Kühlhaus", 31)
+    broker = by_device["sensor-0042", 7, "broker_forward"]
+    assert (broker.trace_id, broker.parent_span_id) == (TRACE_ID, DEVICE)
+    assert (int(own.kind), int(broker.kind)) == (SpanKind.PRODUCER, SpanKind.INTERNAL)
+    assert (broker.start_time_unix_nano, broker.end_time_unix_nano) == (NOW, NOW)
+    foreign = by_device["foreign", None, "device_publish"]
+    assert (foreign.trace_id, foreign.parent_span_id) == (FOREIGN_TRACE_ID, FOREIGN_ID)
+    linked = by_device["linked", None, "device_publish"]
+    assert (linked.trace_state, linked.flags) == ("ot=th:0", 3)
+    (link,) = linked.links
+    assert (link.trace_id, link.span_id, link.trace_state) == (FOREIGN_TRACE_ID, FOREIGN_ID, "vendor=y")
 
 
 def test_spans_come_back_to_our_receiver_unchanged_by_a_third_party(
@@ -257,9 +261,10 @@ def test_spans_come_back_to_our_receiver_unchanged_by_a_third_party(
     behind = database.connect(tmp_path / "behind.db")
     store = SpanStore(behind)
     rotel = start_rotel(f"{receiver.url}/v1/traces")
-    forward(tmp_path, five_spans(), rotel.url)
-    until(lambda: len(store.trace(TRACE_ID)) >= 5, lambda: rotel.log)
+    sent = forward(tmp_path, rotel.url)
+    until(lambda: store.counters().get("otlp.spans_stored", 0) >= SPANS, lambda: rotel.log)
     receiver.stop()
-    assert [row._replace(id=0) for row in store.trace(TRACE_ID)] == [pack(span) for span in five_spans()]
-    assert store.counters() == {"otlp.spans_stored": 5}
+    back = [row._replace(id=0) for trace_id in {row.trace_id for row in sent} for row in store.trace(trace_id)]
+    assert sorted(back) == sorted(sent)
+    assert store.counters() == {"otlp.spans_stored": SPANS}
     behind.close()

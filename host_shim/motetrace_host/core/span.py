@@ -1,6 +1,6 @@
 """The span as the host sees it, and the row it becomes on disk.
 
-`Span` is what the shim makes and what the waterfall draws. `SpanRow` is what the span table keeps: the OTLP bytes,
+`Span` is what is read back, and what the waterfall draws. `SpanRow` is what the span table keeps: the OTLP bytes,
 untouched, beside the few columns that queries need. Numbers of kinds and statuses are those of OTLP's trace.proto.
 """
 

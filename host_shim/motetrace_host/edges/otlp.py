@@ -1,7 +1,7 @@
 """OTLP trace messages by way of the protobuf library: requests in, responses out, stored rows back to spans.
 
 `decode` splits a request into rows; a broken span is refused alone and counted by reason. `unpack` turns a stored row
-back into a Span for display. Encoding our own spans needs no library and is in core/otlp_span.py.
+back into a Span for display. Our own spans are made without the library, in core/hops.py.
 Limit: schema_url of resource and scope is not kept.
 Source: opentelemetry.io/docs/specs/otlp (1.x), opentelemetry-proto collector/trace/v1/trace_service.proto.
 """
@@ -101,7 +101,7 @@ def unpack(row: SpanRow) -> Span:
     """Make a Span of a stored row. Arrays and maps in attributes become JSON text, bytes become hex.
 
     Raises:
-        WireError: `malformed`, when the stored bytes are not what `decode` or `pack` made.
+        WireError: `malformed`, when the stored bytes are not what `decode` or core/hops.py made.
     """
     span = _parsed(ProtoSpan, row.span)
     resource = _attributes(_parsed(Resource, row.resource).attributes)

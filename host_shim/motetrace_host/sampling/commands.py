@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from motetrace_host.state_option import state_option
+
 if TYPE_CHECKING:
     from motetrace_host.sampling.dialogue import Side
     from motetrace_host.sampling.shim_view import ShimView
@@ -119,13 +121,7 @@ def clear_command(device: str, wait_s: float, **access: Any) -> None:
 def _why_command(shim_view: ShimViews) -> click.Command:
     @click.command(name="why", short_help="Say which stage drops a device's traces.")
     @_broker_options
-    @click.option(
-        "--state",
-        envvar="MOTETRACE_STATE",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="State folder of the shim. [default: this user's state folder]",
-    )
+    @state_option
     def why_command(device: str, state: Path | None, **access: Any) -> None:
         """Say which stage drops a device's traces: one line for each, in the order they pass them.
 

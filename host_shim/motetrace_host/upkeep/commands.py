@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-Command = Callable[..., Any]
+from motetrace_host.state_option import state_option
 
 
 def group(default_state: Callable[[], Path]) -> click.Group:
@@ -27,18 +27,8 @@ def group(default_state: Callable[[], Path]) -> click.Group:
           motetrace db compact
         """
 
-    def state(command: Command) -> Command:
-        option = click.option(
-            "--state",
-            envvar="MOTETRACE_STATE",
-            metavar="DIR",
-            type=click.Path(path_type=Path, readable=False),
-            help="State folder of the shim. [default: this user's state folder]",
-        )
-        return option(command)
-
     @db.command(short_help="Print size, age and bounds of each table.")
-    @state
+    @state_option
     def show(state: Path | None) -> None:
         """Print what is in the database: rows, bytes and age of each table, and the settings that bound it.
 
@@ -51,7 +41,7 @@ def group(default_state: Callable[[], Path]) -> click.Group:
         _print(lambda progress: overview.report(state or default_state(), progress))
 
     @db.command(short_help="Look for faults; a running shim is not disturbed.")
-    @state
+    @state_option
     def check(state: Path | None) -> None:
         """Look for faults in the file and between messages, ledger and spans; a running shim is not disturbed.
 
@@ -66,7 +56,7 @@ def group(default_state: Callable[[], Path]) -> click.Group:
         _print(lambda progress: checking.report(state or default_state(), progress))
 
     @db.command(short_help="Give the disk back what is not used any more.")
-    @state
+    @state_option
     def compact(state: Path | None) -> None:
         """Give the disk back what is not used any more. The shim has to be stopped.
 
@@ -86,7 +76,7 @@ def group(default_state: Callable[[], Path]) -> click.Group:
     @click.argument("one", metavar="NONCE")
     @click.argument("other", metavar="NONCE")
     @click.option("--yes", is_flag=True, help="Do not ask.")
-    @state
+    @state_option
     def merge_boots(device: str, one: str, other: str, yes: bool, state: Path | None) -> None:
         """Make two inferred boots of a device one, where it was inferred wrongly that it had rebooted.
 

@@ -9,7 +9,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from motetrace_host.core.delta import Delta
 from motetrace_host.core.hops import Where
-from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER
@@ -20,6 +19,7 @@ from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.span_outbox import SpanOutbox
 from motetrace_host.tail_judge import TailJudge
 from tests.host.app.conftest import NOW, Bench
+from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import make_span
 
 MakeBench = Callable[..., Bench]

@@ -6,9 +6,7 @@ import timeit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from motetrace_host.core import otlp_span
 from motetrace_host.core.sampling import span_facts, tail
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.interesting import Interesting
@@ -17,6 +15,7 @@ from motetrace_host.core.sampling.span_facts import COLD_START, ERROR, LOST, NEI
 from motetrace_host.core.sampling.tail import TailRules, TailSampler, TraceFacts
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
 from motetrace_host.core.span import Span, SpanKind, Status
+from tests.host.spans.proto_spans import pack
 
 TRACE = bytes(range(1, 17))
 ONE_PERCENT = of_rate(parse_rate("1%"))
@@ -128,17 +127,14 @@ def test_deciding_takes_well_under_a_microsecond() -> None:
     ],
 )  # fmt: skip
 def test_a_span_tells_what_its_attributes_status_and_length_say(changed: dict[str, object], expected: int) -> None:
-    row = otlp_span.pack(span(**changed))
-    assert span_facts.facts(row, 100) == expected
-    again = ProtoSpan.FromString(row.span).SerializeToString()  # as the protobuf library writes it
-    assert span_facts.facts(row._replace(span=again), 100) == expected
+    assert span_facts.facts(pack(span(**changed)), 100) == expected
 
 
 def test_without_a_limit_no_span_is_slow() -> None:
-    assert span_facts.facts(otlp_span.pack(span(end_unix_ns=2**62)), 0) == 0
+    assert span_facts.facts(pack(span(end_unix_ns=2**62)), 0) == 0
 
 
 @given(st.binary(max_size=60))
 def test_broken_bytes_tell_nothing_and_raise_nothing(garbage: bytes) -> None:
-    row = otlp_span.pack(span())._replace(span=b"faas.coldstart" + garbage)
+    row = pack(span())._replace(span=b"faas.coldstart" + garbage)
     assert span_facts.facts(row, 0) in (0, ERROR, COLD_START)

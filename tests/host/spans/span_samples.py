@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import Link, Span, SpanKind, SpanRow, Status
+from tests.host.spans.proto_spans import pack
 
 START = 1_700_000_000_000_000_000
 MS = 1_000_000

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from motetrace_host.core.hops import Where
-from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database, otlp, otlp_forwarder
 from motetrace_host.edges.forward_cursor import Cursor, ForwardCursor, Position
@@ -38,6 +37,7 @@ from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.span_intake import SpanIntake
 from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
 from tests.host.spans.conftest import Open
+from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import Received, Reply, ScriptedBackend
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
 

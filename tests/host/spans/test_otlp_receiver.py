@@ -29,7 +29,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from motetrace_host.core.otlp_envelope import MAX_SPANS, join
-from motetrace_host.core.otlp_span import pack
 from motetrace_host.core.span import SpanKind, Status
 from motetrace_host.edges import otlp, otlp_receiver
 from motetrace_host.edges.otlp_receiver import (
@@ -43,6 +42,7 @@ from motetrace_host.edges.otlp_receiver import (
 from motetrace_host.edges.span_store import SpanStore
 from motetrace_host.span_intake import SpanIntake
 from tests.host.spans.conftest import Open
+from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
 
 Post = Callable[..., urllib3.BaseHTTPResponse]

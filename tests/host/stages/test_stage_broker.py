@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import pytest
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import MQTTv5, MQTTv311
+from paho.mqtt.enums import MQTTProtocolVersion
 from services import Mosquitto
 
 from motetrace_host import stages
 from motetrace_host.stages.incoming import user_properties
+from tests.host.otel.clients import connected
 from tests.host.stages.stage_recorder import PARENT_ID, TRACE_ID, TRACEPARENT, Recorder, publish_properties
 
 WAIT_S = 10
 
 
-@contextmanager
-def connected(
-    broker: Mosquitto, protocol: MQTTProtocolVersion, topic: str = ""
-) -> Iterator[tuple[Client, Callable[[], MQTTMessage]]]:
-    """A paho client, subscribed when a topic is given, and how to take the next message it received."""
-    inbox: queue.Queue[MQTTMessage] = queue.Queue()
-    ready: queue.Queue[None] = queue.Queue()
-    client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
-    client.on_connect = lambda *_: client.subscribe(topic, 1) if topic else ready.put(None)
-    client.on_subscribe = lambda *_: ready.put(None)
-    client.on_message = lambda _client, _userdata, message: inbox.put(message)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    try:
-        ready.get(timeout=WAIT_S)
-        yield client, lambda: inbox.get(timeout=WAIT_S)
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
 def test_a_context_goes_through_the_broker_and_on_through_a_republish(mosquitto: Mosquitto, recorder: Recorder) -> None:
     with (
-        connected(mosquitto, MQTTv5, "devices/+/telemetry") as (engine, next_reading),
-        connected(mosquitto, MQTTv5, "rules/store") as (_, next_stored),
+        connected(mosquitto, "devices/+/telemetry") as (engine, next_reading),
+        connected(mosquitto, "rules/store") as (_, next_stored),
     ):
         properties = publish_properties(("unit", "C"), ("traceparent", TRACEPARENT), ("baggage", "site=lab;p=1"))
         engine.publish("devices/sensor-0042/telemetry", b'{"temp":3.82}', 1, properties=properties)
@@ -66,9 +42,9 @@ def test_a_json_context_goes_between_protocol_versions(
 ) -> None:
     payload = b'{"traceparent":"%s","temp":3.82}' % TRACEPARENT.encode()
     with (
-        connected(mosquitto, receiver, "devices/+/telemetry") as (engine, next_reading),
-        connected(mosquitto, sender) as (device, _),
-        connected(mosquitto, MQTTv5, "rules/store") as (_, next_stored),
+        connected(mosquitto, "devices/+/telemetry", protocol=receiver) as (engine, next_reading),
+        connected(mosquitto, protocol=sender) as (device, _),
+        connected(mosquitto, "rules/store") as (_, next_stored),
     ):
         device.publish("devices/sensor-0043/telemetry", payload, 1)
         with stages.rule_evaluate(next_reading(), name="r", action="republish", tracer=recorder.tracer) as rule:
@@ -85,10 +61,10 @@ def test_a_json_context_goes_between_protocol_versions(
 
 def test_a_retained_message_from_the_broker_is_linked_only(mosquitto: Mosquitto, recorder: Recorder) -> None:
     topic = "devices/sensor-0042/telemetry"
-    with connected(mosquitto, MQTTv5) as (device, _):
+    with connected(mosquitto) as (device, _):
         sent = device.publish(topic, b"{}", 1, retain=True, properties=publish_properties(("traceparent", TRACEPARENT)))
         sent.wait_for_publish(WAIT_S)
-        with connected(mosquitto, MQTTv5, topic) as (_, next_reading):
+        with connected(mosquitto, topic) as (_, next_reading):
             message = next_reading()
     with stages.rule_evaluate(message, name="r", action="a", tracer=recorder.tracer):
         pass

@@ -1,0 +1,187 @@
+"""Requests that are joined from templates are, byte for byte, what the protobuf library makes of the same messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+from motetrace_host.core import record
+from motetrace_host.core.derive import derive_span_id
+from motetrace_host.core.hops import Hops, Spans, Where, Whose
+from motetrace_host.core.message import Linked, Message
+from motetrace_host.core.record import Extra
+from motetrace_host.core.sampling import ot_member, reason
+from motetrace_host.core.sampling.reason import Reason
+from motetrace_host.core.span import AttributeValue, Span, SpanKind
+from motetrace_host.core.trust import Policy
+from motetrace_host.edges import otlp
+from tests.host.spans.proto_spans import proto_resource, proto_span
+from tests.host.spans.span_samples import ids
+
+NOW = 1_795_000_000_000_000_000
+WHERE = Where("broker:1883", "shim-1")
+THRESHOLDS = {1: 0, 2: 2**55, 3: 2**56 - 1}
+AT_THRESHOLDS = [b"\x01" * 9 + max(0, at + by).to_bytes(7, "big") for at in THRESHOLDS.values() for by in (-1, 0)]
+BIRTHS: list[dict[str, AttributeValue]] = [{}, {"device.firmware": "1.4.2", "baggage.site": "Hälle 3"}]
+TRACESTATES = ["", "x=y", "mt=a:1f4", "mt=a:1f4,x=y", "ot=th:8,x=y", "x=y,ot=th:4;rv:ffffffffffffff;q:1"]
+KEEPING = [each for each in Reason if each.keeps]
+
+
+def whose(place: int, boot_nonce: bytes, inferred: bool) -> Whose:
+    """Two devices; what a birth tells depends on the boot, and a boot that the host inferred has another one."""
+    birth = BIRTHS[boot_nonce[-1] % 2 ^ inferred]
+    return Whose(f"sensor-{place}", f"devices/sensor-{place}/telemetry", "devices/{device_id}/telemetry", birth)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> Message:
+    origin = draw(st.sampled_from(["traceparent", "seqref", "seq", "none:", "none:traceparent_length"]))
+    numbered = draw(st.booleans())
+    linked = draw(st.none() | st.builds(Linked, ids(16), ids(8), st.sampled_from(TRACESTATES)))
+    return Message(
+        key=b"k" * 16,
+        device_id="",  # a record has place numbers instead
+        topic="",
+        template="",
+        qos=draw(st.integers(0, 2)),
+        payload_bytes=draw(st.sampled_from([0, 1, 127, 128, 2**32 - 1]) | st.integers(0, 100_000)),
+        received_unix_ns=draw(st.just(NOW) | st.integers(1, 2**63 - 1)),
+        boot_nonce=draw(st.sampled_from([b"boot0", b"boot1"])) if numbered else None,
+        seq=draw(st.integers(1, 2**32 - 1)) if numbered else None,
+        trace_id=draw(ids(16) | st.sampled_from(AT_THRESHOLDS)),
+        span_id=draw(ids(8)),
+        parent_id=draw(st.none() | ids(8)),
+        flags=draw(st.integers(0, 255)),
+        origin=origin,
+        carrier=draw(st.sampled_from(record.CARRIERS)),
+        age_ms=draw(st.none() | st.sampled_from([0, 500, 2**32 - 2])),
+        tracestate="" if linked else draw(st.sampled_from(TRACESTATES)),
+        baggage="",
+        faults=(),
+        policy=Policy.LINK if linked else draw(st.sampled_from([Policy.CONTINUE, Policy.RESAMPLE, Policy.OFF])),
+        linked=linked,
+    )
+
+
+sent = st.tuples(messages(), st.integers(1, 2), st.sampled_from(KEEPING), st.sampled_from([0, *THRESHOLDS]))
+Sent = tuple[Message, int, Reason, int]
+
+
+def block(all_sent: Sequence[Sent]) -> tuple[bytes, dict[int, Extra]]:
+    """The records of messages and their extras, as the outbox has them from the log."""
+    packed = [record.pack(*one) for one in all_sent]
+    extras = {number: extra for number, (_, extra) in enumerate(packed) if extra}
+    return b"".join(made for made, _ in packed), record.split_extras(record.join_extras(extras))
+
+
+def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
+    """The two spans of a message, made the plain way."""
+    message, place, decision, threshold_id = one
+    told = whose(place, message.boot_nonce or record.NO_NONCE, message.origin == "seq")
+    common: dict[str, AttributeValue] = {
+        "device.id": told.device_id,
+        "mqtt.topic": told.topic,
+        "mqtt.qos": message.qos,
+        "messaging.system": "mqtt",
+        "messaging.destination.name": told.topic,
+        "messaging.destination.template": told.template,
+        "trace.origin": message.origin,
+        "trace.carrier": message.carrier,
+    }
+    number: dict[str, AttributeValue] = {}
+    if message.boot_nonce is not None and message.seq is not None:
+        common["device.boot_nonce"] = message.boot_nonce.hex()
+        number["device.seq"] = message.seq
+    if message.policy:
+        common["trace.trust"] = message.policy.word
+    why = reason.attributes(decision)
+    size = {"messaging.message.body.size": message.payload_bytes}
+    age = {} if message.age_ms is None else {"device.age_ms": message.age_ms}
+    publish = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
+    forward = {
+        "mqtt.broker": WHERE.broker,
+        "messaging.operation.name": "forward",
+        "messaging.operation.type": "receive",
+        "messaging.client.id": WHERE.client_id,
+    }
+    # Our own age alone is no tracestate to pass on: it is an attribute.
+    state = "" if message.tracestate == "mt=a:1f4" else message.tracestate
+    state = ot_member.kept(state, message.trace_id, THRESHOLDS[threshold_id] if threshold_id else None)
+    end = message.received_unix_ns
+    device = Span(
+        message.trace_id, message.span_id, message.parent_id, "device_publish", SpanKind.PRODUCER,
+        max(1, end - (message.age_ms or 0) * 1_000_000), end,
+        {**common, **publish, **told.birth, **why, **number, **size, **age}, "device", state, message.flags,
+    )  # fmt: skip
+    forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
+    broker = Span(
+        message.trace_id, forward_id, message.span_id, "broker_forward", SpanKind.INTERNAL,
+        end, end, {**common, **forward, **why, **number}, "mqtt-broker", state, message.flags,
+    )  # fmt: skip
+    made = proto_span(device), proto_span(broker)
+    if message.linked:
+        trace_id, span_id, linked_state = message.linked
+        made[0].links.add(trace_id=trace_id, span_id=span_id, trace_state=linked_state)
+    return made
+
+
+def request_by_the_library(all_sent: Sequence[Sent]) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    for service, spans in zip(("device", "mqtt-broker"), zip(*map(by_the_library, all_sent), strict=True), strict=True):
+        scope_spans = request.resource_spans.add(resource=proto_resource(service)).scope_spans.add(spans=spans)
+        scope_spans.scope.name = "motetrace"
+    return request
+
+
+def hops() -> Hops:
+    return Hops(WHERE, whose, THRESHOLDS.__getitem__)
+
+
+@given(st.lists(sent, min_size=1, max_size=8))
+def test_a_request_is_what_the_protobuf_library_makes_of_the_same_messages(all_sent: list[Sent]) -> None:
+    spans = Spans()
+    records, extras = block(all_sent)
+    hops().add(records, range(len(all_sent)), extras, spans)
+    assert ExportTraceServiceRequest.FromString(spans.request()) == request_by_the_library(all_sent)
+    assert spans.request() == request_by_the_library(all_sent).SerializeToString()
+    assert spans.messages == len(all_sent)
+    assert 0 <= len(spans.request()) - spans.size_bytes < 100
+
+
+@given(st.lists(sent, min_size=1, max_size=8), st.data())
+def test_messages_that_the_tail_chose_carry_its_reasons(all_sent: list[Sent], data: st.DataObject) -> None:
+    numbers = sorted(data.draw(st.sets(st.integers(0, len(all_sent) - 1), min_size=1)))
+    reasons = {number: data.draw(st.sampled_from(KEEPING)) for number in numbers}
+    spans = Spans()
+    records, extras = block(all_sent)
+    hops().add(records, numbers, extras, spans, reasons)
+    chosen = [(message, place, reasons[number], threshold) for number, (message, place, _, threshold)
+              in enumerate(all_sent) if number in reasons]  # fmt: skip
+    assert spans.request() == request_by_the_library(chosen).SerializeToString()
+
+
+@given(st.lists(sent, min_size=1, max_size=4))
+def test_the_rows_of_a_message_are_those_that_its_request_is_read_as(all_sent: list[Sent]) -> None:
+    maker, spans = hops(), Spans()
+    records, extras = block(all_sent)
+    maker.add(records, range(len(all_sent)), extras, spans)
+    decoded = otlp.decode(spans.request(), otlp.PROTOBUF)
+    assert not decoded.rejected
+    rows = [
+        maker.rows(record.unpack(records, number * record.SIZE), extras.get(number, record.NO_EXTRA))
+        for number in range(len(all_sent))
+    ]
+    assert decoded.rows == [device for device, _ in rows] + [broker for _, broker in rows]
+
+
+@pytest.mark.parametrize("flags", [0, 1, 3, 255])
+def test_trace_flags_stand_in_the_low_byte_of_the_spans_flags(flags: int) -> None:
+    made = record.Record(b"t" * 16, b"s" * 8, b"boot0", 7, NOW, 1, record.NO_AGE, 1, flags, record.NUMBERED, 16, 0)
+    for row in hops().rows(made):
+        assert ProtoSpan.FromString(row.span).flags == flags
+        assert row.span.endswith(b"\x85\x01" + bytes((flags, 0, 0, 0))) is (flags > 0)
