@@ -2,8 +2,8 @@
 
     python -m tests.device.sizes
 
-Budgets are DESIGN.md's: the core 2 kB, an adapter 0.9 kB, the MQTT 5 client apart. -march=armv6m is the RP2040; the
-files hold no native code, so the others differ by the header only.
+Budgets: the core 2 kB, an adapter 0.9 kB, the MQTT 5 client apart. -march=armv6m is the RP2040; the files hold no
+native code, so the others differ by the header only.
 """
 
 import subprocess

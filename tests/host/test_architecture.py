@@ -1,4 +1,4 @@
-"""Who may know whom, read from the imports themselves (DESIGN.md, "Parts and who may know whom")."""
+"""Who may know whom, read from the imports themselves."""
 
 import ast
 from collections.abc import Iterator

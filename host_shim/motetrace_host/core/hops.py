@@ -5,7 +5,7 @@ point at the receive time, and no latency attribute is there because nothing mea
 
 Why bytes from templates: most of a span is the same for all messages of a boot on a topic, so its attributes are
 encoded once, and a span then costs a join. tests/host/core/test_hops.py holds the result against the protobuf library.
-Source: DESIGN.md, "The five spans"; OpenTelemetry semantic conventions for messaging; opentelemetry-proto trace.proto.
+Source: docs/spans.md; OpenTelemetry semantic conventions for messaging; opentelemetry-proto trace.proto.
 """
 
 from __future__ import annotations

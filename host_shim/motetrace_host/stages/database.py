@@ -61,7 +61,7 @@ def db_write(
         tracer: default `opentelemetry.trace.get_tracer("motetrace")`.
     Raises:
         TypeError, ValueError: an argument is of another type or out of range.
-    Source: DESIGN.md, "The five spans"; db.system and db.operation are deprecated names that users search by.
+    Source: docs/spans.md; db.system and db.operation are deprecated names that users search by.
     """
     attributes: dict[str, Value] = {
         "db.system": named("db system", system),

@@ -117,6 +117,6 @@ def rule_evaluate(
         tracer: default `opentelemetry.trace.get_tracer("motetrace")`.
     Raises:
         TypeError, ValueError: name or action is not a str of that length.
-    Source: DESIGN.md, "The five spans".
+    Source: docs/spans.md.
     """
     return RuleEvaluate(message, name, action, link_only, tracer)

@@ -92,6 +92,6 @@ def transform_store(
         tracer: default `opentelemetry.trace.get_tracer("motetrace")`.
     Raises:
         TypeError, ValueError: an argument is of another type or out of range.
-    Source: DESIGN.md, "The five spans".
+    Source: docs/spans.md.
     """
     return TransformStore(message, name, cold_start, kind, link_only, tracer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,6 +32,7 @@ AT_THRESHOLDS = [b"\x01" * 9 + max(0, at + by).to_bytes(7, "big") for at in THRE
 BIRTHS: list[dict[str, AttributeValue]] = [{}, {"device.firmware": "1.4.2", "baggage.site": "Hälle 3"}]
 TRACESTATES = ["", "x=y", "mt=a:1f4", "mt=a:1f4,x=y", "ot=th:8,x=y", "x=y,ot=th:4;rv:ffffffffffffff;q:1"]
 KEEPING = [each for each in Reason if each.keeps]
+PAGE = set(re.findall(r"`([a-z_.]+)`", (Path(__file__).resolve().parents[3] / "docs" / "spans.md").read_text()))
 
 
 def whose(place: int, boot_nonce: bytes, inferred: bool) -> Whose:
@@ -185,3 +188,14 @@ def test_trace_flags_stand_in_the_low_byte_of_the_spans_flags(flags: int) -> Non
     for row in hops().rows(made):
         assert ProtoSpan.FromString(row.span).flags == flags
         assert row.span.endswith(b"\x85\x01" + bytes((flags, 0, 0, 0))) is (flags > 0)
+
+
+@given(sent)
+def test_every_attribute_is_told_on_the_page(one: Sent) -> None:
+    records, extras = block([one])
+    names = {
+        attribute.key
+        for row in hops().rows(record.unpack(records, 0), extras.get(0, record.NO_EXTRA))
+        for attribute in ProtoSpan.FromString(row.span).attributes
+    }
+    assert {name for name in names if not name.startswith("baggage.")} <= PAGE

@@ -1,10 +1,12 @@
-"""Each stage's span carries DESIGN.md's names and OpenTelemetry's current ones, and no name that is neither."""
+"""Each stage's span carries docs/spans.md's names and OpenTelemetry's current ones, and no name that is neither."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -31,7 +33,6 @@ PAIRS = {
     "db.system": "db.system.name",
     "db.operation": "db.operation.name",
 }
-# DESIGN.md, "The five spans", and what docs/opentelemetry.md and docs/cloud.md list beside it.
 OURS = {
     "rule.name", "rule.action", "rule.matched", "rule.destination", "function.name", "function.cold_start",
     "function.batch_item_failures", "transform.fields_extracted", "db.write_latency_ms", "db.write_latency_source",
@@ -105,6 +106,11 @@ def test_every_attribute_is_a_registered_name_or_one_of_ours(
     names = {name for span in recorder.spans for name in span.attributes or {}}
     assert names - registered() - OURS == set()
     assert recorder.spans
+
+
+def test_every_name_of_ours_is_told_on_the_page() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "spans.md").read_text()
+    assert OURS - set(re.findall(r"`([a-z_.]+)`", page)) == set()
 
 
 @pytest.mark.parametrize("run", RUNS, ids=[run.__name__ for run in RUNS])

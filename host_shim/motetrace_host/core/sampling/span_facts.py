@@ -38,7 +38,7 @@ def facts(row: SpanRow, slow_ms: int) -> int:
         slow_ms: spans of this length and longer are SLOW; 0: none is.
     Returns:
         Bits ERROR, SLOW and COLD_START. ERROR: its status, or `db.status` is `error`.
-    Source: DESIGN.md, "The five spans".
+    Source: docs/spans.md.
     """
     found = ERROR if row.status == Status.ERROR else 0
     if slow_ms and row.end_unix_ns - row.start_unix_ns >= slow_ms * _NS_PER_MS:
