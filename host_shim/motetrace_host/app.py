@@ -61,6 +61,10 @@ _QOS_2_REMEDY = (
     "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
     "shim a --client-id of its own"
 )
+_TAIL_REMEDY = (
+    "spans that stages send to another shim than their message reached are not heard here: sample the tail in a "
+    "Collector (motetrace collector-config --gateway-hosts)"
+)
 _RECEIVE = {"bulk": mqtt_bulk_reader.receive, "paho": mqtt_paho_reader.receive}
 
 
@@ -181,6 +185,8 @@ class Shim:
         rules = self._config.tail_rules
         if rules is None:
             return None
+        if self._config.share:
+            self._log.warning("tail_hears_a_part", share=self._config.share, remedy=_TAIL_REMEDY)
         connection = database.connect(self._path)
         shared = _shared(self._config)
         seen = shared_ledger.connected(shared, "tail") if shared else SqliteSeen(connection)  # only read from

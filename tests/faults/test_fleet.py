@@ -256,6 +256,13 @@ def test_a_machine_that_is_lost_with_its_disk_is_replaced_and_its_share_is_count
     assert max(group.records().values()) == 1
 
 
+def test_a_tail_that_hears_only_its_own_spans_says_so(
+    mosquitto: Mosquitto, make_shim: MakeShim, valkey: Valkey, key: Path
+) -> None:
+    shim = Group(make_shim, mosquitto, valkey, key, *SHARED, "--tail", "on", "--otlp", "http://127.0.0.1:9").add()
+    assert "motetrace collector-config" in shim.logged("tail_hears_a_part")[0]["remedy"]
+
+
 def test_only_a_member_of_a_group_leaves_it(make_shim: MakeShim) -> None:
     assert (alone := make_shim(1)).leave() == 2
     assert "--share is missing" in alone.log_path.read_text()
