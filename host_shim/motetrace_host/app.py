@@ -75,6 +75,7 @@ def run(config: Config, *, leaving: bool = False) -> int:
 
     Raises:
         ConfigError: something that the settings name cannot be used.
+        StoreError: the disk cannot be used now, and perhaps later.
     """
     if leaving and not config.share:
         raise ConfigError(["--share is missing: only a shim of a group can leave it; one that is alone is stopped"])
@@ -91,8 +92,12 @@ def run(config: Config, *, leaving: bool = False) -> int:
         signal.signal(number, on_signal)
     try:
         shim = Shim(config, stop, leaving=leaving)
+    except StoreError as error:
+        if error.retry:
+            raise
+        raise ConfigError([str(error)]) from error
     except (
-        StoreError, key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
+        key_file.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
         broker_tls.TlsFilesError, password_file.PasswordFileError, EndpointError, BindError, OSError,
     ) as error:  # fmt: skip
         raise ConfigError([str(error)]) from error

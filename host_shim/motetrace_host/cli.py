@@ -19,6 +19,7 @@ from motetrace_host.upkeep import commands as upkeep
 if TYPE_CHECKING:
     from motetrace_host.sampling.shim_view import ShimView
 
+_EXIT_DISK = 1
 _EXIT_CONFIGURATION = 2
 
 _RUN_HELP = """Follow readings from broker to spans, until SIGTERM or Ctrl-C.
@@ -40,7 +41,7 @@ space) and as <name> in a TOML file. A flag goes before the environment, that be
   topic = ["devices/{device_id}/telemetry"]
   republish = [["legacy/{device_id}/data", "traced/{device_id}/data"]]
 
-Exit code: 0 after a clean stop, 1 when it could not go on, 2 when a setting is wrong.
+Exit code: 0 after a clean stop, 1 when it could not go on (a full disk at the start), 2 when a setting is wrong.
 """
 
 
@@ -118,6 +119,7 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     import os
 
     from motetrace_host import config
+    from motetrace_host.core.store_error import StoreError
 
     try:
         settings = config.load(flags, os.environ, _default_state())
@@ -128,6 +130,9 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
         for mistake in error.mistakes:
             click.echo(f"motetrace: {mistake}", err=True)
         sys.exit(_EXIT_CONFIGURATION)
+    except StoreError as error:
+        click.echo(f"motetrace: {error}; then start it again", err=True)
+        sys.exit(_EXIT_DISK)
     sys.exit(code)
 
 

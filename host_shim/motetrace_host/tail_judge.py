@@ -37,6 +37,7 @@ REMEMBERED: Final = 100_000  # verdicts that are read again at a start
 _MAX_CALLS: Final = 1_000  # that wait to be looked for
 _STAGE_HOPS: Final = ("rule", "function", "db")
 _NS_PER_MS: Final = 1_000_000
+_STEP_NS: Final = 10**9
 
 Targets = Callable[[str, bytes, int], bool]
 """Whether a device (id) was an operator's target for a trace-id at a receive time; `HeadSampler.targets`."""
@@ -102,8 +103,9 @@ class TailJudge:
                     self._neighbours(row.trace_id[:5], [_run(row.trace_id)])
 
     def due(self, block: Block) -> bool:
-        """Whether the stages have had their time."""
-        return block.last_unix_ns + self.rules.wait_s * 10**9 <= self._unix_ns()
+        """Whether the stages have had their time. A block of the future is due: the clock was set back since."""
+        now = self._unix_ns()
+        return not now - self.rules.wait_s * 10**9 < block.last_unix_ns < now + _STEP_NS
 
     def reasons(self, block: Block) -> bytes:
         """Decide about a block, or tell what was decided: a `Reason` for each message, 0 for not kept."""

@@ -95,6 +95,20 @@ def test_a_full_disk_stops_acknowledging_and_loses_nothing(mosquitto: Mosquitto,
     assert set(shim.query("SELECT device_id, seq FROM message")) == published
 
 
+def test_a_disk_that_takes_nothing_at_the_start_is_no_wrong_setting(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
+    shim = make_shim(mosquitto.port)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        shim.launch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert shim.wait() == 1
+    told = shim.log_path.read_text()
+    assert "check the disk" in told  # SQLite calls only ENOSPC full
+    assert "then start it again" in told
+
+
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux lets one set another process's limits")
 def test_a_second_signal_ends_the_shim_at_once_and_the_broker_keeps_the_rest(
     mosquitto: Mosquitto, make_shim: MakeShim

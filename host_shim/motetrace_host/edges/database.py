@@ -270,11 +270,11 @@ def translated(path: str | os.PathLike[str] | None = None) -> Iterator[None]:
 
 
 _TRANSIENT = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space, the work is retried",
-    sqlite3.SQLITE_BUSY: f"another process held the write lock for {BUSY_TIMEOUT_MS} ms; the work is retried",
-    sqlite3.SQLITE_LOCKED: "the database is locked; the work is retried",
-    sqlite3.SQLITE_IOERR: "the disk reported an I/O error; the work is retried, check the disk",
-    sqlite3.SQLITE_NOMEM: "out of memory; the work is retried",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space",
+    sqlite3.SQLITE_BUSY: f"another process held the write lock for {BUSY_TIMEOUT_MS} ms",
+    sqlite3.SQLITE_LOCKED: "the database is locked",
+    sqlite3.SQLITE_IOERR: "the disk reported an I/O error; check the disk",
+    sqlite3.SQLITE_NOMEM: "out of memory",
 }
 _LASTING = {
     sqlite3.SQLITE_NOTADB: "this file is not a motetrace database; move it away or choose another state folder",

@@ -113,6 +113,15 @@ def test_a_message_waits_for_its_stages_and_is_then_kept_for_what_they_told(make
     assert tail.judge.left_out == 1
 
 
+def test_a_clock_that_is_set_back_holds_nothing_up(make_tail: Callable[..., Tail]) -> None:
+    tail = make_tail()
+    tail.receive(range(1, 4))
+    tail.start()
+    tail.stage(2, status=Status.ERROR)
+    tail.now = NOW - 600 * SECOND
+    assert tail.devices() == [(2, "error")]
+
+
 def test_what_the_head_kept_and_the_baseline_leaves_is_kept_under_the_heads_reason(
     make_tail: Callable[..., Tail],
 ) -> None:
