@@ -40,7 +40,7 @@ def _view(connection: sqlite3.Connection, device_id: str) -> ShimView | None:
     if not places:
         return None
     noted = Running(connection).all()
-    head, tail, since_unix_s = _counts(connection, log, places)
+    head, tail, since_unix_s, policy = _counts(connection, log, places)
     waiting, refused = _sending(connection, log, noted.get("otlp", ""))
     return ShimView(
         _head(noted),
@@ -53,6 +53,7 @@ def _view(connection: sqlite3.Connection, device_id: str) -> ShimView | None:
         otlp=noted.get("otlp", ""),
         spans_waiting=waiting,
         spans_refused=refused,
+        policy=policy,
     )
 
 
@@ -84,21 +85,24 @@ def rules_text(rules: TailRules | None) -> str:
 
 def _counts(
     connection: sqlite3.Connection, log: MessageLog, places: set[int]
-) -> tuple[Counter[int], Counter[int], int]:
-    """Messages of the places by the head's reason and by the tail's, and since when the log has any, Unix s."""
+) -> tuple[Counter[int], Counter[int], int, int]:
+    """Messages of the places by the head's reason and by the tail's, since when the log has any (Unix s), and by which
+    policy the last of them was treated."""
     head: Counter[int] = Counter()
     tail: Counter[int] = Counter()
     has_verdicts = _has_verdicts(connection)
-    since_unix_s = 0
+    since_unix_s = policy = 0
     for block in log.blocks():
         if not since_unix_s:
             since_unix_s = record.unpack(block.records).received_unix_ns // 10**9
         numbers = [number for place in places for number in record.numbers_at(block.records, place)]
+        if numbers:
+            policy = record.split_extras(block.extras).get(max(numbers), record.NO_EXTRA).policy
         head.update(block.records[number * record.SIZE + record.DECISION_AT] for number in numbers)
         if numbers and has_verdicts:
             reasons = _reasons(connection, block.id)
             tail.update(reasons[number] for number in numbers if number < len(reasons))
-    return head, tail, since_unix_s
+    return head, tail, since_unix_s, policy
 
 
 def _has_verdicts(connection: sqlite3.Connection) -> bool:

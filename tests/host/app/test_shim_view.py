@@ -13,6 +13,7 @@ from motetrace_host.core.hops import Where
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.tail import TailRules
+from motetrace_host.core.trust import Policy
 from motetrace_host.edges import database
 from motetrace_host.edges.forward_cursor import ForwardCursor
 from motetrace_host.edges.running import Running
@@ -72,6 +73,17 @@ def test_the_tails_verdicts_are_counted_where_there_are_some(bench: Bench, tmp_p
     assert view is not None
     assert view.tail_counts == {Reason.ERROR: 1, 0: 2, Reason.RATE: 1}
     assert view.rules == rules
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_how_the_topic_of_the_last_message_is_trusted_is_told(
+    policy: Policy, make_bench: MakeBench, tmp_path: Path
+) -> None:
+    bench = make_bench(trust=[("devices/s/#", policy.word)])
+    bench.send(1, ("seqref", "0a01020304-00000001-03"))
+    assert bench.run()
+    view = shim_view.load(tmp_path, "s")
+    assert view is not None and view.policy == policy
 
 
 def test_rules_of_another_version_are_read_as_far_as_they_are_known() -> None:
