@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from motetrace_host import assembly, shared_ledger
 from motetrace_host.config import Config, ConfigError
-from motetrace_host.core import broker_queue, tls_refusal
+from motetrace_host.core import broker_queue
 from motetrace_host.core.hops import Where
 from motetrace_host.core.link import Broker, Session, Subscription
 from motetrace_host.core.printable import printable
@@ -40,6 +40,7 @@ from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.reports import shim_view
 from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.link_log import LinkLog
 from motetrace_host.shim.nonces import NOTICES
 from motetrace_host.shim.patience import Patience
 from motetrace_host.shim.places import Tenant
@@ -57,10 +58,6 @@ _WORTH_TELLING = 100_000  # rows
 _DRAIN_S = 10.0
 _FLUSH_S = 5.0
 _FORCED_EXIT = 130
-_QOS_2_REMEDY = (
-    "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
-    "shim a --client-id of its own"
-)
 _TAIL_REMEDY = (
     "spans that stages send to another shim than their message reached are not heard here: sample the tail in a "
     "Collector (motetrace collector-config --gateway-hosts)"
@@ -134,6 +131,7 @@ class Shim:
             lambda gone: self._log.info("forgetting", **gone),
         )
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
+        self._link_log = LinkLog(self._log, self._where.broker, config.broker.tls)
         shared = _shared(config)
         mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
         self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
@@ -261,7 +259,7 @@ class Shim:
         self._subscriber.start()
         self._log.info(
             "started",
-            broker=f"{self._config.broker.host}:{self._config.broker.port}",
+            broker=self._where.broker,
             topics=[topic.template for topic in self._config.topics],
             client_id=self._client_id,
             state=str(self._config.state),
@@ -344,20 +342,10 @@ class Shim:
     def _on_link(self, event: str, fields: dict[str, Any]) -> None:
         if self._departure:
             self._departure.heard(event)
-        broker = f"{self._config.broker.host}:{self._config.broker.port}"
         if event == "refused":
-            self._fail(f"broker {broker}: {fields['reason']}")
-        elif event in ("connected", "subscribed", "unsubscribed"):
-            self._log.info(event, broker=broker, **fields)
-        elif event == "subscription_refused":
-            self._log.error("subscription_refused", broker=broker, **fields, remedy="check the broker's access list")
-        elif event == "watch_refused":
-            self._log.info("broker_queue_not_watched", broker=broker, topics=broker_queue.TOPICS, **fields)
-        elif event == "qos_2":
-            self._log.warning("qos_2", broker=broker, remedy=_QOS_2_REMEDY)
+            self._fail(f"broker {self._where.broker}: {fields['reason']}")
         else:
-            told = _remedy(fields.get("reason", ""), self._config.broker.tls)
-            self._log.warning(event, broker=broker, **fields, **told)
+            self._link_log.say(event, fields)
 
     def _fail(self, why: str) -> None:
         self._failure = why
@@ -390,13 +378,3 @@ def _noted(config: Config, where: Where) -> dict[str, str]:
 def _key(config: Config) -> bytes:
     is_default = config.key_file == config.default_key_file
     return key_file.load_or_make(config.key_file) if is_default else key_file.load(config.key_file)
-
-
-def _remedy(reason: str, tls: bool) -> dict[str, str]:
-    """What to do about a lost connection, where something can be said; the names are those of Python's exceptions."""
-    if reason.startswith("ConnectionRefusedError"):
-        return {"remedy": "is the broker up there? check --broker"}
-    if reason.startswith("gaierror"):
-        return {"remedy": "check the host name in --broker"}
-    told = tls_refusal.remedy(reason) if tls else ""
-    return {"remedy": told} if told else {}

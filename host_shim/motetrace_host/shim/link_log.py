@@ -1,0 +1,56 @@
+"""What becomes of the connection to the broker, as lines in the log, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from motetrace_host.core import broker_queue, tls_refusal
+
+_QOS_2_REMEDY: Final = (
+    "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
+    "shim a --client-id of its own"
+)
+
+
+class Log(Protocol):
+    """What is needed of a structured logger."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class LinkLog:
+    """Writes the lines.
+
+    Args:
+        broker: `host:port`. tls: whether the connection is by TLS.
+    """
+
+    def __init__(self, log: Log, broker: str, tls: bool) -> None:
+        self._log = log
+        self._broker = broker
+        self._tls = tls
+
+    def say(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Write the line of an event of `edges/mqtt`."""
+        if event in ("connected", "subscribed", "unsubscribed"):
+            self._log.info(event, broker=self._broker, **fields)
+        elif event == "subscription_refused":
+            self._log.error(event, broker=self._broker, **fields, remedy="check the broker's access list")
+        elif event == "watch_refused":
+            self._log.info("broker_queue_not_watched", broker=self._broker, topics=broker_queue.TOPICS, **fields)
+        elif event == "qos_2":
+            self._log.warning(event, broker=self._broker, remedy=_QOS_2_REMEDY)
+        else:
+            self._log.warning(event, broker=self._broker, **fields, **self._remedy(fields.get("reason", "")))
+
+    def _remedy(self, reason: str) -> dict[str, str]:
+        """What to do about a lost connection, where something can be said; the names are of Python's exceptions."""
+        if reason.startswith("ConnectionRefusedError"):
+            return {"remedy": "is the broker up there? check --broker"}
+        if reason.startswith("gaierror"):
+            return {"remedy": "check the host name in --broker"}
+        told = tls_refusal.remedy(reason) if self._tls else ""
+        return {"remedy": told} if told else {}
