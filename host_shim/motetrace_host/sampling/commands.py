@@ -211,6 +211,7 @@ def _side(
 ) -> Side:
     from motetrace_host import settings
     from motetrace_host.core.link import Broker
+    from motetrace_host.edges import broker_tls
     from motetrace_host.edges import password_file as password_files
     from motetrace_host.sampling.dialogue import Side
 
@@ -219,7 +220,7 @@ def _side(
     password = _checked("", lambda: password_files.first_line(password_file, "--password-file"))
     tls_files = {name: str(path) for name, path in files.items() if path}
     access = Broker(url.host, url.port, url.tls, username=username, password=password, **tls_files)
-    return Side(access, checked_prefix, device)
+    return Side(access, _checked("", lambda: broker_tls.of(access)), checked_prefix, device)
 
 
 def _checked(option: str, make: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Side:
     """Where a device's side topics are."""
 
     broker: Broker
+    tls: ssl.SSLContext | None
     prefix: str
     device_id: str
 
@@ -87,7 +89,7 @@ def clear(side: Side, wait_s: float) -> int:
 
 def _ask(side: Side, wish: Desired, payload: bytes, shown: str, wait_s: float) -> int:
     asks, answers = side.topic("sampling/desired"), side.topic("sampling/reported")
-    with Conversation(side.broker) as broker:
+    with Conversation(side.broker, side.tls) as broker:
         broker.subscribe([answers])
         began = time.monotonic()
         broker.publish(asks, payload)
@@ -144,7 +146,7 @@ def explain(side: Side, view: ShimView | None) -> int:
     """Say for each stage what it does to a device's traces."""
     topics = {side.topic(kind): kind for kind in words.KINDS}
     kept: dict[str, bytes] = {}
-    with Conversation(side.broker) as broker:
+    with Conversation(side.broker, side.tls) as broker:
         broker.subscribe(list(topics))
         while len(kept) < len(topics) and (heard := broker.listen(_QUIET_S)):
             kept[topics[heard.topic]] = heard.payload

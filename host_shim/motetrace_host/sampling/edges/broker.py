@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from motetrace_host.core import tls_refusal
 from motetrace_host.core.connack import HOPELESS
 from motetrace_host.core.link import Broker
-from motetrace_host.edges import broker_tls
 from motetrace_host.sampling.sampling_error import SamplingError
 
 _KEEPALIVE_S = 30
@@ -38,13 +38,15 @@ class Conversation:
     """A connection of its own, with a clean session; used as a context manager.
 
     Args:
+        tls: by `edges/broker_tls`, None without TLS.
         limit_s: how long the broker may take for each answer.
     Raises:
         SamplingError: from every method: the broker is away, refuses, or does not answer.
     """
 
-    def __init__(self, broker: Broker, limit_s: float = 10.0) -> None:
+    def __init__(self, broker: Broker, tls: ssl.SSLContext | None, limit_s: float = 10.0) -> None:
         self._broker = broker
+        self._tls = tls
         self._limit_s = limit_s
         self._heard: queue.Queue[Heard] = queue.Queue(_MAX_WAITING)
         self._answer: queue.Queue[ReasonCode | None] = queue.Queue()
@@ -56,12 +58,12 @@ class Conversation:
         try:
             self._client.connect(self._broker.host, self._broker.port, _KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            told = tls_refusal.remedy(str(error)) if self._broker.tls else ""
+            told = tls_refusal.remedy(str(error)) if self._tls else ""
             remedy = told or "is it running, and is --broker right?"
             raise SamplingError(f"{where} cannot be reached: {error}; {remedy}") from error
         self._client.loop_start()
         try:
-            certificate = ", and does it want to see a certificate (--client-cert)" if self._broker.tls else ""
+            certificate = ", and does it want to see a certificate (--client-cert)" if self._tls else ""
             reason = self._wait(f"{where} does not answer as an MQTT 5 broker does; is --broker right{certificate}?")
             if reason.is_failure:
                 raise SamplingError(f"{where} refuses: {HOPELESS.get(reason.value, str(reason))}")
@@ -113,12 +115,8 @@ class Conversation:
         client.connect_timeout = self._limit_s
         if self._broker.username:
             client.username_pw_set(self._broker.username, self._broker.password or None)
-        try:
-            tls = broker_tls.of(self._broker)
-        except broker_tls.TlsFilesError as error:
-            raise SamplingError(str(error)) from error
-        if tls:
-            client.tls_set_context(tls)
+        if self._tls:
+            client.tls_set_context(self._tls)
         client.on_connect = lambda _client, _data, _flags, reason, _properties: self._answer.put(reason)
         client.on_subscribe = lambda _client, _data, _id, reasons, _properties: self._answer.put(_worst(reasons))
         client.on_publish = lambda _client, _data, _id, reason, _properties: self._answer.put(reason)
