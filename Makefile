@@ -18,11 +18,11 @@ demo: .venv/.demo.stamp  ## run the demo on real parts (make demo ARGS=--forever
 
 test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
 	@$(VENV_PYTHON) .ci/parts.py all
-	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 3 $(ARGS)
 
 test-fast: .venv/.dev.stamp  ## run the tests that take seconds, not minutes
 	@$(VENV_PYTHON) .ci/parts.py all
-	@$(VENV_PYTHON) -m pytest -n 2 -m "not slow" $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 3 -m "not slow" $(ARGS)
 
 bench: .venv/.dev.stamp  ## measure against the obvious ways, as ratios
 	@$(VENV_PYTHON) .ci/parts.py all

@@ -19,12 +19,15 @@ from services import Influxd, Mosquitto
 
 # With real processes that are killed, restarted or slow by nature: `make test` runs them, `make test-fast` does not.
 SLOW = (
-    "board/test_install",
-    "board/test_port",
+    "board/",
     "clients/",
     "crossing/test_demo.py",
     "device/test_day",
+    "examples/",
     "faults/",
+    "host/hops/test_reports_broker.py",
+    "host/otel/test_paho_versions.py",
+    "host/receive/test_connection.py",
     "host/receive/test_reader_versions.py",
 )
 
