@@ -1,6 +1,7 @@
 """A client of either reader on a socket that gives out prepared pieces, without a broker and without a thread."""
 
 import collections
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +12,10 @@ from motetrace_host.core.mqtt_frame import Frame
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.edges import mqtt_bulk_reader, mqtt_paho_reader
 
-RECEIVE: dict[str, Any] = {"bulk": mqtt_bulk_reader.receive, "paho": mqtt_paho_reader.receive}
+RECEIVE: dict[str, Any] = {
+    "bulk": functools.partial(mqtt_bulk_reader.receive, pause=lambda seconds: None),
+    "paho": mqtt_paho_reader.receive,
+}
 
 
 class Pieces:

@@ -1,5 +1,6 @@
 """The bulk reader hands over what paho's own reader hands over, for every lawful packet, in pieces of any size."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import paho.mqtt
@@ -10,7 +11,8 @@ from paho.mqtt import client as paho
 
 from motetrace_host.core import publish_packet
 from motetrace_host.core.mqtt_frame import Frame
-from tests.host.receive.driven import RECEIVE, ours, pahos
+from motetrace_host.edges import mqtt_bulk_reader
+from tests.host.receive.driven import RECEIVE, Pieces, ours, pahos
 from tests.host.receive.packets import NAMES, Publish, packet, pieces, streams
 
 Handed = tuple[str, bytes, int, bool, bool, int, dict[str, Any]]
@@ -103,3 +105,17 @@ def test_no_name_of_ours_hides_one_of_paho() -> None:
     assert not (set(vars(client)) - set(vars(stock))) & taken
     ours_in_class = {name for name in vars(type(client)) if not name.startswith("__")}
     assert ours_in_class & taken == {"loop_read", "reconnect", "_sock_send"}
+
+
+def test_reads_that_follow_close_on_one_another_wait_a_little_and_one_that_comes_alone_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s, pauses = [100.0], list[float]()
+    monkeypatch.setattr(mqtt_bulk_reader, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    client, _ = mqtt_bulk_reader.receive("ours", lambda frames, size: None, pauses.append)
+    client._sock = Pieces([])
+    for after_s, paused in ((0, 0), (0.0001, 1), (0.0019, 2), (0.0021, 2), (0.01, 2), (0.0005, 3)):
+        now_s[0] += after_s
+        client.loop_read()
+        assert len(pauses) == paused
+    assert set(pauses) == {0.001}
