@@ -79,7 +79,7 @@ def listeners(
 ) -> Listeners:
     """Make what listens; `on_birth` is told that some boot's attributes changed, `on_nonce` what `Nonces` notices."""
     ledger = PatientReads(Ledger(connection), MessageLog(connection), patience)
-    answers = Answers(ledger)
+    answers = Answers(ledger, config.max_devices)
     reported = ReportedTopic(config.prefix, sampler)
 
     def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
@@ -131,6 +131,7 @@ def pipeline(
         plans=Plans(listening.head, asked),
         live=listening.births.live,
         trust=Trust(config.trust),
+        max_places=config.max_devices,
     )
     reader = Reader(
         places,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-_MAX_DEVICES = 200_000
 _MAX_BOOTS = 16  # the latest of a device that an answer may come from
 
 
@@ -19,10 +18,11 @@ class BootLedger(Protocol):
 
 
 class Answers:
-    """The boots of devices, by the part of their nonce that an answer carries."""
+    """The boots of devices, by the part of their nonce that an answer carries; of at most `max_devices` in memory."""
 
-    def __init__(self, ledger: BootLedger) -> None:
+    def __init__(self, ledger: BootLedger, max_devices: int = 200_000) -> None:
         self._ledger = ledger
+        self._max_devices = max_devices
         self._boots: dict[str, dict[bytes, bytes]] = {}
 
     def learn(self, device_id: str, boot_nonce: bytes) -> None:
@@ -45,7 +45,7 @@ class Answers:
         """The boots of a device by the last 4 bytes of their nonces."""
         boots = self._boots.get(device_id)
         if boots is None:
-            if len(self._boots) >= _MAX_DEVICES:
+            if len(self._boots) >= self._max_devices:
                 del self._boots[next(iter(self._boots))]
             latest = self._ledger.latest_nonces(device_id, _MAX_BOOTS)
             boots = self._boots[device_id] = {nonce[1:]: nonce for nonce in reversed(latest)}

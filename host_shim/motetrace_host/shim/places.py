@@ -15,7 +15,6 @@ from motetrace_host.core.trust import Policy, Trust
 from motetrace_host.edges.message_log import PlaceRow
 from motetrace_host.shim.plans import Plans
 
-MAX_PLACES = 200_000  # in memory; the message log has all of them
 MAX_TOPIC_BYTES = 1_024  # so that places in memory have a bound in bytes, too; MQTT's own is 65,535
 
 
@@ -151,6 +150,7 @@ class Places:
         live: boots (device, nonce) that were heard to begin.
         trust: what is done with contexts, by topic; messages of a topic with another policy than `continue` go the
             long way.
+        max_places: in memory; the message log has all of them.
     """
 
     def __init__(
@@ -163,8 +163,10 @@ class Places:
         plans: Plans,
         live: AbstractSet[tuple[str, bytes]] = frozenset(),
         trust: Trust | None = None,
+        max_places: int = 200_000,
     ) -> None:
         self._live = live
+        self._max_places = max_places
         self.plans = plans
         self._log = log
         self._templates = templates
@@ -222,11 +224,11 @@ class Places:
         """It has them now; between batches nothing else refers to places, so they can be bounded here."""
         self._unsaved.clear()
         self.plans.saved()
-        if len(self._places) > MAX_PLACES or len(self._boots) > 2 * MAX_PLACES:
+        if len(self._places) > self._max_places or len(self._boots) > 2 * self._max_places:
             self._places.clear()
             self._boots.clear()
             self._turns.clear()
-        if len(self._strangers) > MAX_PLACES:
+        if len(self._strangers) > self._max_places:
             self._strangers.clear()
 
     def __len__(self) -> int:

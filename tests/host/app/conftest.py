@@ -52,6 +52,7 @@ class Bench:
         templates: Sequence[str] = ("devices/{device_id}/telemetry",),
         trailer: bool = False,
         shared: SharedLedger | None = None,
+        max_devices: int = 200_000,
     ) -> None:
         self.path = path
         self.connection = database.connect(path)
@@ -62,7 +63,7 @@ class Bench:
         patience = Patience(self, lambda: len(self.inbox))
         asked = PatientReads(self.ledger, self.log, patience)
         self.bare_seq = BareSeq(asked)
-        answers = Answers(asked)
+        answers = Answers(asked, max_devices)
 
         def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
@@ -85,6 +86,7 @@ class Bench:
             Plans(self.head, asked),
             self.births.live,
             Trust(rules),
+            max_devices,
         )
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []

@@ -3,6 +3,7 @@
 The rows here are the table there. Each row makes a message that is just within its bound and one that is just beyond.
 """
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +17,9 @@ from motetrace_host.core import trailer
 from motetrace_host.core.link import Broker, Session
 from motetrace_host.edges import mqtt_bulk_reader
 from motetrace_host.edges.mqtt import Subscriber
+from motetrace_host.reports import devices
 from motetrace_host.shim import nonces, tally
+from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
 from tests.host.app.conftest import NOW, Bench
 from tests.host.app.test_pipeline import chunk
@@ -199,3 +202,22 @@ def test_boots_beyond_those_that_can_wait_are_counted(bench: Bench) -> None:
     for number in range(nonces.MAX_WATCHED + 3):
         bench.nonces.meet("s", number.to_bytes(5, "big"), NOW)
     assert bench.tally.rejected == {nonces.UNWATCHED: 3}
+
+
+def test_devices_beyond_those_that_memory_is_for_are_counted_all_the_same(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    bench = make_bench(max_devices=3)
+    for seq in range(1, 6):
+        for device in range(10):
+            context = ("traceparent", f"00-0a010203{device:02x}{seq:08x}11111111111111-a1b2c3d4{seq:08x}-03")
+            bench.send(1, context, topic=f"devices/s{device}/telemetry")
+        batch = Batch(1, NOW)
+        for one in bench.inbox.take(100, 0, 0)[0]:
+            bench.reader.read(one, batch)
+        bench.journal.write(batch)
+        assert len(bench.places) <= 3
+    bench.connection.close()
+    report, _ = devices.report(tmp_path, devices.Wanted(limit=0, as_json=True))
+    boots = json.loads(report)["boots"]
+    assert [(boot["seen"], boot["lost"], boot["twice"]) for boot in boots] == [(5, 0, 0)] * 10
