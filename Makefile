@@ -18,7 +18,7 @@ demo: .venv/.demo.stamp  ## run the demo on real parts (make demo ARGS=--forever
 
 test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
 	@$(VENV_PYTHON) .ci/parts.py all
-	@$(VENV_PYTHON) -m pytest -n 3 $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
 
 test-fast: .venv/.dev.stamp  ## run the tests that take seconds, not minutes
 	@$(VENV_PYTHON) .ci/parts.py all
