@@ -1,11 +1,8 @@
 """Real broker, shim, rule engine and function: where each message went is told in a sentence, and is what happened."""
 
-import contextlib
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +18,7 @@ from motetrace_host.cli import main
 from motetrace_host.edges import database
 from motetrace_host.edges.sqlite_seen import SqliteSeen
 from tests.faults.shim_process import ShimProcess, poll
+from tests.stage_runner import running
 
 STAGES = Path(__file__).parents[1] / "host/hops/stage_process.py"
 NONCE = "3f2a9c01d4"
@@ -35,18 +33,6 @@ WHERE = {
     22: "LOST between device and shim",
     23: "NOT SENT yet",
 }
-
-
-@contextlib.contextmanager
-def stage(role: str, broker: Mosquitto, log: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(STAGES), role, str(broker.port), str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def publish_all(broker: Mosquitto) -> None:
@@ -81,7 +67,10 @@ def test_each_message_is_where_it_went(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shim = make_shim(mosquitto.port, topic="devices/{device_id}/#").start()
-    with stage("rule", mosquitto, tmp_path / "rule.log"), stage("function", mosquitto, tmp_path / "function.log"):
+    with (
+        running(STAGES, "rule", mosquitto, tmp_path / "rule.log"),
+        running(STAGES, "function", mosquitto, tmp_path / "function.log"),
+    ):
         publish_all(mosquitto)
         done = {"shim": 20, "rule": 20, "function": 20, "db": 20, "device.failed": 21}
         poll(lambda: done.items() <= highest(shim.state).items(), "all hops report")

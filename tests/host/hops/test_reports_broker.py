@@ -7,13 +7,10 @@ import hashlib
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +28,10 @@ from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.stages import reporting
 from tests.host.app.certificates import Certificates
 from tests.host.hops.stage_process import END
+from tests.stage_runner import running
 
 WAIT_S = 30
+STAGES = Path(__file__).with_name("stage_process.py")
 BOOTS = [bytes([boot, 7, 7, 7, 7]) for boot in (0x11, 0x22, 0x33)]
 READINGS = 300  # per boot
 Numbers = dict[str, set[tuple[bytes, int]]]
@@ -85,19 +84,6 @@ def eventually(look: Callable[[], bool], what: str) -> None:
     while not look():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
-
-
-@contextmanager
-def stage_process(role: str, broker: Mosquitto, log: Path) -> Iterator[subprocess.Popen[str]]:
-    script = Path(__file__).with_name("stage_process.py")
-    command = [sys.executable, str(script), role, str(broker.port), str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def noted(log: Path) -> Numbers:
@@ -157,8 +143,8 @@ def test_reports_say_exactly_what_two_processes_did_also_when_the_broker_is_kill
 
     with (
         Shim(broker) as shim,
-        stage_process("rule", broker, logs["rule"]) as rule,
-        stage_process("function", broker, logs["function"]) as function,
+        running(STAGES, "rule", broker, logs["rule"]) as rule,
+        running(STAGES, "function", broker, logs["function"]) as function,
     ):
         publish_all(broker, at_half)
         eventually(lambda: "end" in logs["function"].read_text(), "the last reading did not come through")
