@@ -88,14 +88,6 @@ def _said(boot_nonce: bytes, *row: Any) -> tuple[DeviceStats, int]:
     return DeviceStats(boot_nonce, last_seq, (), *counts, named), heard_unix_ms
 
 
-def last_assigned(connection: sqlite3.Connection, device_id: str, boot_nonce: bytes) -> int | None:
-    """Give the last number that a boot is known to have assigned; None when it said nothing."""
-    row = connection.execute(
-        "SELECT last_seq FROM device_stats WHERE device_id = ? AND boot_nonce = ?", (device_id, boot_nonce)
-    ).fetchone()
-    return None if row is None else row[0]
-
-
 def trim_old(connection: sqlite3.Connection, heard_before_unix_ms: int, limit: int = 2_000) -> int:
     """Forget the boots that said nothing since a time, at most `limit` in one call; says how many went."""
     oldest = connection.execute(

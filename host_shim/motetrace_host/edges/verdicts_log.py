@@ -34,11 +34,6 @@ class VerdictLog:
         """Keep the reasons of a block's messages, one byte each."""
         self._connection.execute("INSERT OR REPLACE INTO verdict VALUES(?, ?)", (block_id, reasons))
 
-    def last_decided(self) -> int:
-        """The highest block that was decided about; 0 when there is none."""
-        number: int = self._connection.execute("SELECT coalesce(max(block_id), 0) FROM verdict").fetchone()[0]
-        return number
-
     def revive(self, messages: Iterable[tuple[int, int, int]]) -> None:
         """Queue messages: block, number in it, reason."""
         self._connection.executemany("INSERT INTO revival(block_id, number, reason) VALUES(?, ?, ?)", messages)

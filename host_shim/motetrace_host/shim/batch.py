@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from motetrace_host.core import record
@@ -86,13 +86,6 @@ class Batch:
         """Nothing of it is needed any more."""
         for run in self.runs:
             run.close()
-
-    def with_number(self, run: BootRun, seq: int) -> Iterator[int]:
-        """The numbers of the records of one boot that have this seq, in order of arrival."""
-        wanted = run.boot_nonce + seq.to_bytes(4, "big")
-        for number, packed in enumerate(self.records):
-            if packed[record.SEQ_AT : record.SEQ_AT + 9] == wanted and self.places[number].device_id == run.device_id:
-                yield number
 
     def halves(self) -> Iterable[Batch]:
         """The same messages in two batches without acknowledgements, to find the one that the disk refuses."""

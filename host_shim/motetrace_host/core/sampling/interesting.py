@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from motetrace_host.core.sampling.seq_runs import MAX_SEQ, Run, merged, without
+from motetrace_host.core.sampling.seq_runs import MAX_SEQ, Run, merged
 
 MAX_RUNS: Final = 256  # of one boot and bit
 _Boot = dict[int, list[Run]]
@@ -59,12 +59,6 @@ class Interesting:
         boot[bit] = joined[surplus:]
         if len(self._boots) > self._max_boots:
             self.shed_runs += sum(map(len, self._boots.popitem(last=False)[1].values()))
-
-    def take_back(self, boot_nonce: bytes, seq: int, bit: int) -> None:
-        """Take a bit from one seq: a message that was given up for lost came after all."""
-        boot = self._boots.get(boot_nonce, {})
-        if bit in boot:
-            boot[bit] = without(boot[bit], [(seq, seq)])
 
     def bits(self, trace_id: bytes) -> int:
         """Everything that is known of a trace."""
