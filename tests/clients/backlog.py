@@ -14,13 +14,16 @@ ESTABLISHED = "01"
 
 
 def unread_bytes(port: int) -> int:
-    """Bytes in the receive queues of all connections to a port of 127.0.0.1."""
-    total = 0
+    """Bytes in the receive queues of all connections to a port of 127.0.0.1.
+
+    The kernel may list a connection twice when others come and go while its table is read in parts.
+    """
+    waiting: dict[str, int] = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         if words[1].endswith(f":{port:04X}") and words[3] == ESTABLISHED:
-            total += int(words[4].partition(":")[2], 16)
-    return total
+            waiting[words[2]] = int(words[4].partition(":")[2], 16)
+    return sum(waiting.values())
 
 
 def wait_until_unread(port: int, at_least: int) -> None:
