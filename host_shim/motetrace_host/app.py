@@ -187,7 +187,7 @@ class Shim:
         file = self._config.otlp_headers_file
         headers = headers_file.load(file) if file else {}
         self._outbox = SpanOutbox(database.connect(self._path), url, self._where, self._judge)
-        return OtlpForwarder(self._outbox, url, headers=headers)
+        return OtlpForwarder(self._outbox, url, headers=headers, compression=self._config.otlp_compression)
 
     def _new_judge(self) -> TailJudge | None:
         rules = self._config.tail_rules

@@ -52,6 +52,7 @@ class Config:
     topic: tuple[TopicTemplate, ...]
     otlp: str
     otlp_headers_file: Path | None
+    otlp_compression: str
     otlp_listen: Address | None
     state: Path
     key_file: Path

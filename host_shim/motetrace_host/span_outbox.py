@@ -16,7 +16,6 @@ from motetrace_host.core import record
 from motetrace_host.core.hops import Hops, Spans, Where
 from motetrace_host.core.otlp_envelope import join
 from motetrace_host.core.record import Extra
-from motetrace_host.core.sampling.reason import FIRST_KEEP
 from motetrace_host.core.span import SpanRow
 from motetrace_host.edges import database, otlp
 from motetrace_host.edges.forward_cursor import ForwardCursor, Position
@@ -150,8 +149,7 @@ class SpanOutbox:
             return False
         reasons = self._judge.reasons(block) if self._judge else b""
         offset = load.at.offset
-        keeps = [reason >= FIRST_KEEP for reason in reasons[offset:]] or record.kept(block.records, offset)
-        kept = [number for number, keep in enumerate(keeps, offset) if keep]
+        kept = record.keeping(reasons, offset) if reasons else record.kept(block.records, offset)
         extras = _extras(block)
         while kept and (room := load.room()):
             self._hops.add(block.records, kept[:room], extras, load.spans, reasons)

@@ -9,7 +9,9 @@ from motetrace_host.core.hops import Whose
 from motetrace_host.core.span import AttributeValue
 from motetrace_host.core.wire_error import WireError
 from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.message_log import MessageLog
+from motetrace_host.edges.message_log import MessageLog, PlaceRow
+
+_AHEAD = 500
 
 
 class Origins:
@@ -18,6 +20,8 @@ class Origins:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._log = MessageLog(connection)
         self._ledger = Ledger(connection)
+        self._ahead: dict[int, PlaceRow] = {}
+        self._last = 0
 
     def of(self, place: int, boot_nonce: bytes, inferred: bool) -> Whose:
         """Tell about one boot at one place.
@@ -25,8 +29,15 @@ class Origins:
         Args:
             inferred: the boot's nonce is the host's, which no birth names: the device's latest birth is meant.
         """
-        row = self._log.place(place)
+        row = self._place(place)
         return Whose(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
+
+    def _place(self, number: int) -> PlaceRow:
+        """A place by its id; when they are asked for in their order, as a new fleet is, many are read at once."""
+        if number not in self._ahead:
+            self._ahead = self._log.places_from(number, _AHEAD if number == self._last + 1 else 1)
+        self._last = number
+        return self._ahead.get(number) or self._log.place(number)
 
     def threshold(self, number: int) -> int:
         """The threshold that records name by a number."""

@@ -1,15 +1,17 @@
 """The shim beside a bare paho subscriber and plain "paho + OpenTelemetry SDK" loops: rate, processor time, memory.
 
 Twice: fed from memory by a socket that speaks just enough MQTT (`feeder.py`), so that the subscriber alone is
-measured; and through a real mosquitto, with what that spends itself. QoS 1 everywhere. The shim writes ledger and
-messages to disk before it acknowledges; the others write nothing.
+measured, on one processor that it has to itself; and through a real mosquitto, with what that spends itself. QoS 1
+everywhere. The shim writes ledger and messages to disk before it acknowledges; the others write nothing.
 """
 
+import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from tests.benchmarks.subjects import Peer, Shim, Subject, cpu_s, resident_bytes
 
 FEEDER = Path(__file__).with_name("feeder.py")
 DEVICES = 10_000
-FED, FED_PEERS = 300_000, 30_000
+FED, FED_PEERS = 600_000, 30_000
 THROUGH, THROUGH_PEERS = 100_000, 20_000
 ROUNDS = 3
 BROKER = "max_inflight_messages 10000\n"
@@ -33,6 +35,7 @@ SUBJECTS = (
     Shim("motetrace run, every trace kept, OTLP out", sends=True),
 )
 PLAIN = SUBJECTS[1].name
+FIRST, *OTHERS = sorted(os.sched_getaffinity(0))
 
 
 class Result(NamedTuple):
@@ -48,10 +51,14 @@ def fed(subject: Subject, folder: Path, backend: str) -> Result:
     """Measure one subject on the feeder."""
     messages = FED if isinstance(subject, Shim) else FED_PEERS
     command = [sys.executable, str(FEEDER), str(messages), str(DEVICES)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as feeder:
+    with (
+        _processors(set(OTHERS) or {FIRST}),
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as feeder,
+    ):
         assert feeder.stdin is not None
         assert feeder.stdout is not None
-        process = subject.start(int(feeder.stdout.readline()), folder, messages, backend)
+        with _processors({FIRST}):
+            process = subject.start(int(feeder.stdout.readline()), folder, messages, backend)
         before = cpu_s(process.pid)
         feeder.stdin.write("\n")
         feeder.stdin.flush()
@@ -77,6 +84,17 @@ def through_mosquitto(subject: Subject, folder: Path, backend: str) -> Result:
         spent, broker_spent = cpu_s(process.pid) - before, cpu_s(broker.pid) - broker_before
         _end(process)
     return Result(messages / seconds, spent / messages * 1e6, broker_spent / messages * 1e6)
+
+
+@contextlib.contextmanager
+def _processors(which: set[int]) -> Iterator[None]:
+    """Let what is started here run on these processors alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, which)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

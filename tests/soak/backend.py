@@ -128,7 +128,7 @@ class Backend:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = backend.answer(gzip.decompress(body))
+                status = backend.answer(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
                 if status is None:
                     self.close_connection = True
                     return

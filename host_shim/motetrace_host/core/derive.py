@@ -17,6 +17,8 @@ _SEQREF: Final = b"motetrace.seqref"
 _ROOT: Final = b"motetrace.root\0\0"
 _SPAN: Final = b"motetrace.span\0\0"
 _NO_SPAN_ID: Final = bytes(8)
+BEGUN_SPAN_ID: Final = blake2b(digest_size=8, person=_SPAN)
+"""What `derive_span_id` adds trace-id, parent-id and name to, for who derives very many: copying it is cheaper."""
 
 
 class Derived(NamedTuple):
@@ -76,7 +78,7 @@ class Deriver:
         hashed = self._begun.copy()
         hashed.update(boot_nonce + b"\x04" + number)
         digest = hashed.digest()
-        return Derived(boot_nonce + number + digest[:7], _not_zero(digest[7:]))
+        return Derived(boot_nonce + number + digest[:7], not_zero(digest[7:]))
 
 
 def derive(key: bytes, tenant: str, device_id: str, boot_nonce: bytes, seq: int) -> Derived:
@@ -106,7 +108,7 @@ def derive_root(key: bytes, tenant: str, message_key: bytes) -> Derived:
         )
     named = b"%c%b\x10%b" % (len(tenant_bytes), tenant_bytes, message_key)
     digest = blake2b(named, digest_size=24, key=key, person=_ROOT).digest()
-    return Derived(digest[:16], _not_zero(digest[16:]))
+    return Derived(digest[:16], not_zero(digest[16:]))
 
 
 def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:
@@ -128,15 +130,11 @@ def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:
         raise ValueError(f"trace_id has {len(trace_id)} bytes; it has 16")
     if len(parent_id) != 8:
         raise ValueError(f"parent_id has {len(parent_id)} bytes; it has 8")
-    return span_id_of(trace_id, parent_id, name.encode())
+    hashed = BEGUN_SPAN_ID.copy()
+    hashed.update(trace_id + parent_id + name.encode())
+    return not_zero(hashed.digest())
 
 
-def span_id_of(trace_id: bytes, parent_id: bytes, name: bytes) -> bytes:
-    """`derive_span_id` for ids whose lengths are known to be right."""
-    span_id = blake2b(trace_id + parent_id + name, digest_size=8, person=_SPAN).digest()
-    return span_id if span_id != _NO_SPAN_ID else _not_zero(span_id)
-
-
-def _not_zero(span_id: bytes) -> bytes:
+def not_zero(span_id: bytes) -> bytes:
     """Keep the one value that W3C forbids out; reached once in 2**64."""
     return span_id if span_id != _NO_SPAN_ID else b"\0\0\0\0\0\0\0\x01"

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from motetrace_host.core import record
-from motetrace_host.core.derive import derive_span_id, span_id_of
-from motetrace_host.core.otlp_span import SCOPE, encode_attributes, encode_resource
+from motetrace_host.core.derive import BEGUN_SPAN_ID, derive_span_id, not_zero
+from motetrace_host.core.otlp_span import SCOPE, encode_attributes, encode_resource, encode_text
 from motetrace_host.core.protobuf_wire import delimited, fields, varint
 from motetrace_host.core.record import Extra, Record
 from motetrace_host.core.sampling import ot_member
@@ -29,13 +28,36 @@ from motetrace_host.core.trust import Policy
 DEVICE_SERVICE: Final = "device"
 BROKER_SERVICE: Final = "mqtt-broker"
 _NS_PER_MS: Final = 1_000_000
-_TIMES: Final = struct.Struct("<BQBQ")
-_HEAD: Final = {
-    "device_publish": delimited(b"\x2a", b"device_publish") + b"\x30" + varint(SpanKind.PRODUCER),
-    "broker_forward": delimited(b"\x2a", b"broker_forward") + b"\x30" + varint(SpanKind.INTERNAL),
-}
+_IDS: Final = struct.Struct("<2s16s2s8s")
+_TIMES: Final = struct.Struct("<18sBQBQ")  # behind what says name and kind
+_DEVICE: Final = delimited(b"\x2a", b"device_publish") + b"\x30" + varint(SpanKind.PRODUCER)
+_BROKER: Final = delimited(b"\x2a", b"broker_forward") + b"\x30" + varint(SpanKind.INTERNAL)
 _FLAGS: Final = [b"" if flags == 0 else b"\x85\x01" + flags.to_bytes(4, "little") for flags in range(256)]
+_SHORT: Final = 2_048
+_LENGTHS: Final = [b"\x12" + varint(length) for length in range(_SHORT)]
+_PARENT_BYTES: Final = 10
+_TAG_BYTES: Final = 3  # with a usual length
 _MAX_FORMS: Final = 20_000
+_MAX_NUMBERS: Final = 20_000
+
+
+class _Numbers(dict[int, bytes]):
+    """An attribute with a whole number, 0..2**32-1, by value; those that count up are the same for many devices."""
+
+    def __init__(self, key: str) -> None:
+        self._key = delimited(b"\x0a", key.encode())
+
+    def __missing__(self, value: int) -> bytes:
+        if len(self) >= _MAX_NUMBERS:
+            self.clear()
+        number = delimited(b"\x12", b"\x18" + varint(value))
+        self[value] = attribute = delimited(b"\x4a", self._key + number)
+        return attribute
+
+
+_SEQ: Final = _Numbers("device.seq")
+_BODY_SIZE: Final = _Numbers("messaging.message.body.size")
+_AGE_MS: Final = _Numbers("device.age_ms")
 
 
 class Where(NamedTuple):
@@ -59,36 +81,52 @@ class Whose(NamedTuple):
 
 
 class Spans:
-    """Spans of messages in the making of one request, each with tag and length as they stand in ScopeSpans."""
+    """Spans of messages in the making of one request, each with tag and length as they stand in ScopeSpans.
 
-    __slots__ = ("broker_forward", "device_publish")
+    Attributes:
+        size_bytes: how long the request will be, but for its envelope.
+    """
+
+    __slots__ = ("broker_forward", "device_publish", "size_bytes")
 
     def __init__(self) -> None:
         self.device_publish: list[bytes] = []
         self.broker_forward: list[bytes] = []
+        self.size_bytes = 0
 
     @property
     def messages(self) -> int:
         """How many messages' spans they are; two each."""
         return len(self.device_publish)
 
-    @property
-    def size_bytes(self) -> int:
-        """How long the request will be, but for its envelope."""
-        return sum(map(len, self.device_publish)) + sum(map(len, self.broker_forward))
-
     def request(self) -> bytes:
         """One ExportTraceServiceRequest of them."""
-        return _resource_spans(DEVICE_SERVICE, self.device_publish) + _resource_spans(
-            BROKER_SERVICE, self.broker_forward
-        )
+        parts = _resource_spans(DEVICE_SERVICE, self.device_publish)
+        return b"".join(parts + _resource_spans(BROKER_SERVICE, self.broker_forward))
+
+
+_FormKey = tuple[int | bytes | str, ...]
+"""place, boot nonce, kind, flags, decision; where there is an extra, also why there is no context, and the policy"""
+
+_Way = tuple[str, int, str, str, int, int]
+"""template, QoS, origin, carrier, policy, decision"""
 
 
 class _Form(NamedTuple):
-    """The attributes that all messages of one boot on one topic share, encoded."""
+    """The attributes that all messages of one boot on one topic share, encoded.
 
+    Attributes:
+        common: what both spans have. device, broker: what each has alone; mostly the same object for all devices.
+        device_bytes, broker_bytes: how long the spans are without what only some messages have or what differs in size.
+        flags: the field behind the attributes.
+    """
+
+    common: bytes
     device: bytes
     broker: bytes
+    device_bytes: int
+    broker_bytes: int
+    flags: bytes
 
 
 class Hops:
@@ -105,7 +143,8 @@ class Hops:
         self._where = where
         self._whose = whose
         self._threshold = threshold
-        self._forms: dict[tuple[int, bytes, int, int, str, int], _Form] = {}
+        self._forms: dict[_FormKey, _Form] = {}
+        self._shared: dict[_Way, tuple[bytes, bytes]] = {}
         self._th: dict[int, tuple[bytes, bytes]] = {}
 
     def forget(self) -> None:
@@ -127,49 +166,58 @@ class Hops:
             spans: where they go.
             reasons: by number, why each is kept, where the tail had the last word; empty: what the records say.
         """
-        forms, times, flag_bytes, unpack = self._forms, _TIMES.pack, _FLAGS, record.RECORD.unpack_from
-        device_head, broker_head = _HEAD["device_publish"], _HEAD["broker_forward"]
+        forms, ids, times, unpack = self._forms, _IDS.pack, _TIMES.pack, record.RECORD.unpack_from
         device_spans, broker_spans = spans.device_publish.append, spans.broker_forward.append
+        lengths, join, begun, whole = _LENGTHS, b"".join, BEGUN_SPAN_ID.copy, 0
         for number in numbers:
             trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
-            state = parent = age = own = link = b""
-            extra = record.NO_EXTRA
+            state = parent = link = own = b""
+            start = received
             if reasons:
                 decision = reasons[number]
+            key: _FormKey = (place, nonce, kind, flags, decision)
+            extra = record.NO_EXTRA
             if kind & record.HAS_EXTRA:
                 extra = extras[number]
+                key += (extra.reason, extra.policy)
                 parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-                if extra.link_trace_id:
-                    link = _link(extra)
-            if extra.tracestate and not extra.link_trace_id:  # else it is that of the linked context
-                state = self._tracestate(extra.tracestate, trace_id, threshold_id)
-            elif threshold_id:
+                link = _link(extra) if extra.link_trace_id else b""
+                if extra.tracestate and not link:  # else it is that of the linked context
+                    state = self._tracestate(extra.tracestate, trace_id, threshold_id)
+                    threshold_id = 0
+            if threshold_id:
                 least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
                 state = plain if trace_id[9:] >= least else b""
-            form = forms.get((place, nonce, kind, decision, extra.reason, extra.policy))
-            if form is None:
-                form = self._new_form(record.unpack(records, number * record.SIZE), extra, decision)
-            start = received
-            if age_ms != record.NO_AGE:
-                age = _number(b"device.age_ms", age_ms)
-                start = max(1, received - age_ms * _NS_PER_MS)
+            common, device, broker, device_bytes, broker_bytes, flag = forms.get(key) or self._new_form(
+                key, record.unpack(records, number * record.SIZE), extra, decision
+            )
             if kind & record.NUMBERED:
-                own = _number(b"device.seq", seq)
-            ids = b"\x0a\x10" + trace_id + b"\x12\x08"
-            flag = flag_bytes[flags]
-            span = b"".join(
-                (ids, span_id, state, parent, device_head, times(0x39, start, 0x41, received), form.device, own,
-                 _number(b"messaging.message.body.size", size), age, link, flag)
+                own = _SEQ[seq]
+            rest = own + _BODY_SIZE[size]
+            if age_ms != record.NO_AGE:
+                rest += _AGE_MS[age_ms]
+                start = max(1, received - age_ms * _NS_PER_MS)
+            rest += link + flag
+            length = device_bytes + len(state) + len(parent) + len(rest)
+            tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
+            device_spans(
+                join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", span_id), state, parent,
+                      times(_DEVICE, 0x39, start, 0x41, received), common, device, rest))
             )  # fmt: skip
-            device_spans(b"\x12" + varint(len(span)) + span)
-            forward_id = span_id_of(trace_id, span_id, b"broker_forward")
-            span = b"".join(
-                (ids, forward_id, state, b"\x22\x08", span_id, broker_head, times(0x39, received, 0x41, received),
-                 form.broker, own, flag)
+            whole += length
+            length = broker_bytes + len(state) + len(own)
+            tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
+            hashed = begun()
+            hashed.update(trace_id + span_id + b"broker_forward")
+            forward_id = not_zero(hashed.digest())
+            broker_spans(
+                join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id), state, b"\x22\x08", span_id,
+                      times(_BROKER, 0x39, received, 0x41, received), common, broker, own, flag))
             )  # fmt: skip
-            broker_spans(b"\x12" + varint(len(span)) + span)
+            whole += length + 2 * _TAG_BYTES
+        spans.size_bytes += whole
 
     def _tracestate(self, text: str, trace_id: bytes, threshold_id: int) -> bytes:
         threshold = self._threshold(threshold_id) if threshold_id else None
@@ -197,44 +245,47 @@ class Hops:
                     encode_resource(BROKER_SERVICE), SCOPE, _content(spans.broker_forward[0])),
         )  # fmt: skip
 
-    def _new_form(self, message: Record, extra: Extra, decision: int) -> _Form:
+    def _new_form(self, key: _FormKey, message: Record, extra: Extra, decision: int) -> _Form:
         whose = self._whose(message.place, message.boot_nonce, message.inferred)
-        common: dict[str, AttributeValue] = {
-            "device.id": whose.device_id,
-            "mqtt.topic": whose.topic,
-            "mqtt.qos": message.qos,
-            "messaging.system": "mqtt",
-            "messaging.destination.name": whose.topic,
-            "messaging.destination.template": whose.template,
-            "trace.origin": message.origin(extra),
-            "trace.carrier": message.carrier,
-        }
+        common = encode_text("device.id", whose.device_id) + encode_text("mqtt.topic", whose.topic)
+        common += encode_text("messaging.destination.name", whose.topic)
         if message.numbered:
-            common["device.boot_nonce"] = message.boot_nonce.hex()
-        if extra.policy:
-            common["trace.trust"] = Policy(extra.policy).word
-        device = {**common, "messaging.operation.name": "publish", "messaging.operation.type": "send", **whose.birth}
-        device.update(sampling_reason.attributes(decision))
+            common += encode_text("device.boot_nonce", message.boot_nonce.hex())
+        way = (whose.template, message.qos, message.origin(extra), message.carrier, extra.policy, decision)
+        device, broker = self._shared.get(way) or self._new_shared(way)
+        if whose.birth:
+            device += encode_attributes(whose.birth)
+        if len(self._forms) >= _MAX_FORMS:
+            self._forms.clear()
+        flags, both = _FLAGS[message.flags], _IDS.size + _TIMES.size + len(common)
+        device_bytes, broker_bytes = both + len(device), both + _PARENT_BYTES + len(broker) + len(flags)
+        form = self._forms[key] = _Form(common, device, broker, device_bytes, broker_bytes, flags)
+        return form
+
+    def _new_shared(self, way: _Way) -> tuple[bytes, bytes]:
+        template, qos, origin, carrier, policy, decision = way
+        both: dict[str, AttributeValue] = {
+            "mqtt.qos": qos,
+            "messaging.system": "mqtt",
+            "messaging.destination.template": template,
+            "trace.origin": origin,
+            "trace.carrier": carrier,
+        }
+        if policy:
+            both["trace.trust"] = Policy(policy).word
+        both.update(sampling_reason.attributes(decision))
+        device = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
         broker = {
-            **common,
             "mqtt.broker": self._where.broker,
             "messaging.operation.name": "forward",
             "messaging.operation.type": "receive",
             "messaging.client.id": self._where.client_id,
-            **sampling_reason.attributes(decision),
         }
-        if len(self._forms) >= _MAX_FORMS:
-            self._forms.clear()
-        form = _Form(encode_attributes(device), encode_attributes(broker))
-        self._forms[message.place, message.boot_nonce, message.kind, decision, extra.reason, extra.policy] = form
-        return form
-
-
-@lru_cache(maxsize=32_768)
-def _number(key: bytes, value: int) -> bytes:
-    """An attribute with a whole number, 0..2**32-1; those that count up are the same for many devices."""
-    number = b"\x18" + varint(value)
-    return delimited(b"\x4a", delimited(b"\x0a", key) + delimited(b"\x12", number))
+        if len(self._shared) >= _MAX_FORMS:
+            self._shared.clear()
+        shared = encode_attributes({**both, **device}), encode_attributes({**both, **broker})
+        self._shared[way] = shared
+        return shared
 
 
 def _link(extra: Extra) -> bytes:
@@ -249,6 +300,9 @@ def _content(field: bytes) -> bytes:
     return next(bytes(content) for _, content in fields(memoryview(field)) if content is not None)
 
 
-def _resource_spans(service: str, spans: list[bytes]) -> bytes:
-    scope_spans = delimited(b"\x0a", SCOPE) + b"".join(spans)
-    return delimited(b"\x0a", delimited(b"\x0a", encode_resource(service)) + delimited(b"\x12", scope_spans))
+def _resource_spans(service: str, spans: list[bytes]) -> list[bytes]:
+    """The parts of a ResourceSpans; not joined here, which would copy all of them once more."""
+    scope, resource = delimited(b"\x0a", SCOPE), delimited(b"\x0a", encode_resource(service))
+    scope_bytes = len(scope) + sum(map(len, spans))
+    head = resource + b"\x12" + varint(scope_bytes)
+    return [b"\x0a" + varint(len(head) + scope_bytes), head, scope, *spans]

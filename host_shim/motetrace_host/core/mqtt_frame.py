@@ -13,6 +13,9 @@ MAX_PACKET_BYTES: Final = 16 << 20
 """Told to the broker, which then keeps larger packets from us (MQTT 5.0, 3.1.2.11.4), and held against it."""
 
 
+_MAX_OF_TWO: Final = 3 + 16_383  # the longest packet whose length has two bytes
+
+
 class Stream:
     """The packets of one connection, out of pieces of any size.
 
@@ -46,13 +49,17 @@ class Stream:
         self._missing = 0
         frames: list[Frame] = []
         position, size = 0, len(data)
+        two_fit = self._max_packet_bytes >= _MAX_OF_TWO
         while size - position >= 2:
             length = data[position + 1]
             head = position + 2
             if length > 127:
-                length, head = self._long_length(data, position + 1)
-                if head == 0:
-                    break
+                if size > head and data[head] < 128 and two_fit:  # as `_long_length`, written out
+                    length, head = length & 127 | data[head] << 7, head + 1
+                else:
+                    length, head = self._long_length(data, position + 1)
+                    if head == 0:
+                        break
             end = head + length
             if end > size:
                 self._missing = end - size

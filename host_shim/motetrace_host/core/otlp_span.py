@@ -37,6 +37,16 @@ def encode_attributes(attributes: Attributes) -> bytes:
     return _attributes(b"\x4a", attributes)
 
 
+def encode_text(key: str, value: str) -> bytes:
+    """Encode one attribute of a span as `encode_attributes` does, for values that no other span has."""
+    return delimited(b"\x4a", _key(key) + delimited(b"\x12", delimited(b"\x0a", _utf8(value))))
+
+
+@lru_cache
+def _key(key: str) -> bytes:
+    return delimited(b"\x0a", _utf8(key))
+
+
 def _attributes(tag: bytes, attributes: Attributes) -> bytes:
     encoded = []
     for key, value in attributes.items():
@@ -62,7 +72,7 @@ def _attribute(tag: bytes, key: str, value: AttributeValue) -> bytes:
         content = b"\x21" + struct.pack("<d", value)
     else:
         raise TypeError(f"attribute {key} is a {type(value).__name__}; expected str, bool, int or float")
-    return delimited(tag, delimited(b"\x0a", _utf8(key)) + delimited(b"\x12", content))
+    return delimited(tag, _key(key) + delimited(b"\x12", content))
 
 
 # typed: True, 1 and "1" are different attributes.

@@ -11,7 +11,7 @@ from typing import Final
 
 from motetrace_host.core.record import NO_AGE
 
-_TRACEPARENT: Final = b"&\x00\x0btraceparent\x00\x37"
+_TRACEPARENT: Final = b"&\x00\x0btraceparent\x00\x3700-"
 _TRACESTATE: Final = b"&\x00\x0atracestate\x00"
 _SEQREF: Final = b"&\x00\x06seqref\x00"
 _FLAGS: Final = {b"%02x" % flags: flags & 3 for flags in range(256)}
@@ -39,7 +39,7 @@ def read(body: bytes, at: int) -> PlainContext | None:
     Source: docs/wire-format.md, "Carriers"; MQTT 5.0, 3.3.2.3.
     """
     try:
-        if body[at + 1 : at + 17] == _TRACEPARENT:
+        if body[at + 1 : at + 20] == _TRACEPARENT:
             return _traceparent(body, at)
         if body[at + 1 : at + 11] == _SEQREF:
             return _seqref(body, at)
@@ -50,18 +50,18 @@ def read(body: bytes, at: int) -> PlainContext | None:
 
 def _traceparent(body: bytes, at: int) -> PlainContext | None:
     length = body[at]
-    text = body[at + 17 : at + 72]
+    text = body[at + 20 : at + 72]  # behind the version
     age_ms = NO_AGE
     if length != _TRACEPARENT_PROPERTY:
         found = _age(body, at + 72, length - _TRACEPARENT_PROPERTY)
         if found is None:
             return None
         age_ms = found
-    if text[:3] != b"00-" or text[35] != 0x2D or text[52] != 0x2D or text.lower() != text:
+    if text[32] != 0x2D or text[49] != 0x2D or not text.islower():
         return None
-    trace_id = unhexlify(text[3:35])
-    span_id = unhexlify(text[36:52])
-    flags = _FLAGS[text[53:]]
+    trace_id = unhexlify(text[:32])
+    span_id = unhexlify(text[33:49])
+    flags = _FLAGS[text[50:]]
     number = trace_id[5:9]
     seq = int.from_bytes(number, "big")
     if not flags & 2 or number != span_id[4:] or not seq:

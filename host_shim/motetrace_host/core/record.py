@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -203,9 +203,16 @@ def rename_boot(records: bytearray, number: int, boot_nonce: bytes | None) -> No
         records[number * SIZE + KIND_AT] &= ~NUMBERED & 0xFF
 
 
-def kept(records: bytes, first: int = 0) -> list[bool]:
-    """For each record of a block from number `first` on: whether the head keeps its spans."""
-    return [decision >= FIRST_KEEP for decision in records[first * SIZE + DECISION_AT :: SIZE]]
+def kept(records: bytes, first: int = 0) -> Sequence[int]:
+    """The numbers, from `first` on, of the records of a block whose spans the head keeps."""
+    return keeping(records[DECISION_AT::SIZE], first)
+
+
+def keeping(decisions: bytes, first: int = 0) -> Sequence[int]:
+    """The numbers, from `first` on, of the decisions about a block that keep."""
+    if min(decisions[first:], default=0) >= FIRST_KEEP:
+        return range(first, len(decisions))
+    return [number for number, decision in enumerate(decisions[first:], first) if decision >= FIRST_KEEP]
 
 
 def numbers_with(records: bytes, needle: bytes, offset: int) -> Iterator[int]:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 from motetrace_host.core.store_error import StoreError
 
@@ -260,13 +261,27 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             raise
 
 
-@contextlib.contextmanager
-def translated(path: str | os.PathLike[str] | None = None) -> Iterator[None]:
+def translated(path: str | os.PathLike[str] | None = None) -> contextlib.AbstractContextManager[None]:
     """Turn sqlite3's errors into StoreError, for reads outside a transaction."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise _store_error(exc, path) from exc
+    return _Translation(path)
+
+
+class _Translation:
+    """Not a generator: it is around every read of a device that is new, and costs a third of one."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise _store_error(error, self._path) from error
 
 
 _TRANSIENT = {

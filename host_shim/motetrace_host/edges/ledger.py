@@ -104,6 +104,11 @@ class Ledger:
             "UPDATE device_boot SET why = ?3 WHERE device_id = ?1 AND boot_nonce = ?2", reasons
         )
 
+    @property
+    def changes(self) -> int:
+        """Grows with each row that this connection writes."""
+        return self._connection.total_changes
+
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """The nonces that a device drew at its latest boots, the latest first."""
         found = self._connection.execute(

@@ -84,6 +84,11 @@ class MessageLog:
         row = self._connection.execute("SELECT * FROM place WHERE id = ?", (number,)).fetchone()
         return PlaceRow(*row) if row else PlaceRow(number, "", "", "")
 
+    def places_from(self, number: int, limit: int) -> dict[int, PlaceRow]:
+        """The first places from an id on, by id."""
+        rows = self._connection.execute("SELECT * FROM place WHERE id >= ? ORDER BY id LIMIT ?", (number, limit))
+        return {row[0]: PlaceRow(*row) for row in rows}
+
     def last_place(self) -> int:
         """The highest id of a place; 0 when there is none."""
         return self._number("SELECT coalesce(max(id), 0) FROM place")
@@ -273,7 +278,7 @@ class MessageLog:
             for block in self.blocks(after):
                 if block.id > upto:
                     break
-                shed += SPANS_PER_MESSAGE * sum(record.kept(block.records, offset))
+                shed += SPANS_PER_MESSAGE * len(record.kept(block.records, offset))
                 offset = 0
             self._connection.execute(
                 "UPDATE forward_cursor SET shed = shed + ?, block_upto = ?, block_offset = 0 WHERE target = ?",

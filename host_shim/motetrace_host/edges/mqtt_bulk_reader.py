@@ -16,8 +16,7 @@ from __future__ import annotations
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Sequence
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -27,7 +26,7 @@ from motetrace_host.core.wire_error import WireError
 
 READ_BYTES = 1 << 18
 _DENSE_S, _GATHER_S = 0.002, 0.001
-_PUBACK, _PUBREC = 0x4002, 0x5002  # with their remaining length
+_PUBACK, _PUBREC = 0x40020000, 0x50020000  # with their remaining length, before a packet id
 _CONNACK, _PUBREL, _DISCONNECT = 0x20, 0x62, 0xE0
 
 
@@ -97,12 +96,13 @@ class _Client(paho.Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
-        kinds: Iterable[int] = repeat(_PUBACK)
-        if self._exactly_once:
-            kinds = [_PUBREC if packet_id in self._exactly_once else _PUBACK for packet_id in packet_ids]
-            self._exactly_once.difference_update(packet_ids)
-        packets = struct.pack(">" + "HH" * len(packet_ids), *chain.from_iterable(zip(kinds, packet_ids, strict=False)))
-        self._packet_queue(paho.PUBACK, packets, 0, 1)
+        once = self._exactly_once
+        if once:
+            packets = [(_PUBREC if packet_id in once else _PUBACK) | packet_id for packet_id in packet_ids]
+            once.difference_update(packet_ids)
+        else:
+            packets = [_PUBACK | packet_id for packet_id in packet_ids]
+        self._packet_queue(paho.PUBACK, struct.pack(f">{len(packets)}I", *packets), 0, 1)
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         try:

@@ -17,6 +17,7 @@ Source: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP Response", "Failures"; RFC 
 from __future__ import annotations
 
 import gzip
+import ipaddress
 import random
 import threading
 import time
@@ -89,6 +90,16 @@ def traces_url(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith(_PATH) else path + _PATH}"
 
 
+def _compresses(url: str, compression: str) -> bool:
+    if compression != "auto":
+        return compression == "gzip"
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host != "localhost"
+
+
 def _secrets(headers: Mapping[str, str]) -> list[str]:
     """The values of headers, and the words in them that may be secrets of their own (`Bearer TOKEN`), longest first."""
     words = {word for value in headers.values() for word in (value, *value.split()) if len(word) >= _SECRET_CHARS}
@@ -101,6 +112,7 @@ class OtlpForwarder:
     Args:
         endpoint: base URL or full traces URL, see `traces_url`.
         headers: sent with each request, for example Authorization.
+        compression: gzip, none, or auto: gzip, unless the backend is at a loopback address.
         rng: spreads the retries of many senders; 0.5 to 1.0 of each pause is used.
         unix_seconds: wall clock, only to read a Retry-After that is a date.
         timeout_seconds: for connecting, and for each read.
@@ -112,13 +124,17 @@ class OtlpForwarder:
         endpoint: str,
         *,
         headers: Mapping[str, str] | None = None,
+        compression: str = "auto",
         rng: random.Random | None = None,
         unix_seconds: Callable[[], float] = time.time,
         timeout_seconds: float = 10.0,
     ) -> None:
         self.url = traces_url(endpoint)
         self._outbox = outbox
-        self._headers = {**(headers or {}), "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+        self._headers = {**(headers or {}), "Content-Type": "application/x-protobuf"}
+        self._gzip = _compresses(self.url, compression)
+        if self._gzip:
+            self._headers["Content-Encoding"] = "gzip"
         self._secrets = _secrets(headers or {})
         self._rng = rng or random.Random()
         self._unix_seconds = unix_seconds
@@ -179,7 +195,7 @@ class OtlpForwarder:
         answer = self._pool.request(
             "POST",
             self.url,
-            body=gzip.compress(request, 1, mtime=0),
+            body=gzip.compress(request, 1, mtime=0) if self._gzip else request,
             headers=self._headers,
             redirect=False,
             preload_content=False,

@@ -104,8 +104,11 @@ class SqliteSeen:
         try:
             self._catch_up()
             keys = [delta[:3] for delta in deltas]
-            self._load({key for key in keys if key not in self._states})
-            return self._merge(keys, deltas)
+            found = [*map(self._states.get, keys)]
+            if not all(found):
+                self._load({key for key, state in zip(keys, found, strict=True) if state is None})
+                found = [*map(self._states.get, keys)]
+            return self._merge(keys, found, deltas)
         except BaseException:
             self.forget_cache()
             raise
@@ -182,15 +185,15 @@ class SqliteSeen:
         self._changed.clear()
         self._log_id = -1
 
-    def _merge(self, keys: list[Key], deltas: Sequence[Delta]) -> list[Runs]:
-        states, changed, window_ms = self._states, self._changed, self._reorder_window_ms
+    def _merge(self, keys: list[Key], found: list[_State | None], deltas: Sequence[Delta]) -> list[Runs]:
+        """Add runs to states; `found` has those that were there before, by delta."""
+        changed, window_ms = self._changed, self._reorder_window_ms
         pack = seen_log.RUN.pack
         log = [seen_log.HEAD.pack(seen_log.VERSION, window_ms)]
         whole: list[_State] = []
         results: list[Runs] = []
-        for key, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, deltas, strict=True):
+        for key, state, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, found, deltas, strict=True):
             again: Runs = ()
-            state = states.get(key)
             if runs and (state is None or expected_first is not None):
                 state, runs = self._begin(key, runs, at_unix_ms, expected_first)
                 whole.append(state)

@@ -125,6 +125,6 @@ def _sending(connection: sqlite3.Connection, log: MessageLog, target: str) -> tu
     state, at = cursor.state(), cursor.position()
     waiting, offset = state.pending_spans, at.offset
     for block in log.blocks(at.block):
-        waiting += SPANS_PER_MESSAGE * sum(record.kept(block.records, offset))
+        waiting += SPANS_PER_MESSAGE * len(record.kept(block.records, offset))
         offset = 0
     return waiting, state.refused

@@ -70,14 +70,18 @@ class Batch:
     def deltas(self) -> list[Delta]:
         """What the ledger is to merge, in the order of `runs`."""
         at_unix_ms = self.received_unix_ns // 1_000_000
+        make = tuple.__new__  # as Delta(...), at a third of the price
         return [
-            Delta(
-                run.device_id,
-                run.boot_nonce,
-                HOP,
-                run.runs(),
-                at_unix_ms,
-                None if run.known else run.expected_first,
+            make(
+                Delta,
+                (
+                    run.device_id,
+                    run.boot_nonce,
+                    HOP,
+                    run.runs() if run.before else [(run.start, run.end)],
+                    at_unix_ms,
+                    None if run.known else run.expected_first,
+                ),
             )
             for run in self.runs
         ]
@@ -85,7 +89,7 @@ class Batch:
     def close(self) -> None:
         """Nothing of it is needed any more."""
         for run in self.runs:
-            run.close()
+            run.open = False
 
     def halves(self) -> Iterable[Batch]:
         """The same messages in two batches without acknowledgements, to find the one that the disk refuses."""

@@ -73,16 +73,25 @@ class Patience:
 
 
 class PatientReads:
-    """What reading a message asks of the database. A disk that does not answer must not look like a broken message."""
+    """What reading a message asks of the database. A disk that does not answer must not look like a broken message.
+
+    A device that is new is asked about several times in a row: once its boots were told, what is none of them needs no
+    further question, until something is written. (A nonce that the host drew is not told, and no device sends it.)
+    """
 
     def __init__(self, ledger: Ledger, log: MessageLog, patience: Patience) -> None:
         self._ledger = ledger
         self._log = log
         self._patience = patience
+        self._told: tuple[str, int] = ("", -1)  # whose boots, as of which change
+        self._boots: list[bytes] = []
 
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """See `Ledger`."""
-        return self._patience(lambda: self._ledger.latest_nonces(device_id, limit))
+        nonces = self._patience(lambda: self._ledger.latest_nonces(device_id, limit))
+        if len(nonces) < limit:
+            self._told, self._boots = (device_id, self._ledger.changes), nonces
+        return nonces
 
     def boot_state(self, device_id: str) -> bytes | None:
         """See `Ledger`."""
@@ -90,11 +99,18 @@ class PatientReads:
 
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """See `Ledger`."""
+        if boot_nonce is not None and self._is_new(device_id, boot_nonce):
+            return None
         return self._patience(lambda: self._ledger.birth(device_id, boot_nonce))
 
     def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
         """See `Ledger`."""
+        if self._is_new(device_id, boot_nonce):
+            return None
         return self._patience(lambda: self._ledger.first_seen(device_id, boot_nonce))
+
+    def _is_new(self, device_id: str, boot_nonce: bytes) -> bool:
+        return self._told == (device_id, self._ledger.changes) and boot_nonce not in self._boots
 
     def place_id(self, topic: str, device_id: str, template: str) -> int:
         """See `MessageLog`."""

@@ -38,39 +38,38 @@ class BootRun:
 
     Attributes:
         start, end: the run that grows, meaningless unless `open`.
+        open: it has runs of the batch in work; to be taken back when that is done.
+        before: the runs before the one that grows; of an earlier batch unless `open`.
         known: its boot is in the ledger. met: `Nonces` was told of it.
         expected_first: the number it is known to have begun with, None when nobody heard it begin.
     """
 
     __slots__ = (
-        "_runs", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "met", "open", "start",
+        "before", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "met", "open", "start",
     )  # fmt: skip
 
     def __init__(self, device_id: str, boot_nonce: bytes) -> None:
         self.device_id = device_id
         self.boot_nonce = boot_nonce
         self.start = self.end = 0
-        self._runs: list[tuple[int, int]] = []
+        self.before: list[tuple[int, int]] = []
         self.open = False
         self.known = self.met = False
         self.inferred = False
         self.expected_first: int | None = None
 
     def begin(self, seq: int) -> None:
-        """Begin a run; the one that grew is kept."""
+        """Begin a run; the one that grew is kept, those of the batch before are not."""
         if self.open:
-            self._runs.append((self.start, self.end))
+            self.before.append((self.start, self.end))
+        elif self.before:
+            self.before.clear()
         self.start = self.end = seq
         self.open = True
 
     def runs(self) -> list[tuple[int, int]]:
         """The runs of the batch."""
-        return [*self._runs, (self.start, self.end)] if self._runs else [(self.start, self.end)]
-
-    def close(self) -> None:
-        """The batch is done."""
-        self._runs.clear()
-        self.open = False
+        return [*self.before, (self.start, self.end)] if self.before else [(self.start, self.end)]
 
 
 class Turns:
@@ -174,7 +173,7 @@ class Places:
         self._is_plain = is_plain
         self._tails = tails
         self._trust = trust or Trust()
-        self._places: dict[bytes, Place] = {}
+        self.by_topic: dict[bytes, Place] = {}
         self._strangers: set[bytes] = set()
         self._boots: dict[tuple[str, bytes], BootRun] = {}
         self._turns: dict[str, Turns] = {}
@@ -182,8 +181,8 @@ class Places:
         self._last = log.last_place()
 
     def find(self, topic: bytes) -> Place | None:
-        """The place of a topic, None when it is no reading's."""
-        place = self._places.get(topic)
+        """The place of a topic, None when it is no reading's; those in `by_topic` are known already."""
+        place = self.by_topic.get(topic)
         if place is None and topic not in self._strangers:
             place = self._open(topic, topic)
         return place
@@ -198,7 +197,7 @@ class Places:
     def of_device(self, topic: bytes, device_id: str) -> Place | None:
         """The place of a topic where something else than the topic says which device it was."""
         key = b"%b\0%b" % (topic, device_id.encode())  # no topic holds a NUL
-        return self._places.get(key) or self._open(topic, key, device_id)
+        return self.by_topic.get(key) or self._open(topic, key, device_id)
 
     def is_reading(self, topic: str) -> bool:
         """Whether a topic is one of those that are followed."""
@@ -224,15 +223,15 @@ class Places:
         """It has them now; between batches nothing else refers to places, so they can be bounded here."""
         self._unsaved.clear()
         self.plans.saved()
-        if len(self._places) > self._max_places or len(self._boots) > 2 * self._max_places:
-            self._places.clear()
+        if len(self.by_topic) > self._max_places or len(self._boots) > 2 * self._max_places:
+            self.by_topic.clear()
             self._boots.clear()
             self._turns.clear()
         if len(self._strangers) > self._max_places:
             self._strangers.clear()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.by_topic)
 
     def _open(self, topic: bytes, key: bytes, device_id: str | None = None) -> Place | None:
         if len(topic) > MAX_TOPIC_BYTES:
@@ -245,7 +244,7 @@ class Places:
         plain = device_id is None and policy == Policy.CONTINUE and self._is_plain(row.template)
         turns = self._turns.setdefault(row.device_id, Turns())
         place = Place(row, plain, self._tails(row.device_id), self._tenant, turns, policy)
-        self._places[key] = place
+        self.by_topic[key] = place
         return place
 
     def _row(self, topic: bytes, device_id: str | None) -> PlaceRow | None:

@@ -82,11 +82,11 @@ class Reader:
     def read(self, chunk: Chunk, batch: Batch) -> None:
         """Add the messages of a chunk to a batch. Never raises on what a device can send."""
         _, connection, received_unix_ns, _ = chunk
-        acks, records, places = batch.acks, batch.records, batch.places
-        find, read_plain, pack = self._places.find, plain_publish.read, RECORD.pack
-        head = self._places.plans.head
+        acks, records, places, runs = batch.acks, batch.records, batch.places, batch.runs
+        known, find, head = self._places.by_topic, self._places.find, self._places.plans.head
+        read_plain, pack = plain_publish.read, RECORD.pack
         if self._device_property:
-            find = _nowhere
+            known, find = {}, _nowhere
         self._tally.received += len(chunk.frames)
         if received_unix_ns >= self._nonces.due_unix_ns:
             self._nonces.look(received_unix_ns)
@@ -94,7 +94,8 @@ class Reader:
             qos = _PLAIN_QOS.get(first)
             if qos is not None:
                 topic_end = 2 + (body[0] << 8 | body[1]) if len(body) > 1 else 2
-                place = find(body[2:topic_end])
+                topic = body[2:topic_end]
+                place = known.get(topic) or find(topic)
                 if place is not None and place.plain:
                     plain = read_plain(body, topic_end + 2 * qos)
                     if plain is not None and plain[4][:4] not in place.tails:
@@ -103,13 +104,16 @@ class Reader:
                         if not trace_id:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
                             kind = _SEQREF_KIND | qos
-                        run = place.boots.get(nonce) or self._meet(place, nonce, received_unix_ns)
-                        if run is not place.turns.last:
+                        run = place.turns.last
+                        if run is None or run.boot_nonce != nonce:
+                            run = place.boots.get(nonce) or self._meet(place, nonce, received_unix_ns)
                             self._clones.turned(place.turns, run, received_unix_ns)
-                        if run.open and run.end + 1 == seq:
-                            run.end = seq
-                        else:
+                        if run.open or run.before:
                             batch.saw(run, seq)
+                        else:  # the same, written out
+                            run.open = True
+                            run.start = run.end = seq
+                            runs.append(run)
                         if place.version != head.version:
                             self._places.replan(place)
                         if not place.alone:

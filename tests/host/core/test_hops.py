@@ -89,20 +89,22 @@ def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
     common: dict[str, AttributeValue] = {
         "device.id": told.device_id,
         "mqtt.topic": told.topic,
-        "mqtt.qos": message.qos,
-        "messaging.system": "mqtt",
         "messaging.destination.name": told.topic,
-        "messaging.destination.template": told.template,
-        "trace.origin": message.origin,
-        "trace.carrier": message.carrier,
     }
     number: dict[str, AttributeValue] = {}
     if message.boot_nonce is not None and message.seq is not None:
         common["device.boot_nonce"] = message.boot_nonce.hex()
         number["device.seq"] = message.seq
+    common |= {
+        "mqtt.qos": message.qos,
+        "messaging.system": "mqtt",
+        "messaging.destination.template": told.template,
+        "trace.origin": message.origin,
+        "trace.carrier": message.carrier,
+    }
     if message.policy:
         common["trace.trust"] = message.policy.word
-    why = reason.attributes(decision)
+    common |= reason.attributes(decision)
     size = {"messaging.message.body.size": message.payload_bytes}
     age = {} if message.age_ms is None else {"device.age_ms": message.age_ms}
     publish = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
@@ -119,12 +121,12 @@ def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
     device = Span(
         message.trace_id, message.span_id, message.parent_id, "device_publish", SpanKind.PRODUCER,
         max(1, end - (message.age_ms or 0) * 1_000_000), end,
-        {**common, **publish, **told.birth, **why, **number, **size, **age}, "device", state, message.flags,
+        {**common, **publish, **told.birth, **number, **size, **age}, "device", state, message.flags,
     )  # fmt: skip
     forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
     broker = Span(
         message.trace_id, forward_id, message.span_id, "broker_forward", SpanKind.INTERNAL,
-        end, end, {**common, **forward, **why, **number}, "mqtt-broker", state, message.flags,
+        end, end, {**common, **forward, **number}, "mqtt-broker", state, message.flags,
     )  # fmt: skip
     made = proto_span(device), proto_span(broker)
     if message.linked:

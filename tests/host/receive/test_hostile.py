@@ -40,6 +40,14 @@ def test_a_packet_above_the_bound_is_refused_by_its_length_and_nothing_of_it_is_
     assert (caught.value.reason, stream.unread_bytes) == ("frame_too_large", 0)
 
 
+@pytest.mark.parametrize("most", [129, 130, 200, 16_385, 16_386, 16_387])
+def test_a_bound_of_any_size_holds_to_the_byte(most: int) -> None:
+    largest = next(p for p in (packet(0x30, bytes(size)) for size in range(most, most - 6, -1)) if len(p) <= most)
+    assert len(Stream(most).feed(largest)) == 1
+    with pytest.raises(WireError, match="maximum packet size"):
+        Stream(most).feed(packet(0x30, bytes(most)))
+
+
 def test_a_large_packet_that_trickles_in_takes_no_more_than_its_announced_size() -> None:
     stream = Stream()
     data = packet(0x30, bytes(MAX_PACKET_BYTES - 5))

@@ -57,7 +57,9 @@ class ScriptedBackend:
                 backend.connections += 1
 
             def do_POST(self) -> None:
-                body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
                 rows = otlp.decode(body, otlp.PROTOBUF).rows
                 request = Received(self.path, dict(self.headers), body, [row.span_id for row in rows])
                 backend.received.append(request)

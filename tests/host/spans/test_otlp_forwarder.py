@@ -108,8 +108,43 @@ def test_a_request_is_what_otlp_over_http_asks_for(shim: Shim) -> None:
     (request,) = backend.received
     assert request.path == "/v1/traces"
     assert request.headers["Content-Type"] == "application/x-protobuf"
-    assert request.headers["Content-Encoding"] == "gzip"
     assert request.headers["Authorization"] == "Bearer x"
+
+
+@pytest.mark.parametrize(
+    ("host", "compression", "encoding"),
+    [
+        ("127.0.0.1", "auto", None),
+        ("localhost", "auto", None),
+        ("127.0.0.1", "none", None),
+        ("127.0.0.1", "gzip", "gzip"),
+    ],
+)
+def test_spans_are_compressed_as_told(shim: Shim, host: str, compression: str, encoding: str | None) -> None:
+    sent = shim.add(make_rows(10))
+    with ScriptedBackend() as backend:
+        drain(shim.forwarder(f"http://{host}:{backend.port}", compression=compression))
+    (request,) = backend.received
+    assert request.headers.get("Content-Encoding") == encoding
+    assert request.span_ids == sent
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "compresses"),
+    [
+        ("http://127.8.9.1:4318", False),
+        ("http://[::1]:4318", False),
+        ("http://LOCALHOST", False),
+        ("http://10.0.0.7:4318", True),
+        ("http://[2001:db8::1]:4318", True),
+        ("https://collector.example", True),
+        ("http://localhost.example", True),
+    ],
+)
+def test_only_what_stays_on_this_machine_is_not_compressed(shim: Shim, endpoint: str, compresses: bool) -> None:
+    forwarder = shim.forwarder(endpoint)
+    assert (forwarder._headers.get("Content-Encoding") == "gzip") == compresses
+    forwarder.stop(0)
 
 
 def test_a_batch_is_bounded_in_bytes(shim: Shim) -> None:
