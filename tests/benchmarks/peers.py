@@ -4,6 +4,7 @@ bare: a paho subscriber that counts. sdk and sdk1 (1 % sampled): the plain way t
 OpenTelemetry SDK span for each message with the context extracted by the SDK's propagator, and the OTLP/HTTP exporter.
 """
 
+import signal
 import sys
 import threading
 
@@ -65,7 +66,7 @@ def main(kind: str, host: str, port: str, messages: str, otlp_url: str) -> None:
     done.wait(120)
     finish()
     print("done", flush=True)
-    client.disconnect()
+    signal.pause()  # its last acknowledgements may still be on their way; it is terminated
 
 
 if __name__ == "__main__":
