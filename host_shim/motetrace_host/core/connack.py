@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NO_MQTT_5 = "it does not speak MQTT 5: use one that does (mosquitto 1.6 or later, EMQX, HiveMQ, RabbitMQ 3.13 or later)"
 SAME_CLIENT_ID = "perhaps another client uses the same client id: give each shim its own --client-id"
 # Source: MQTT 5.0, 3.2.2.2.
@@ -14,9 +16,31 @@ HOPELESS = {
     0x8C: "it wants another way of authentication: only user name and password are spoken here",
 }
 
+NO_SHARE = (
+    "it has no shared subscriptions ($share), as RabbitMQ 4.0 has none, so --share would get nothing: follow with one "
+    "shim without --share, or use a broker that has them (mosquitto 1.6 or later, EMQX, HiveMQ)"
+)
+NO_WILDCARDS = "it has no subscriptions with wildcards, so no fleet can be followed there: ask the broker's operator"
+
 # What our DISCONNECT says when the stream cannot be read on, by the reason of a WireError. Source: MQTT 5.0, 3.14.2.1.
 _GOODBYES = {"frame_too_large": 0x95, "frame_length": 0x81, "frame_malformed": 0x81, "publish_qos": 0x81}
 _PROTOCOL_ERROR = 0x82
+
+
+def lacks(
+    topic_filters: Iterable[str], *, shared_subscription_available: int = 1, wildcard_subscription_available: int = 1
+) -> str:
+    """What a broker says in CONNACK that it has not and these subscriptions need, "" for nothing.
+
+    A broker may grant such a subscription all the same, and then never send anything (RabbitMQ 4.0 does).
+    Source: MQTT 5.0, 3.2.2.3.11 and 3.2.2.3.13.
+    """
+    for topic_filter in topic_filters:
+        if topic_filter.startswith("$share/") and not shared_subscription_available:
+            return NO_SHARE
+        if ("+" in topic_filter or "#" in topic_filter) and not wildcard_subscription_available:
+            return NO_WILDCARDS
+    return ""
 
 
 def goodbye(reason: str) -> int:

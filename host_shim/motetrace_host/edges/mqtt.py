@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from motetrace_host.core import publish_packet
 from motetrace_host.core.attempts import Attempts
-from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye
+from motetrace_host.core.connack import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye, lacks
 from motetrace_host.core.link import Broker, Chunk, Published, Session, Subscription
 from motetrace_host.core.mqtt_frame import MAX_PACKET_BYTES, Frame
 from motetrace_host.core.publish_packet import PROPERTY_NAMES, PublishPacket
@@ -47,7 +47,8 @@ class Subscriber:
     lock of its publish during `on_published`. `deliver` gets messages in the broker's order. `on_watched` gets what
     comes on the topics `watched` (`core/watch`), which `deliver` does not. `on_link` hears `connected`, `subscribed`
     (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
-    sends such), `watch_refused` (it says nothing of itself). A broker with TLS is spoken to by `tls`; None: with its
+    sends such), `watch_refused` (it says nothing of itself), `session_shortened` (it keeps the session for less than
+    was asked; told once). A broker with TLS is spoken to by `tls`; None: with its
     `ca_file`, and no certificate of ours. One that is `leaving` ends its subscriptions instead, gets what the broker
     has kept, and hears `unsubscribed` (from all).
     """
@@ -84,6 +85,7 @@ class Subscriber:
         self._hopeless = False
         self._lost_because = ""
         self._largest_bytes = _LARGEST_BYTES
+        self._expiry_s = session.expiry_s
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -263,12 +265,23 @@ class Subscriber:
             if reason.value in HOPELESS and not self._ever_connected:
                 self._refuse(HOPELESS[reason.value])
             return
+        lacking = lacks(
+            [subscription.topic_filter for subscription in self._subscriptions],
+            shared_subscription_available=getattr(properties, "SharedSubscriptionAvailable", 1),
+            wildcard_subscription_available=getattr(properties, "WildcardSubscriptionAvailable", 1),
+        )
+        if lacking:
+            self._lost_because = f"the broker cannot serve this shim: {lacking}"
+            if not self._ever_connected:
+                self._refuse(lacking)
+            client.disconnect()
+            return
         with self._lock:
             self._connected = True
         self._ever_connected = True
         self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
-        self._heed(client, properties)
         self._on_link("connected", {"session_present": bool(flags.session_present)})
+        self._heed(client, properties)
         if self._leaving:
             client.unsubscribe([subscription.topic_filter for subscription in self._subscriptions])
             return
@@ -277,9 +290,13 @@ class Subscriber:
             client.subscribe([(subscription.topic_filter, options)])
 
     def _heed(self, client: Any, properties: Any) -> None:
-        """Keep what CONNACK demands; paho's setters refuse by then."""
+        """Keep what CONNACK demands; paho's setters refuse by then. Tell what it grants less than was asked."""
         client._max_inflight_messages = min(_MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", 65_535))  # noqa: SLF001
         client._keepalive = getattr(properties, "ServerKeepAlive", _KEEPALIVE_S)  # noqa: SLF001 (paho 2.1 does not)
+        granted_s = getattr(properties, "SessionExpiryInterval", self._expiry_s)
+        if granted_s < self._expiry_s:
+            self._on_link("session_shortened", {"asked_s": self._expiry_s, "granted_s": granted_s})
+        self._expiry_s = granted_s
 
     def _on_disconnect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, ___: Any) -> None:
         if flags.is_disconnect_packet_from_server:

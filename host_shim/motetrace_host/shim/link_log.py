@@ -11,6 +11,10 @@ _QOS_2_REMEDY: Final = (
     "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
     "shim a --client-id of its own"
 )
+_SHORT_REMEDY: Final = (
+    "when the shim is away for longer, the broker forgets it, and what devices send then is lost: raise the broker's "
+    "longest session expiry, or ask for less with --session-expiry"
+)
 
 
 class Log(Protocol):
@@ -41,6 +45,8 @@ class LinkLog:
             self._log.error(event, broker=self._broker, **fields, remedy="check the broker's access list")
         elif event == "watch_refused":
             self._log.info("broker_queue_not_watched", broker=self._broker, topics=broker_queue.TOPICS, **fields)
+        elif event == "session_shortened":
+            self._log.warning(event, broker=self._broker, **fields, remedy=_SHORT_REMEDY)
         elif event == "qos_2":
             self._log.warning(event, broker=self._broker, remedy=_QOS_2_REMEDY)
         else:

@@ -85,7 +85,9 @@ class Link:
 class Played:
     """The broker and the subscriber; what the latter says is kept in lists."""
 
-    def __init__(self, reader: str = "bulk", watched: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, reader: str = "bulk", watched: tuple[str, ...] = (), topic_filter: str = "devices/+/telemetry"
+    ) -> None:
         self.chunks: list[Chunk] = []
         self.watched: list[PublishPacket] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -95,7 +97,7 @@ class Played:
             Broker("127.0.0.1", self._server.getsockname()[1]),
             Session("shim", 3_600, 10_000),
             RECEIVE[reader],
-            [Subscription("devices/+/telemetry")],
+            [Subscription(topic_filter)],
             self.chunks.append,
             lambda published: None,
             lambda event, fields: self.events.append((event, fields)),

@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ both = pytest.mark.parametrize("reader", list(RECEIVE))
 def play() -> Iterator[MakePlayed]:
     made: list[Played] = []
 
-    def make(reader: str = "bulk", watched: tuple[str, ...] = ()) -> Played:
-        made.append(Played(reader, watched))
+    def make(*words: Any, **named: Any) -> Played:
+        made.append(Played(*words, **named))
         return made[-1]
 
     yield make
@@ -245,3 +246,46 @@ def test_a_refused_connection_is_told_with_the_reason_of_the_broker(play: MakePl
     played.accept(packet(0x20, b"\x00\x88\x00"), subscribed=False)
     assert "Server unavailable" in played.lost()
     played.accept(CONNACK)
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "missing", "told"),
+    [
+        ("$share/group/devices/s/telemetry", b"\x2a\x00", "--share"),
+        ("devices/+/telemetry", b"\x28\x00", "wildcards"),
+    ],
+)
+def test_a_broker_without_what_is_needed_is_refused_before_it_can_keep_silent(
+    play: MakePlayed, topic_filter: str, missing: bytes, told: str
+) -> None:
+    played = play(topic_filter=topic_filter)
+    link = played.accept(packet(0x20, b"\x00\x00\x02" + missing), subscribed=False)
+    assert told in str(poll(lambda: played.told("refused"), "it is refused")[0]["reason"])
+    assert SUBSCRIBE not in [first for first, _ in link.rest()]
+    assert not played.told("connected")
+
+
+def test_a_broker_that_lacks_what_is_not_needed_is_fine(play: MakePlayed) -> None:
+    played = play(topic_filter="devices/s/telemetry")
+    played.accept(packet(0x20, b"\x00\x00\x04\x28\x00\x2a\x00"))
+    poll(lambda: played.told("subscribed"), "it subscribes")
+
+
+def test_after_it_served_once_a_broker_that_lost_a_feature_is_tried_again(play: MakePlayed) -> None:
+    played = play()
+    played.accept().close()
+    played.lost()
+    played.accept(packet(0x20, b"\x00\x00\x02\x28\x00"), subscribed=False)
+    assert "wildcards" in played.lost(2)
+    played.accept()
+    assert not played.told("refused")
+
+
+def test_a_session_that_the_broker_keeps_for_less_long_is_told_once(play: MakePlayed) -> None:
+    played = play()
+    connack = packet(0x20, b"\x00\x00\x05\x11" + struct.pack(">I", 60))
+    played.accept(connack).close()
+    played.lost()
+    played.accept(connack)
+    poll(lambda: len(played.told("connected")) == 2, "it connects again")
+    assert played.told("session_shortened") == [{"asked_s": 3_600, "granted_s": 60}]
