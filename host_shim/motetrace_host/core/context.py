@@ -145,6 +145,9 @@ def read(
         found = _from_trailer(payload, properties, faults)
         if found is not None:
             return found
+    elif len(rest := trailer.strip(payload)) < len(payload):
+        faults.append("trailer_unconfigured")
+        payload = rest
     members = _Payload(payload, faults)
     baggage_source = properties if "baggage" in properties.values else members
     found = _search(members, "json", baggage_source, faults)

@@ -124,7 +124,11 @@ def test_a_trailer_is_read_where_the_topic_may_have_one_and_nowhere_else() -> No
     assert (found.origin, found.carrier, found.seq) == ("seqref", "trailer", 42)
     assert found.boot_nonce is not None
     assert found.boot_nonce.hex() == "3f2a9c01d4"
-    assert context.read(None, payload).origin == "none:absent"
+    unconfigured = context.read(None, payload)
+    assert (unconfigured.origin, unconfigured.faults) == ("none:trailer_unconfigured", ("trailer_unconfigured",))
+    found = context.read(None, b'{"temp":21.5,"seq":7}' + trailed(TRAILER_SEQREF)[2:])
+    assert (found.origin, found.seq, found.faults) == ("seq", 7, ("trailer_unconfigured",))
+    assert context.read(None, payload[:-1]).origin == "none:absent"
 
 
 def test_a_traceparent_in_a_trailer_is_as_good_as_one_in_text() -> None:
