@@ -64,16 +64,20 @@ class Inbox:
             self._published.append(published)
             self._change.notify_all()
 
-    def take(self, max_messages: int, wait_s: float, gather_s: float) -> tuple[list[Chunk], list[Published]]:
+    def take(
+        self, max_messages: int, wait_s: float, gather_s: float, enough: int | None = None
+    ) -> tuple[list[Chunk], list[Published]]:
         """Wait at most `wait_s` for the first item, then `gather_s` for company; both lists may be empty.
 
-        Chunks are taken until they hold `max_messages` or more; with 0 only answers are waited for and taken.
+        Nothing is waited for once there are `enough` messages, `max_messages` when that is not said. Chunks are taken
+        until they hold `max_messages` or more; with 0 only answers are waited for and taken.
         """
         with self._change:
             if not self._published and not (max_messages and self._chunks):
                 self._change.wait(wait_s)
             deadline = time.monotonic() + gather_s
-            while self._chunks and self._messages < max_messages and not self._closed:
+            enough = max_messages if enough is None else min(enough, max_messages)
+            while self._chunks and self._messages < enough and not self._closed:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._change.wait(remaining):
                     break

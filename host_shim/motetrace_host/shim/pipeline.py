@@ -19,6 +19,7 @@ from motetrace_host.shim.patience import AbandonedError, Patience, RefusedError
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.tally import Tally
+from motetrace_host.shim.window import Window
 
 BATCH_MESSAGES = 4_000
 GATHER_S = 0.005
@@ -76,6 +77,7 @@ class Pipeline:
         self._on_failure = on_failure
         self._on_stored = on_stored
         self._ack_line = AckLine()
+        self._window = Window(BATCH_MESSAGES)
         self._connection = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="motetrace-pipeline", daemon=True)
@@ -100,7 +102,10 @@ class Pipeline:
         try:
             while not self._patience.ended:
                 takes = BATCH_MESSAGES if len(self._republisher) < _MAX_UNANSWERED else 0
-                chunks, published = self._inbox.take(takes, 0.05 if self._closing.is_set() else 0.5, GATHER_S)
+                wait_s = 0.05 if self._closing.is_set() else 0.5
+                chunks, published = self._inbox.take(takes, wait_s, GATHER_S, self._window.enough)
+                if chunks:
+                    self._window.took(sum(len(chunk.frames) for chunk in chunks))
                 for answer in published:
                     self._answered(answer)
                 # By connection: what a reconnect repeats is looked up in the ledger, the first sending must be there.
