@@ -147,6 +147,7 @@ def pipeline(
         device_property=config.device_property,
         from_devices=listening.from_devices,
         clones=clones,
+        expiry_s=listening.births.expiry_s,
     )
     parts = (places, bare_seq, (*listening.keepers, clones), tally)
     if shared is None:

@@ -22,6 +22,7 @@ class _Wire(msgspec.Struct):
     fw: str = ""
     boot: int | None = None
     reset: str = ""
+    expiry_s: int = 0
     baggage: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -38,6 +39,7 @@ class Birth:
         attributes: what each `device_publish` of this boot carries: `device.firmware`, `device.boot_count`,
             `device.reset_cause`, `baggage.<key>`.
         text: the message as received.
+        expiry_s: message expiry interval that its readings are published with, 1..2**32-1; 0: none.
     """
 
     boot_nonce: bytes
@@ -45,6 +47,7 @@ class Birth:
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     baggage: tuple[tuple[str, str], ...] = ()
     text: str = ""
+    expiry_s: int = 0
 
 
 def parse(payload: bytes) -> Birth:
@@ -84,4 +87,5 @@ def parse(payload: bytes) -> Birth:
         attributes["device.reset_cause"] = wire.reset[:_MAX_VALUE]
     if wire.boot is not None and 0 <= wire.boot < 2**63:
         attributes["device.boot_count"] = wire.boot
-    return Birth(nonce, firmware, attributes, tuple(wire.baggage.items()), text)
+    expiry_s = wire.expiry_s if 0 < wire.expiry_s < 2**32 else 0
+    return Birth(nonce, firmware, attributes, tuple(wire.baggage.items()), text, expiry_s)

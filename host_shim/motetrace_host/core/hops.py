@@ -1,7 +1,8 @@
 """The two spans that the shim makes of a message, `device_publish` and `broker_forward`, as OTLP bytes from a record.
 
-Nothing is invented: `device_publish` has a length only when the device told the reading's age, `broker_forward` is a
-point at the receive time, and no latency attribute is there because nothing measured one.
+Nothing is invented: `device_publish` has a length only when the device told the reading's age. `broker_forward` is a
+point at the receive time, unless the message expiry interval shows that the broker kept the message for a second or
+more: then it has that length and a latency, and the publish was so much earlier.
 
 Why bytes from templates: most of a span is the same for all messages of a boot on a topic, so its attributes are
 encoded once, and a span then costs a join. tests/host/core/test_hops.py holds the result against the protobuf library.
@@ -58,6 +59,8 @@ class _Numbers(dict[int, bytes]):
 _SEQ: Final = _Numbers("device.seq")
 _BODY_SIZE: Final = _Numbers("messaging.message.body.size")
 _AGE_MS: Final = _Numbers("device.age_ms")
+_HELD_MS: Final = _Numbers("mqtt.delivery_latency_ms")
+_BY_EXPIRY: Final = encode_text("mqtt.delivery_latency_source", "expiry")
 
 
 class Where(NamedTuple):
@@ -173,8 +176,8 @@ class Hops:
             trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
-            state = parent = link = own = b""
-            start = received
+            state = parent = link = own = held = b""
+            published = received
             if reasons:
                 decision = reasons[number]
             key: _FormKey = (place, nonce, kind, flags, decision)
@@ -187,6 +190,9 @@ class Hops:
                 if extra.tracestate and not link:  # else it is that of the linked context
                     state = self._tracestate(extra.tracestate, trace_id, threshold_id)
                     threshold_id = 0
+                if extra.held_s:
+                    held = _HELD_MS[extra.held_s * 1_000] + _BY_EXPIRY
+                    published = _before(received, extra.held_s * 1_000)
             if threshold_id:
                 least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
                 state = plain if trace_id[9:] >= least else b""
@@ -195,26 +201,26 @@ class Hops:
             )
             if kind & record.NUMBERED:
                 own = _SEQ[seq]
-            rest = own + _BODY_SIZE[size]
+            rest, read = own + _BODY_SIZE[size], published
             if age_ms != record.NO_AGE:
                 rest += _AGE_MS[age_ms]
-                start = max(1, received - age_ms * _NS_PER_MS)
+                read = _before(published, age_ms)
             rest += link + flag
             length = device_bytes + len(state) + len(parent) + len(rest)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             device_spans(
                 join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", span_id), state, parent,
-                      times(_DEVICE, 0x39, start, 0x41, received), common, device, rest))
+                      times(_DEVICE, 0x39, read, 0x41, published), common, device, rest))
             )  # fmt: skip
             whole += length
-            length = broker_bytes + len(state) + len(own)
+            length = broker_bytes + len(state) + len(own) + len(held)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             hashed = begun()
             hashed.update(trace_id + span_id + b"broker_forward")
             forward_id = not_zero(hashed.digest())
             broker_spans(
                 join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id), state, b"\x22\x08", span_id,
-                      times(_BROKER, 0x39, received, 0x41, received), common, broker, own, flag))
+                      times(_BROKER, 0x39, published, 0x41, received), common, broker, own, held, flag))
             )  # fmt: skip
             whole += length + 2 * _TAG_BYTES
         spans.size_bytes += whole
@@ -236,12 +242,13 @@ class Hops:
         spans = Spans()
         self.add(record.RECORD.pack(*message), (0,), {0: extra}, spans)
         end = message.received_unix_ns
-        start = end if message.age_ms == record.NO_AGE else max(1, end - message.age_ms * _NS_PER_MS)
+        published = _before(end, extra.held_s * 1_000)
+        read = published if message.age_ms == record.NO_AGE else _before(published, message.age_ms)
         forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
         return (
-            SpanRow(message.trace_id, message.span_id, "device_publish", start, end, 0,
+            SpanRow(message.trace_id, message.span_id, "device_publish", read, published, 0,
                     encode_resource(DEVICE_SERVICE), SCOPE, _content(spans.device_publish[0])),
-            SpanRow(message.trace_id, forward_id, "broker_forward", end, end, 0,
+            SpanRow(message.trace_id, forward_id, "broker_forward", published, end, 0,
                     encode_resource(BROKER_SERVICE), SCOPE, _content(spans.broker_forward[0])),
         )  # fmt: skip
 
@@ -286,6 +293,10 @@ class Hops:
         shared = encode_attributes({**both, **device}), encode_attributes({**both, **broker})
         self._shared[way] = shared
         return shared
+
+
+def _before(unix_ns: int, ms: int) -> int:
+    return max(1, unix_ns - ms * _NS_PER_MS)
 
 
 def _link(extra: Extra) -> bytes:

@@ -39,6 +39,7 @@ class Message:
         age_ms: from sensor read to publish, None when the device did not say.
         faults: reasons of what was broken in it, to be counted once, however often it is delivered.
         policy: what was done with its context. linked: the context that `device_publish` links to; policy LINK only.
+        held_s: whole seconds that the broker kept it; see `held_s`.
     """
 
     key: bytes
@@ -62,11 +63,24 @@ class Message:
     faults: tuple[str, ...]
     policy: Policy = Policy.CONTINUE
     linked: Linked | None = None
+    held_s: int = 0
 
     @property
     def sampled(self) -> bool:
         """There are to be spans of it."""
         return self.flags & 1 == 1
+
+
+def held_s(expiry_s: int, left_s: int) -> int:
+    """How long a broker kept a message, by the message expiry interval: it takes its waiting time off.
+
+    Args:
+        expiry_s: what the device published with, 0 when it did not say. left_s: what came.
+    Returns:
+        Whole seconds, 0..2**32-1; 0 for less than one, and when the two contradict each other.
+    Source: MQTT 5.0, 3.3.2.3.3.
+    """
+    return max(0, expiry_s - left_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,16 @@ _TRACEPARENT_PROPERTY: Final = 71
 _TRACESTATE_PROPERTY: Final = 15  # and its value
 _SEQREF_PROPERTY: Final = 11
 _AGE_DIGITS: Final = range(1, 9)
+_EXPIRY: Final = 0x02
+NO_EXPIRY: Final = -1
 
 
-PlainContext = tuple[bytes, int, int, bytes, bytes, int, int]
+PlainContext = tuple[bytes, int, int, bytes, bytes, int, int, int]
 """What such a packet says, as a plain tuple because one is made for every message:
 
 boot_nonce (5 bytes), seq (1..2**32-1), flags (0..3), trace_id (16 bytes) and span_id (8 bytes), both b"" for a seqref,
-whose ids the host derives, age_ms (0..2**32-1; record.NO_AGE when the device did not say), and payload_bytes.
+whose ids the host derives, age_ms (0..2**32-1; record.NO_AGE when the device did not say), payload_bytes, and left_s,
+what is left of its message expiry interval (0..2**32-1; NO_EXPIRY when it has none).
 """
 
 
@@ -39,21 +42,27 @@ def read(body: bytes, at: int) -> PlainContext | None:
     Source: docs/wire-format.md, "Carriers"; MQTT 5.0, 3.3.2.3.
     """
     try:
-        if body[at + 1 : at + 20] == _TRACEPARENT:
-            return _traceparent(body, at)
-        if body[at + 1 : at + 11] == _SEQREF:
-            return _seqref(body, at)
+        length = body[at]
+        if length > 127:
+            return None
+        left_s, at = NO_EXPIRY, at + 1
+        if body[at] == _EXPIRY:
+            left_s = int.from_bytes(body[at + 1 : at + 5], "big")
+            at, length = at + 5, length - 5
+        if body[at : at + 19] == _TRACEPARENT:
+            return _traceparent(body, at, length, left_s)
+        if body[at : at + 10] == _SEQREF:
+            return _seqref(body, at, length, left_s)
     except (Error, ValueError, KeyError, IndexError):
         pass
     return None
 
 
-def _traceparent(body: bytes, at: int) -> PlainContext | None:
-    length = body[at]
-    text = body[at + 20 : at + 72]  # behind the version
+def _traceparent(body: bytes, at: int, length: int, left_s: int) -> PlainContext | None:
+    text = body[at + 19 : at + 71]  # behind the version
     age_ms = NO_AGE
     if length != _TRACEPARENT_PROPERTY:
-        found = _age(body, at + 72, length - _TRACEPARENT_PROPERTY)
+        found = _age(body, at + 71, length - _TRACEPARENT_PROPERTY)
         if found is None:
             return None
         age_ms = found
@@ -66,15 +75,14 @@ def _traceparent(body: bytes, at: int) -> PlainContext | None:
     seq = int.from_bytes(number, "big")
     if not flags & 2 or number != span_id[4:] or not seq:
         return None
-    return trace_id[:5], seq, flags, trace_id, span_id, age_ms, len(body) - at - 1 - length
+    return trace_id[:5], seq, flags, trace_id, span_id, age_ms, len(body) - at - length, left_s
 
 
 def _age(body: bytes, at: int, length: int) -> int | None:
     """The age in a tracestate property of `length` bytes that holds our member alone."""
     digits = body[at + _TRACESTATE_PROPERTY + 5 : at + length]
     plain = (
-        length <= 127 - _TRACEPARENT_PROPERTY
-        and len(digits) == length - _TRACESTATE_PROPERTY - 5
+        len(digits) == length - _TRACESTATE_PROPERTY - 5
         and len(digits) in _AGE_DIGITS
         and body[at : at + 14] == _TRACESTATE
         and body[at + 14] == length - _TRACESTATE_PROPERTY
@@ -84,10 +92,9 @@ def _age(body: bytes, at: int, length: int) -> int | None:
     return int(digits, 16) if plain and digits.isalnum() and digits.lower() == digits else None
 
 
-def _seqref(body: bytes, at: int) -> PlainContext | None:
-    length = body[at]
-    text = body[at + 12 : at + 1 + length]
-    if body[at + 11] != length - _SEQREF_PROPERTY or length > 127 or len(text) != body[at + 11]:
+def _seqref(body: bytes, at: int, length: int, left_s: int) -> PlainContext | None:
+    text = body[at + 11 : at + length]
+    if body[at + 10] != length - _SEQREF_PROPERTY or len(text) != body[at + 10]:
         return None
     digits = text[23:]
     age_ms = NO_AGE
@@ -101,4 +108,4 @@ def _seqref(body: bytes, at: int) -> PlainContext | None:
     if not seq:
         return None
     flags = _FLAGS[text[20:22]]
-    return unhexlify(text[:10]), seq, flags, b"", b"", age_ms, len(body) - at - 1 - length
+    return unhexlify(text[:10]), seq, flags, b"", b"", age_ms, len(body) - at - length, left_s

@@ -58,6 +58,11 @@ class PublishPacket:
     passthrough: tuple[tuple[int, int | str | bytes], ...] = ()
     fault: str = ""
 
+    @property
+    def left_s(self) -> int | None:
+        """What is left of its message expiry interval, 0..2**32-1 s; None when it has none."""
+        return next((value for name, value in self.passthrough if name == _EXPIRY and isinstance(value, int)), None)
+
 
 def parse(first_byte: int, body: bytes) -> PublishPacket:
     """Read a PUBLISH packet.

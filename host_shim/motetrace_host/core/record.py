@@ -61,6 +61,7 @@ class Extra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
         policy: what was done with its context, a number of `trust.Policy`.
         link_trace_id, link_span_id: 16 and 8 bytes of a context that is linked and not continued, b"" for none; then
             `tracestate` is that context's.
+        held_s: whole seconds that the broker kept it, 0..2**32-1.
     """
 
     parent_id: bytes = b""
@@ -70,6 +71,7 @@ class Extra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     policy: int = 0
     link_trace_id: bytes = b""
     link_span_id: bytes = b""
+    held_s: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -172,9 +174,9 @@ def _extra(message: Message, reason: str, key: bytes) -> Extra:
     parent_id, policy = message.parent_id or b"", int(message.policy)
     if message.linked is None:
         tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
-        return Extra(parent_id, reason, tracestate, key, policy)
+        return Extra(parent_id, reason, tracestate, key, policy, held_s=message.held_s)
     trace_id, span_id, state = message.linked
-    return Extra(parent_id, reason, state, key, policy, trace_id, span_id)
+    return Extra(parent_id, reason, state, key, policy, trace_id, span_id, message.held_s)
 
 
 def unpack(data: bytes, offset: int = 0) -> Record:

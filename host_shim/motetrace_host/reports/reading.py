@@ -110,9 +110,10 @@ class _Reading:
             yield f"  hops        {sentence.hops(case.verdict)}"
         yield f"  trace-id    {message.trace_id.hex()}{self._provenance(entry)}"
         age = "" if message.age_ms == NO_AGE else f", read {message.age_ms} ms before it was published"
+        held = f", kept by the broker for {entry.extra.held_s} s" if entry.extra.held_s else ""
         yield (
             f"  first seen  {clock(message.received_unix_ns)} on {printable(entry.place.topic)}, QoS {message.qos}, "
-            f"{message.payload_bytes} bytes{age}"
+            f"{message.payload_bytes} bytes{age}{held}"
         )
         times = "once" if entry.deliveries == 1 else f"{entry.deliveries} times (counted once)"
         yield f"  delivered   {times}"

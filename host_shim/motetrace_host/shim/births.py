@@ -28,10 +28,11 @@ class BirthLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a boot's messages get: span attributes, and W3C baggage text for a republish."""
+    """What a boot's messages get: span attributes, W3C baggage text for a republish; with which expiry it sent them."""
 
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     baggage: str = ""
+    expiry_s: int = 0
 
 
 _NOTHING = Known()
@@ -87,6 +88,10 @@ class Births:
         """Whether a boot had a birth message; with None, whether any boot of the device had."""
         return self.of(device_id, boot_nonce) is not _NOTHING
 
+    def expiry_s(self, device_id: str, boot_nonce: bytes) -> int:
+        """The message expiry interval that readings of a boot are published with, 0 when it did not say."""
+        return self.of(device_id, boot_nonce).expiry_s
+
     def deltas(self) -> Iterable[Delta]:
         """A birth has no number."""
         return ()
@@ -120,4 +125,5 @@ def _known(parsed: Birth) -> Known:
     for key, value in parsed.baggage:
         with contextlib.suppress(ValueError):  # a name that baggage cannot carry stays an attribute
             members.append(baggage.member(key, value))
-    return Known(parsed.attributes, baggage.format(baggage.limit(tuple(members), baggage.Policy())))
+    text = baggage.format(baggage.limit(tuple(members), baggage.Policy()))
+    return Known(parsed.attributes, text, parsed.expiry_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from motetrace_host.core import context, identity, message, plain_publish, publish_packet
 from motetrace_host.core.link import Chunk, Delivery
@@ -45,6 +46,7 @@ class Reader:
         nonces: told of each boot that is not inferred.
         device_property: the user property that names the device, "" where the topic does; then all goes the long way.
         from_devices: those of the side topics on which devices speak, so that it holds there, too.
+        expiry_s: with which message expiry interval a boot said that it publishes, 0 for none.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Reader:
         device_property: str = "",
         from_devices: Sequence[SideTopic] = (),
         clones: CloneWatch | None = None,
+        expiry_s: Callable[[str, bytes], int] = lambda device_id, boot_nonce: 0,
     ) -> None:
         self._places = places
         self._side_topics = side_topics
@@ -78,6 +81,7 @@ class Reader:
         self._device_property = device_property
         self._from_devices = from_devices
         self._clones = clones or CloneWatch(tally)
+        self._expiry_s = expiry_s
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
         """Add the messages of a chunk to a batch. Never raises on what a device can send."""
@@ -99,7 +103,12 @@ class Reader:
                 if place is not None and place.plain:
                     plain = read_plain(body, topic_end + 2 * qos)
                     if plain is not None and plain[4][:4] not in place.tails:
-                        nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes = plain
+                        nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes, left_s = plain
+                        if left_s >= 0 and self._expiry_s(place.device_id, nonce) > left_s:  # it was held
+                            self._read_long(
+                                Delivery(publish_packet.read(first, body), connection, received_unix_ns), batch
+                            )
+                            continue
                         kind = _TRACEPARENT_KIND | qos
                         if not trace_id:
                             trace_id, span_id = place.deriver.ids(nonce, seq)
@@ -226,7 +235,7 @@ class Reader:
             packet.fault,
             place.policy,
         )
-        return message.identify(
+        identified = message.identify(
             found,
             arrival,
             key=self._tenant.key,
@@ -235,6 +244,11 @@ class Reader:
             answering_boot=answering,
             entropy=entropy,
         )
+        left_s = packet.left_s
+        if left_s is None or nonce is not None or identified.boot_nonce is None:
+            return identified
+        held_s = message.held_s(self._expiry_s(place.device_id, identified.boot_nonce), left_s)
+        return replace(identified, held_s=held_s) if held_s else identified
 
     def _place_of(self, packet: PublishPacket) -> Place | None:
         """Where a packet belongs, None when it is no reading. Raises WireError when it does not say which device's."""

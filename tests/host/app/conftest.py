@@ -107,6 +107,7 @@ class Bench:
             on_poison=lambda device_id, error: poisoned(self, device_id, error),
             device_property=device_property,
             from_devices=[self.births],
+            expiry_s=self.births.expiry_s,
         )
         self.bare_seq_shared: list[str] = []
         parts = (places, self.bare_seq, [self.births], self.tally)

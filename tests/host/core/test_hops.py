@@ -66,6 +66,7 @@ def messages(draw: st.DrawFn) -> Message:
         tracestate="" if linked else draw(st.sampled_from(TRACESTATES)),
         baggage="",
         faults=(),
+        held_s=draw(st.sampled_from([0, 0, 1, 3_600, 2**32 - 1])),
         policy=Policy.LINK if linked else draw(st.sampled_from([Policy.CONTINUE, Policy.RESAMPLE, Policy.OFF])),
         linked=linked,
     )
@@ -118,15 +119,19 @@ def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
     state = "" if message.tracestate == "mt=a:1f4" else message.tracestate
     state = ot_member.kept(state, message.trace_id, THRESHOLDS[threshold_id] if threshold_id else None)
     end = message.received_unix_ns
+    published = max(1, end - message.held_s * 1_000_000_000)
+    held: dict[str, AttributeValue] = {}
+    if message.held_s:
+        held = {"mqtt.delivery_latency_ms": message.held_s * 1_000, "mqtt.delivery_latency_source": "expiry"}
     device = Span(
         message.trace_id, message.span_id, message.parent_id, "device_publish", SpanKind.PRODUCER,
-        max(1, end - (message.age_ms or 0) * 1_000_000), end,
+        max(1, published - (message.age_ms or 0) * 1_000_000), published,
         {**common, **publish, **told.birth, **number, **size, **age}, "device", state, message.flags,
     )  # fmt: skip
     forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
     broker = Span(
         message.trace_id, forward_id, message.span_id, "broker_forward", SpanKind.INTERNAL,
-        end, end, {**common, **forward, **number}, "mqtt-broker", state, message.flags,
+        published, end, {**common, **forward, **number, **held}, "mqtt-broker", state, message.flags,
     )  # fmt: skip
     made = proto_span(device), proto_span(broker)
     if message.linked:

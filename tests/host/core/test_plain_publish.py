@@ -21,6 +21,10 @@ def user_property(name: bytes, value: bytes) -> bytes:
     return b"\x26" + struct.pack(">H", len(name)) + name + struct.pack(">H", len(value)) + value
 
 
+def expiry(seconds: int) -> bytes:
+    return b"\x02" + struct.pack(">I", seconds)
+
+
 def body(*properties: bytes, payload: bytes = b"21.5") -> bytes:
     joined = b"".join(properties)
     return TOPIC + b"\x00\x07" + varint(len(joined)) + joined + payload
@@ -34,7 +38,8 @@ def agree(packet: bytes) -> PlainContext | None:
     parsed = publish_packet.parse(0x32, packet)
     assert parsed.fault == ""
     found = context.read(parsed.user_properties, parsed.payload)
-    nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes = plain
+    nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes, left_s = plain
+    assert parsed.passthrough == (() if left_s == plain_publish.NO_EXPIRY else ((2, left_s),))
     assert (found.boot_nonce, found.seq, found.flags, found.faults) == (nonce, seq, flags, ())
     assert found.age_ms == (None if age_ms == NO_AGE else age_ms)
     assert len(parsed.payload) == payload_bytes
@@ -59,6 +64,10 @@ def agree(packet: bytes) -> PlainContext | None:
 def test_what_our_devices_send_goes_the_short_way(properties: list[bytes]) -> None:
     assert agree(body(*properties)) is not None
     assert agree(body(*properties, payload=b"")) is not None
+    for left_s in (0, 59, 2**32 - 1):
+        plain = agree(body(expiry(left_s), *properties))
+        assert plain is not None
+        assert plain[-1] == left_s
 
 
 HEX = b"0123456789abcdef"
@@ -75,6 +84,8 @@ def spoiled(draw: st.DrawFn) -> bytes:
             user_property(b"seqref", b"0a01020304-00000007-03-1f4"),
         ]))
     ]  # fmt: skip
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        properties.insert(0, expiry(draw(st.integers(0, 300))))
     for extra in (b"mt=a:1f4", b"mt=a:00000000f", b"mt=b:1", b"x=y", b"mt=a:1_f"):
         if draw(st.integers(0, 7)) == 0:
             properties.append(user_property(draw(st.sampled_from([b"tracestate", b"baggage", b"x"])), extra))
