@@ -176,7 +176,7 @@ class Hops:
             trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
-            state = parent = link = own = held = b""
+            state = parent = link = own = forward = b""
             published = received
             if reasons:
                 decision = reasons[number]
@@ -191,7 +191,7 @@ class Hops:
                     state = self._tracestate(extra.tracestate, trace_id, threshold_id)
                     threshold_id = 0
                 if extra.held_s:
-                    held = _HELD_MS[extra.held_s * 1_000] + _BY_EXPIRY
+                    forward = _HELD_MS[extra.held_s * 1_000] + _BY_EXPIRY
                     published = _before(received, extra.held_s * 1_000)
             if threshold_id:
                 least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
@@ -201,6 +201,7 @@ class Hops:
             )
             if kind & record.NUMBERED:
                 own = _SEQ[seq]
+                forward = own + forward if forward else own
             rest, read = own + _BODY_SIZE[size], published
             if age_ms != record.NO_AGE:
                 rest += _AGE_MS[age_ms]
@@ -213,14 +214,14 @@ class Hops:
                       times(_DEVICE, 0x39, read, 0x41, published), common, device, rest))
             )  # fmt: skip
             whole += length
-            length = broker_bytes + len(state) + len(own) + len(held)
+            length = broker_bytes + len(state) + len(forward)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             hashed = begun()
             hashed.update(trace_id + span_id + b"broker_forward")
             forward_id = not_zero(hashed.digest())
             broker_spans(
                 join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id), state, b"\x22\x08", span_id,
-                      times(_BROKER, 0x39, published, 0x41, received), common, broker, own, held, flag))
+                      times(_BROKER, 0x39, published, 0x41, received), common, broker, forward, flag))
             )  # fmt: skip
             whole += length + 2 * _TAG_BYTES
         spans.size_bytes += whole

@@ -20,6 +20,7 @@ _TRACESTATE_PROPERTY: Final = 15  # and its value
 _SEQREF_PROPERTY: Final = 11
 _AGE_DIGITS: Final = range(1, 9)
 _EXPIRY: Final = 0x02
+_MAX_LENGTH: Final = 127 - 5  # of properties whose length has one byte, behind an expiry
 NO_EXPIRY: Final = -1
 
 
@@ -42,17 +43,18 @@ def read(body: bytes, at: int) -> PlainContext | None:
     Source: docs/wire-format.md, "Carriers"; MQTT 5.0, 3.3.2.3.
     """
     try:
-        length = body[at]
-        if length > 127:
-            return None
-        left_s, at = NO_EXPIRY, at + 1
+        length, at = body[at], at + 1
+        if body[at : at + 19] == _TRACEPARENT:
+            return _traceparent(body, at, length, NO_EXPIRY)
+        if body[at : at + 10] == _SEQREF:
+            return _seqref(body, at, length, NO_EXPIRY)
         if body[at] == _EXPIRY:
             left_s = int.from_bytes(body[at + 1 : at + 5], "big")
             at, length = at + 5, length - 5
-        if body[at : at + 19] == _TRACEPARENT:
-            return _traceparent(body, at, length, left_s)
-        if body[at : at + 10] == _SEQREF:
-            return _seqref(body, at, length, left_s)
+            if body[at : at + 19] == _TRACEPARENT:
+                return _traceparent(body, at, length, left_s)
+            if body[at : at + 10] == _SEQREF:
+                return _seqref(body, at, length, left_s)
     except (Error, ValueError, KeyError, IndexError):
         pass
     return None
@@ -62,6 +64,8 @@ def _traceparent(body: bytes, at: int, length: int, left_s: int) -> PlainContext
     text = body[at + 19 : at + 71]  # behind the version
     age_ms = NO_AGE
     if length != _TRACEPARENT_PROPERTY:
+        if length > _MAX_LENGTH:
+            return None
         found = _age(body, at + 71, length - _TRACEPARENT_PROPERTY)
         if found is None:
             return None
@@ -94,7 +98,7 @@ def _age(body: bytes, at: int, length: int) -> int | None:
 
 def _seqref(body: bytes, at: int, length: int, left_s: int) -> PlainContext | None:
     text = body[at + 11 : at + length]
-    if body[at + 10] != length - _SEQREF_PROPERTY or len(text) != body[at + 10]:
+    if body[at + 10] != length - _SEQREF_PROPERTY or len(text) != body[at + 10] or length > _MAX_LENGTH:
         return None
     digits = text[23:]
     age_ms = NO_AGE

@@ -1,5 +1,6 @@
 """How long the broker kept a message: by the expiry interval that the birth names, and never more than that shows."""
 
+import json
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def held(bench: Bench, *frames: tuple[int, bytes]) -> list[int]:
 
 
 def born(bench: Bench, **members: Any) -> None:
-    text = '{"v":1,"nonce":"%s"%s}' % (NONCE, "".join(f',"{name}":{value}' for name, value in members.items()))
+    text = json.dumps({"v": 1, "nonce": NONCE, **members})
     bench.births.hear("s", publish_packet.PublishPacket(BIRTH, 0, 0, False, False, text.encode()), NOW)
 
 
