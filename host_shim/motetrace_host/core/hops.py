@@ -31,6 +31,8 @@ BROKER_SERVICE: Final = "mqtt-broker"
 _NS_PER_MS: Final = 1_000_000
 _IDS: Final = struct.Struct("<2s16s2s8s")
 _TIMES: Final = struct.Struct("<18sBQBQ")  # behind what says name and kind
+_ROOT: Final = struct.Struct("<2s16s2s8s18sBQBQ")  # both, where nothing is between them
+_CHILD: Final = struct.Struct("<2s16s2s8s2s8s18sBQBQ")  # with a parent between
 _DEVICE: Final = delimited(b"\x2a", b"device_publish") + b"\x30" + varint(SpanKind.PRODUCER)
 _BROKER: Final = delimited(b"\x2a", b"broker_forward") + b"\x30" + varint(SpanKind.INTERNAL)
 _FLAGS: Final = [b"" if flags == 0 else b"\x85\x01" + flags.to_bytes(4, "little") for flags in range(256)]
@@ -169,7 +171,8 @@ class Hops:
             spans: where they go.
             reasons: by number, why each is kept, where the tail had the last word; empty: what the records say.
         """
-        forms, ids, times, unpack = self._forms, _IDS.pack, _TIMES.pack, record.RECORD.unpack_from
+        forms, unpack = self._forms, record.RECORD.unpack_from
+        ids, times, root, child = _IDS.pack, _TIMES.pack, _ROOT.pack, _CHILD.pack
         device_spans, broker_spans = spans.device_publish.append, spans.broker_forward.append
         lengths, join, begun, whole = _LENGTHS, b"".join, BEGUN_SPAN_ID.copy, 0
         for number in numbers:
@@ -209,20 +212,27 @@ class Hops:
             rest += link + flag
             length = device_bytes + len(state) + len(parent) + len(rest)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
-            device_spans(
-                join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", span_id), state, parent,
-                      times(_DEVICE, 0x39, read, 0x41, published), common, device, rest))
-            )  # fmt: skip
+            if state or parent:
+                head = ids(b"\x0a\x10", trace_id, b"\x12\x08", span_id) + state + parent
+                head += times(_DEVICE, 0x39, read, 0x41, published)
+            else:
+                head = root(b"\x0a\x10", trace_id, b"\x12\x08", span_id, _DEVICE, 0x39, read, 0x41, published)
+            device_spans(join((tag, head, common, device, rest)))
             whole += length
             length = broker_bytes + len(state) + len(forward)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             hashed = begun()
             hashed.update(trace_id + span_id + b"broker_forward")
             forward_id = not_zero(hashed.digest())
-            broker_spans(
-                join((tag, ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id), state, b"\x22\x08", span_id,
-                      times(_BROKER, 0x39, published, 0x41, received), common, broker, forward, flag))
-            )  # fmt: skip
+            if state:
+                head = ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id) + state + b"\x22\x08" + span_id
+                head += times(_BROKER, 0x39, published, 0x41, received)
+            else:
+                head = child(
+                    b"\x0a\x10", trace_id, b"\x12\x08", forward_id, b"\x22\x08", span_id,
+                    _BROKER, 0x39, published, 0x41, received,
+                )  # fmt: skip
+            broker_spans(join((tag, head, common, broker, forward, flag)))
             whole += length + 2 * _TAG_BYTES
         spans.size_bytes += whole
 
