@@ -3,6 +3,7 @@
 .ci/parts.py finds or fetches them, .ci/services.py starts them.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,6 +31,11 @@ SLOW = (
     "host/receive/test_connection.py",
     "host/receive/test_reader_versions.py",
 )
+
+
+# A shell without job control starts what is behind `&` deaf to Ctrl-C, and all that it starts: a demo would not end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
