@@ -64,7 +64,7 @@ _FORCED_EXIT = 130
 # (700, 10, 10) the collector goes through it so often that a message costs a fifth more.
 _GC_THRESHOLDS = (50_000, 20, 20)
 # Reading, storing and sending on take turns on one processor; each turn begins with what the others left in its caches.
-# With Python's own 5 ms a message that is sent on costs a tenth more.
+# With Python's own 5 ms a message that is sent on costs 7 % more.
 _SWITCH_S = 0.02
 _TAIL_REMEDY = (
     "spans that stages send to another shim than their message reached are not heard here: sample the tail in a "

@@ -258,7 +258,7 @@ SETTINGS = (
             "Headers to send to the trace backend, such as credentials: lines of NAME: VALUE, mode 0600."),
     Setting("otlp_compression", one_of("auto", "gzip", "none"), "auto", "HOW",
             "What is sent to the trace backend: gzip, none, or auto: gzip unless the backend is on this machine, where "
-            "it would cost more processor time than all else that is done to a span."),
+            "compressing costs processor time and saves nothing."),
     Setting("otlp_listen", address, "127.0.0.1:4318", "HOST:PORT",
             "Where the stages after the shim send their spans, OTLP over HTTP. Port 0: any free one; off: nowhere."),
     Setting("state", path, None, "DIR",

@@ -39,7 +39,7 @@ def test_a_reading_that_waited_for_the_shim_is_placed_where_it_was_published(
         assert shim.terminate() == 0
         device.run("t.mark()\n" + PUBLISH)
         published = time.time()
-        time.sleep(2.3)
+        time.sleep(2.3)  # what is measured is whole seconds
         shim.start()
         poll(lambda: shim.count("message") == 2, "the reading that waited")
         device.run(PUBLISH)

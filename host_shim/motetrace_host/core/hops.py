@@ -45,7 +45,7 @@ _MAX_NUMBERS: Final = 20_000
 
 
 class _Numbers(dict[int, bytes]):
-    """An attribute with a whole number, 0..2**32-1, by value; those that count up are the same for many devices."""
+    """An attribute with a whole number, 0..2**63-1, by value; those that count up are the same for many devices."""
 
     def __init__(self, key: str) -> None:
         self._key = delimited(b"\x0a", key.encode())

@@ -78,7 +78,7 @@ class Batch:
                     run.device_id,
                     run.boot_nonce,
                     HOP,
-                    run.runs() if run.before else [(run.start, run.end)],
+                    [*run.before, (run.start, run.end)],
                     at_unix_ms,
                     None if run.known else run.expected_first,
                 ),

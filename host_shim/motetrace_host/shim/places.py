@@ -67,10 +67,6 @@ class BootRun:
         self.start = self.end = seq
         self.open = True
 
-    def runs(self) -> list[tuple[int, int]]:
-        """The runs of the batch."""
-        return [*self.before, (self.start, self.end)] if self.before else [(self.start, self.end)]
-
 
 class Turns:
     """How the boots of one device id take turns; the same on all of its topics.
