@@ -4,12 +4,12 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.hops import Hops, Where
-from motetrace_host.core.record import NO_AGE
-from motetrace_host.edges.message_log import MessageLog
-from motetrace_host.edges.running import Running
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.whose import Origins
+from motetrace_host.core.messages.message_spans import Hops, Where
+from motetrace_host.core.messages.record import NO_AGE
+from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.message_log import MessageLog
+from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.span_store import SpanStore
 
 _MESSAGE = """CREATE TEMP TABLE message(id INTEGER PRIMARY KEY, device_id, boot_nonce, seq, trace_id, span_id, flags,
     origin, carrier, topic, qos, received_unix_ns, age_ms, payload_bytes, decision, deliveries)"""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import urllib3
 
-from motetrace_host.edges.message_log import MessageLog
+from motetrace_host.storage.message_log import MessageLog
 
 # The other two of the five, device_publish and broker_forward, the shim makes of the message itself.
 STAGES = frozenset({"rule_evaluate", "transform_store", "db_write"})

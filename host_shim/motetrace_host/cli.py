@@ -11,13 +11,13 @@ import click
 
 from motetrace_host import __version__
 from motetrace_host.board.commands import device as device_commands
-from motetrace_host.sampling import commands as sampling
+from motetrace_host.commands import db as upkeep
+from motetrace_host.commands import sampling
+from motetrace_host.commands.options import state_option
 from motetrace_host.settings import SETTINGS, Setting
-from motetrace_host.state_option import state_option
-from motetrace_host.upkeep import commands as upkeep
 
 if TYPE_CHECKING:
-    from motetrace_host.sampling.shim_view import ShimView
+    from motetrace_host.commands.sampling_view import ShimView
 
 _EXIT_DISK = 1
 _EXIT_CONFIGURATION = 2
@@ -118,14 +118,14 @@ def leave(**flags: Any) -> None:
 def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     import os
 
-    from motetrace_host import config
     from motetrace_host.core.store_error import StoreError
+    from motetrace_host.shim import config
 
     try:
         settings = config.load(flags, os.environ, _default_state())
-        from motetrace_host import app
+        from motetrace_host.shim import service
 
-        code = app.run(settings, leaving=leaving)
+        code = service.run(settings, leaving=leaving)
     except config.ConfigError as error:
         for mistake in error.mistakes:
             click.echo(f"motetrace: {mistake}", err=True)
@@ -160,7 +160,7 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
       motetrace trace sensor-0042 --seq 17
       motetrace trace sensor-0042 --seq 17 --boot 3f2a9c01d4
     """
-    from motetrace_host.reports import reading
+    from motetrace_host.commands import trace as reading
 
     folder = state or _default_state()
     _print(
@@ -199,7 +199,7 @@ def devices(
       motetrace devices sensor-0042
       motetrace devices --json
     """
-    from motetrace_host.reports import devices as device_report
+    from motetrace_host.commands import devices as device_report
 
     folder = state or _default_state()
     most = 0 if everything or (as_json and limit is None) else limit or device_report.LIMIT
@@ -207,7 +207,7 @@ def devices(
 
 
 def _print(make: Callable[[], tuple[str, int]]) -> None:
-    from motetrace_host.reports.report_error import ReportError
+    from motetrace_host.commands.report_error import ReportError
 
     try:
         output, code = make()
@@ -225,7 +225,7 @@ def _default_state() -> Path:
 
 
 def _shim_view(state: Path | None, device_id: str) -> ShimView | None:
-    from motetrace_host.reports import shim_view
+    from motetrace_host.commands import shim_view
 
     return shim_view.load(state or _default_state(), device_id)
 

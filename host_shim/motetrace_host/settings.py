@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling import threshold
 from motetrace_host.core.sampling.head import UNKNOWN
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.core.topic_filter import TopicFilter
-from motetrace_host.core.trust import Policy
+from motetrace_host.core.wire.trust import Policy
 
 Parser = Callable[[object], Any]
 

@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from motetrace_host.core import mqtt_frame, record
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.hops import Hops, Spans, Where
-from motetrace_host.core.link import Chunk
-from motetrace_host.edges import database
-from motetrace_host.edges.message_log import Block
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.messages import record
+from motetrace_host.core.messages.message_spans import Hops, Spans, Where
+from motetrace_host.core.mqtt import framing
+from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.batch import Batch
-from motetrace_host.whose import Origins
+from motetrace_host.storage import database
+from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.message_log import Block
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.benchmarks import feeder
 from tests.host.app.conftest import NOW, Bench
 
@@ -48,7 +49,7 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
     alone = SqliteSeen(ledger)
     for first in range(0, MESSAGES, BATCH):
         data = b"".join(feeder.packet(number, devices) for number in range(first, first + BATCH))
-        frames = watch("frames out of the stream", lambda data=data: mqtt_frame.Stream().feed(data))
+        frames = watch("frames out of the stream", lambda data=data: framing.Stream().feed(data))
         batch = Batch(1, NOW)
         chunk = Chunk(frames, 1, NOW, len(data))  # type: ignore[arg-type]
         watch("device, context, decision, record", lambda c=chunk, b=batch: bench.reader.read(c, b))

@@ -6,8 +6,8 @@ mqtt_as stands here as a double that encodes as it does (doubles/mqtt_as.py): it
 import pytest
 from services import Mosquitto
 
-from motetrace_host.core import context, payload, seqref, traceparent, trailer
-from motetrace_host.core.traceparent import TraceParent
+from motetrace_host.core.wire import binary_trailer, context, json_members, seqref, traceparent
+from motetrace_host.core.wire.traceparent import TraceParent
 from tests.clients.backlog import frozen, unread_bytes, wait_until_unread
 from tests.clients.devices import CASES, Case, device
 from tests.device.session import Session
@@ -31,17 +31,17 @@ def sample(case: Case) -> bytes:
 def taken_apart(case: Case, message: Arrived) -> tuple[str, bytes]:
     """The context as text and the payload without it, by the host's own readers."""
     if case.carrier == "trailer":
-        found = trailer.parse(message.payload)
+        found = binary_trailer.parse(message.payload)
         assert found is not None, message.payload
         inside = found.context
         text = traceparent.format(inside) if isinstance(inside, TraceParent) else seqref.format(inside)
-        return text, trailer.strip(message.payload)
+        return text, binary_trailer.strip(message.payload)
     if case.carrier == "property":
         ((_, text),) = message.user_properties
         return text, message.payload
     found = context.read(message.user_properties, message.payload)
     assert found.faults == ()
-    rest = payload.strip(message.payload)
+    rest = json_members.strip(message.payload)
     start = message.payload.index(b'":"') + 3
     return message.payload[start : message.payload.index(b'"', start)].decode(), rest
 

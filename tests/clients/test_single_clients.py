@@ -3,7 +3,7 @@
 import pytest
 from services import Mosquitto
 
-from motetrace_host.core import payload
+from motetrace_host.core.wire import json_members
 from tests.clients.backlog import frozen
 from tests.clients.devices import CASES, Case, device
 from tests.clients.test_contract import seq_of, taken_apart
@@ -97,7 +97,7 @@ def test_mqtt_as_never_displaces_a_user_property_of_the_application(mosquitto: M
         (message,) = host.take(1)
         assert message.user_properties == [("mine", "1")]
         assert b"00000001-03" in message.payload
-        assert payload.strip(message.payload) == b'{"n":1}'
+        assert json_members.strip(message.payload) == b'{"n":1}'
 
 
 @cases("simple")

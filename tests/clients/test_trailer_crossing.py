@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from motetrace_host.core import seqref, traceparent, trailer
-from motetrace_host.core.traceparent import TraceParent
+from motetrace_host.core.wire import binary_trailer, seqref, traceparent
+from motetrace_host.core.wire.traceparent import TraceParent
 from tests.device.interpreters import NAMES
 from tests.device.session import Session
 
@@ -27,10 +27,10 @@ def test_the_host_reads_what_the_device_wrote_at_every_seq_and_behind_any_payloa
             for number in range(1, 5):
                 payload = rng.randbytes(rng.randrange(1, 80))
                 whole, text = device.ask(f"made({payload!r})")
-                found = trailer.parse(whole)
+                found = binary_trailer.parse(whole)
                 assert found is not None
                 assert found.size == (33 if mode == "traceparent" else 14)
-                assert trailer.strip(whole) == payload
+                assert binary_trailer.strip(whole) == payload
                 inside = found.context
                 if isinstance(inside, TraceParent):
                     assert traceparent.format(inside) == text.decode()
@@ -49,6 +49,6 @@ def test_an_age_is_not_in_a_trailer(interpreter: str) -> None:
                 f"from motetrace import Tracer\nfrom motetrace.trailer import Trailer\nt = Tracer({mode!r})\n"
                 "c = Trailer(t)\nt.mark()"
             )
-            found = trailer.parse(device.ask("c.copy(b'x')"))
+            found = binary_trailer.parse(device.ask("c.copy(b'x')"))
             assert found is not None
             assert found.size == (33 if mode == "traceparent" else 14)

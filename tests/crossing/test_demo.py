@@ -19,8 +19,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from services import Influxd
 
-from motetrace_host.edges import database
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.storage import database
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests import tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from motetrace_host.core import record
-from motetrace_host.core.message import Message
-from motetrace_host.edges import database
-from motetrace_host.edges.message_log import MessageLog, PlaceRow
+from motetrace_host.core.messages import record
+from motetrace_host.core.messages.message import Message
+from motetrace_host.storage import database
+from motetrace_host.storage.message_log import MessageLog, PlaceRow
 
 STAGES = ("rule_evaluate", "transform_store", "db_write")
 DEVICE = "sensor-0041"

@@ -24,11 +24,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from services import Mosquitto
 
-from motetrace_host.core.span import Span, SpanKind, Status
-from motetrace_host.edges import database, otlp
-from motetrace_host.edges.otlp_receiver import OtlpReceiver
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.span_intake import SpanIntake
+from motetrace_host.core.spans.span import Span, SpanKind, Status
+from motetrace_host.network import otlp_codec
+from motetrace_host.network.otlp_receiver import OtlpReceiver
+from motetrace_host.shim.span_intake import SpanIntake
+from motetrace_host.storage import database
+from motetrace_host.storage.span_store import SpanStore
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain_paho"
 TRACE_ID, PARENT_ID = "3f2a9c01d40000002a8eb211c80319c1", "b7ad6b710000002a"
@@ -51,7 +52,7 @@ def receiver(tmp_path: Path) -> Iterator[tuple[OtlpReceiver, Callable[[str], lis
     opened = OtlpReceiver(SpanIntake(database.connect(path)), port=0)
     opened.start()
     store = SpanStore(database.connect(path))
-    yield opened, lambda trace_id: [otlp.unpack(row) for row in store.trace(bytes.fromhex(trace_id))]
+    yield opened, lambda trace_id: [otlp_codec.unpack(row) for row in store.trace(bytes.fromhex(trace_id))]
     opened.stop()
 
 

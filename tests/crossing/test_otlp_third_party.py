@@ -1,6 +1,7 @@
 """OTLP through a collector that is not ours: rotel (Rust) takes what the forwarder sends and passes it on.
 
-Messages go through the shim's own pipeline, so what rotel reads are the bytes of core/hops.py. What arrives behind it
+Messages go through the shim's own pipeline, so what rotel reads are the bytes of core/messages/message_spans.py.
+What arrives behind it
 is read by OpenTelemetry's own protobuf classes, so neither our encoder nor our decoder can hide a mistake of the other.
 """
 
@@ -22,15 +23,16 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from motetrace_host.core.hops import Where
-from motetrace_host.core.span import Link, Span, SpanKind, SpanRow, Status
-from motetrace_host.edges import database, otlp
-from motetrace_host.edges.forward_cursor import ForwardCursor
-from motetrace_host.edges.otlp_forwarder import OtlpForwarder
-from motetrace_host.edges.otlp_receiver import OtlpReceiver
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.span_intake import SpanIntake
-from motetrace_host.span_outbox import SpanOutbox
+from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.spans.span import Link, Span, SpanKind, SpanRow, Status
+from motetrace_host.network import otlp_codec
+from motetrace_host.network.otlp_forwarder import OtlpForwarder
+from motetrace_host.network.otlp_receiver import OtlpReceiver
+from motetrace_host.shim.span_intake import SpanIntake
+from motetrace_host.shim.span_outbox import SpanOutbox
+from motetrace_host.storage import database
+from motetrace_host.storage.forward_cursor import ForwardCursor
+from motetrace_host.storage.span_store import SpanStore
 from tests.host.app.conftest import NOW, Bench
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import ScriptedBackend
@@ -197,7 +199,7 @@ def forward(folder: Path, url: str) -> list[SpanRow]:
     assert forwarder.stop(DEADLINE_SECONDS)
     assert ForwardCursor(connection, url).state() == (SPANS, 0, 0, 0, 0)
     connection.close()
-    return [*otlp.decode(of_messages, otlp.PROTOBUF).rows, *stored]
+    return [*otlp_codec.decode(of_messages, otlp_codec.PROTOBUF).rows, *stored]
 
 
 def plain(attributes: Iterable[KeyValue]) -> dict[str, object]:

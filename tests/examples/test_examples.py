@@ -13,8 +13,8 @@ from services import Mosquitto
 
 from motetrace_host.board import modules
 from motetrace_host.board.edges import device_library
-from motetrace_host.core import context
-from motetrace_host.core.context import Context
+from motetrace_host.core.wire import context
+from motetrace_host.core.wire.context import Context
 from tests.device.subscriber import Arrived, Subscriber
 from tests.examples.node import DEVICE, EXAMPLES, CircuitPythonNode, Node
 

@@ -4,9 +4,9 @@ import socket
 import threading
 from collections.abc import Sequence
 
-from motetrace_host.core import mqtt_frame
-from motetrace_host.core.mqtt_frame import Frame
-from motetrace_host.core.protobuf_wire import varint
+from motetrace_host.core.mqtt import framing
+from motetrace_host.core.mqtt.framing import Frame
+from motetrace_host.core.spans.protobuf import varint
 
 _CONNECT, _PUBLISH, _PUBACK, _SUBSCRIBE, _PINGREQ, _DISCONNECT = 1, 3, 4, 8, 12, 14
 _CONNACK = b"\x20\x03\x00\x00\x00"
@@ -36,7 +36,7 @@ class LenientBroker:
 
     def _serve(self) -> None:
         connection, _ = self._server.accept()
-        stream = mqtt_frame.Stream()
+        stream = framing.Stream()
         with connection:
             while data := connection.recv(65_536):
                 for first, body in stream.feed(data):

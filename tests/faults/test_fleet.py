@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from services import Mosquitto, Valkey, free_port
 
-from motetrace_host import shared_ledger
-from motetrace_host.core.seen_store import SeenRow
-from motetrace_host.edges import redis_seen
+from motetrace_host.cluster import redis_ledger, shared_ledger
+from motetrace_host.core.ledger.store import SeenRow
 from tests.faults.fleet import NONCE, Connection, Fleet, Message, topic, traceparent
 from tests.faults.shim_process import ShimProcess, poll
 
@@ -303,7 +302,7 @@ def test_what_keeps_a_shim_out_of_the_group_is_told_with_the_remedy(
     assert first.terminate() == 0
     assert "give all of them the same --key-file" in refusal("--ledger", valkey.url, *SHARED, name="own-key")
     assert "DB index is out of range" in refusal("--ledger", valkey.url[:-1] + "99", "--key-file", str(key), name="db")
-    admin = redis_seen.connect(valkey.url)
+    admin = redis_ledger.connect(valkey.url)
     admin.config_set("requirepass", "s3cret")
     options = ("--ledger", valkey.url, "--key-file", str(key), *SHARED)
     assert "Redis refused the login" in refusal(*options, name="no-password")

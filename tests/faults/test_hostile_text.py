@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from motetrace_host.core.mqtt_frame import Frame
+from motetrace_host.core.mqtt.framing import Frame
 from tests.faults.fleet import topic
 from tests.faults.lenient_broker import LenientBroker
 from tests.faults.shim_process import ROOT, ShimProcess, poll

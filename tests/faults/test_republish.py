@@ -11,7 +11,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
-from motetrace_host.core import trailer
+from motetrace_host.core.wire import binary_trailer
 from tests.faults.fleet import Connection, Fleet, Message, topic
 from tests.faults.shim_process import TOPIC, ShimProcess, poll
 
@@ -161,7 +161,9 @@ def test_a_binary_payload_is_republished_without_its_trailer(mosquitto: Mosquitt
     device = Connection(mosquitto.port)
     context = bytes.fromhex("0a010203060000000103")
     payload = b"\x01\x00\xff"
-    device.publish(("bin", 1), "lora/bin/up", payload + context + bytes([trailer.check(context), 10]) + trailer.MAGIC)
+    device.publish(
+        ("bin", 1), "lora/bin/up", payload + context + bytes([binary_trailer.check(context), 10]) + binary_trailer.MAGIC
+    )
     poll(lambda: consumer.messages, "it arrives")
     device.close()
     assert shim.terminate() == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.seen import Seen
-from motetrace_host.core.seen_store import SeenRow
+from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.store import SeenRow
 from tests.soak import schedule
 from tests.soak.book import SpanBook
 from tests.soak.boot import Boot

@@ -15,8 +15,8 @@ from paho.mqtt.properties import Properties
 from services import Mosquitto
 
 from motetrace_host.cli import main
-from motetrace_host.edges import database
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.storage import database
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.faults.shim_process import ShimProcess, poll
 from tests.stage_runner import running
 
@@ -76,7 +76,7 @@ def test_each_message_is_where_it_went(
         poll(lambda: done.items() <= highest(shim.state).items(), "all hops report")
     # An hour later, so that what is missing will not come.
     later = SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9)
-    monkeypatch.setattr("motetrace_host.reports.reading.time", later)
+    monkeypatch.setattr("motetrace_host.commands.trace.time", later)
     for seq, told in WHERE.items():
         result = CliRunner().invoke(main, ["trace", "s", "--seq", str(seq), "--state", str(shim.state)])
         assert told in result.output, result.output

@@ -8,9 +8,25 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"motetrace": ROOT / "device_lib", "motetrace_host": ROOT / "host_shim"}
+HOST = "motetrace_host"
 CORE = "motetrace_host.core"
-EDGES = "motetrace_host.edges"
 FIRMWARE = "motetrace_host.board.on_device"
+# Which folders of the host package each folder imports. `settings` and `cli` are the files at its root.
+ROOMS: dict[str, set[str]] = {
+    "core": set(),
+    "settings": {"core"},
+    "storage": {"core"},
+    "network": {"core"},
+    "shim": {"core", "settings", "storage", "network", "cluster", "commands"},
+    "cluster": {"core", "storage", "shim"},
+    "commands": {"core", "settings", "storage", "network", "shim", "cluster"},
+    "stages": {"core", "settings", "storage", "network"},
+    "functions": {"core", "stages", "otel"},
+    "otel": {"core", "stages"},
+    "board": set(),
+    "cli": {"core", "settings", "shim", "commands", "board"},
+    "__main__": {"cli"},
+}
 # What core may import besides itself: all of it computes, none of it touches the world.
 PURE = {
     "__future__", "base64", "binascii", "bisect", "collections", "dataclasses", "enum", "fractions", "functools",
@@ -62,15 +78,15 @@ def members(package: str) -> list[str]:
 
 
 def test_the_parts_are_where_this_test_looks_for_them() -> None:
-    for package in ("motetrace", CORE, EDGES):
+    for package in ("motetrace", CORE, HOST):
         assert members(package), f"no module of {package} found"
-    assert "motetrace_host.core.traceparent" in GRAPH["motetrace_host.core.context"]
+    assert "motetrace_host.core.wire.traceparent" in GRAPH["motetrace_host.core.wire.context"]
 
 
 @pytest.mark.parametrize("name", members(CORE))
 def test_core_imports_only_itself_and_what_computes(name: str) -> None:
     strange = {used for used in GRAPH[name] if not inside(used, CORE) and used.partition(".")[0] not in PURE}
-    assert not strange, f"{name} imports {sorted(strange)}; take bytes and times as arguments, or move it to edges"
+    assert not strange, f"{name} imports {sorted(strange)}; take bytes and times as arguments, or move it out of core"
 
 
 @pytest.mark.parametrize("name", members(CORE))
@@ -80,21 +96,31 @@ def test_core_calls_nothing_that_reads_or_writes_the_world(name: str) -> None:
     assert not called & IMPURE_BUILTINS
 
 
-@pytest.mark.parametrize("name", members(EDGES))
-def test_edges_never_import_one_another(name: str) -> None:
-    others = {used for used in GRAPH[name] if inside(used, EDGES) and used not in (name, EDGES)}
-    assert not others, f"{name} imports {sorted(others)}; let app or cli compose them"
+def room(name: str) -> str:
+    """The folder of a host module, or the name of a file at the package's root."""
+    return name.removeprefix(HOST).lstrip(".").partition(".")[0]
 
 
-@pytest.mark.parametrize("name", members(CORE) + members(EDGES))
-def test_core_and_edges_never_import_composition(name: str) -> None:
-    allowed = (CORE, EDGES)
-    above = {
-        used
-        for used in GRAPH[name]
-        if inside(used, "motetrace_host") and not any(inside(used, part) for part in allowed)
+def test_every_folder_has_its_place_in_the_table() -> None:
+    assert {room(name) for name in members(HOST)} - {""} == set(ROOMS)
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_a_folder_imports_only_those_below_it(folder: str) -> None:
+    used = {
+        (room(name), room(other), name)
+        for name in members(HOST)
+        if room(name) == folder and not inside(name, FIRMWARE)
+        for other in GRAPH[name]
+        if inside(other, HOST) and room(other) not in {"", folder, *ROOMS[folder]}
     }
-    assert above <= {"motetrace_host"}, f"{name} imports {sorted(above)}"  # the package itself holds __version__
+    assert not used
+
+
+@pytest.mark.parametrize("name", [name for name in members(HOST) if room(name) == "network"])
+def test_files_that_hold_a_connection_never_import_one_another(name: str) -> None:
+    others = {used for used in GRAPH[name] if room(used) == "network" and used not in (name, f"{HOST}.network")}
+    assert not others, f"{name} imports {sorted(others)}; let the composition join them"
 
 
 def test_the_device_and_the_host_never_import_each_other() -> None:

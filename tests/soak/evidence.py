@@ -8,17 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from motetrace_host.core.record import RECORD
-from motetrace_host.core.seen_store import SeenRow
-from motetrace_host.edges import redis_seen
-from motetrace_host.edges.forward_cursor import ForwardCursor
-from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.message_log import MessageLog
-from motetrace_host.edges.redis_seen import RedisSeen
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.cluster import redis_ledger
+from motetrace_host.cluster.redis_ledger import RedisSeen
+from motetrace_host.core.ledger.store import SeenRow
+from motetrace_host.core.messages.record import RECORD
+from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.forward_cursor import ForwardCursor
+from motetrace_host.storage.message_log import MessageLog
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
 DATABASE = "motetrace.db"
-_TENANT = "-"  # as edges/redis_seen.py is told when the tenant has no name
+_TENANT = "-"  # as cluster/redis_ledger.py is told when the tenant has no name
 Key = tuple[str, bytes]
 """Device id and boot nonce."""
 
@@ -59,7 +59,7 @@ def unsent(states: Sequence[Path], target: str) -> int:
 
 def shared_ledger(url: str) -> list[SeenRow]:
     """The states of the ledger that several shims share."""
-    with contextlib.closing(redis_seen.connect(url)) as client:
+    with contextlib.closing(redis_ledger.connect(url)) as client:
         return RedisSeen(client, tenant=_TENANT, shim_id="soak").read()
 
 

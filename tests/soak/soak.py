@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from motetrace_host.core.seen_store import SeenRow
+from motetrace_host.core.ledger.store import SeenRow
 from tests.faults.shim_process import poll
 from tests.soak import evidence, health, schedule
 from tests.soak.backend import Backend

@@ -1,1 +1,1 @@
-"""The pure core: bytes and times in, values out. No sockets, clocks, threads, randomness or environment."""
+"""Bytes and times in, values out: no sockets, clocks, threads, randomness or environment; a test holds this."""

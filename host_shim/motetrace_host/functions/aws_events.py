@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.functions.call import (
     CONTEXT_NAMES,
     Call,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from motetrace_host.core.topic import is_device_id
+from motetrace_host.core.mqtt.topics import is_device_id
 from motetrace_host.otel.propagator import READ_FIELDS, Carried, Pairs
 from motetrace_host.stages.stage import Value, readable
 

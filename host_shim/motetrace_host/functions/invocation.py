@@ -11,7 +11,7 @@ import msgspec
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, Tracer
 
-from motetrace_host.core.payload import strip
+from motetrace_host.core.wire.json_members import strip
 from motetrace_host.functions.call import Call
 from motetrace_host.functions.record import Record
 from motetrace_host.stages.incoming import Incoming, read

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.trace import Link, SpanKind
 
-from motetrace_host.core.payload import strip
+from motetrace_host.core.wire.json_members import strip
 from motetrace_host.functions.call import Item
 from motetrace_host.otel.propagator import Carried
 from motetrace_host.stages.incoming import Incoming

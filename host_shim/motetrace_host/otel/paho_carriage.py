@@ -20,7 +20,7 @@ from opentelemetry.trace import (
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from motetrace_host.core.tracestate import OWN_KEY, WILL_FIELD
+from motetrace_host.core.wire.tracestate import OWN_KEY, WILL_FIELD
 from motetrace_host.otel.paho_options import Options
 from motetrace_host.otel.propagator import READ_FIELDS, Carried, MotetracePropagator, Pairs
 from motetrace_host.otel.user_properties import GETTER, SETTER

@@ -14,7 +14,7 @@ from opentelemetry.trace import get_tracer
 from paho.mqtt.client import Client
 
 from motetrace_host import __version__
-from motetrace_host.core.topic import SLOT
+from motetrace_host.core.mqtt.topics import SLOT
 from motetrace_host.otel import paho_options
 from motetrace_host.otel.paho_carriage import Carriage
 from motetrace_host.otel.paho_options import Options

@@ -22,7 +22,7 @@ from opentelemetry.util.types import Attributes
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.threshold import NEVER
-from motetrace_host.core.tracestate import MAX_MEMBERS
+from motetrace_host.core.wire.tracestate import MAX_MEMBERS
 
 _R_BITS = 2**56 - 1
 _log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from motetrace_host.core import boots
-from motetrace_host.core.boots import BootState
+from motetrace_host.core.ledger import inferred_boots
+from motetrace_host.core.ledger.inferred_boots import BootState
 
 _MAX_REPEATED = 65_535
 _MAX_DEVICES = 20_000  # states in memory; the ledger has all of them
@@ -76,7 +76,7 @@ class BareSeq:
             self._repeated[device_id] = _MAX_REPEATED
         known_state = device_id in self._states
         state = self._states[device_id] if known_state else self._load(device_id)
-        self._states[device_id], sighting = boots.observe(state, seq, received_unix_ns, entropy5)
+        self._states[device_id], sighting = inferred_boots.observe(state, seq, received_unix_ns, entropy5)
         self._changed.add(device_id)
         if sighting.new_boot:
             self._begun[device_id, sighting.boot_nonce] = sighting.why
@@ -87,7 +87,7 @@ class BareSeq:
         for device_id in self._changed:
             state = self._states[device_id]
             if state is not None:
-                yield device_id, boots.pack(state)
+                yield device_id, inferred_boots.pack(state)
 
     def begun(self) -> list[tuple[str, bytes, str]]:
         """The boots that began since `kept`, and by which rule of `core.boots`: device, nonce, why."""
@@ -103,6 +103,6 @@ class BareSeq:
     def _load(self, device_id: str) -> BootState | None:
         packed = self._ledger.boot_state(device_id)
         try:
-            return boots.unpack(packed) if packed is not None else None
+            return inferred_boots.unpack(packed) if packed is not None else None
         except ValueError:  # written by another version: begin anew
             return None

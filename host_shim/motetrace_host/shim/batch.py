@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from motetrace_host.core import record
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.link import Delivery
-from motetrace_host.core.message import Message
-from motetrace_host.shim.places import BootRun, Place
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.messages import record
+from motetrace_host.core.messages.message import Message
+from motetrace_host.core.mqtt.connection import Delivery
+from motetrace_host.shim.device_topics import BootRun, Place
 
 HOP = "shim"
 

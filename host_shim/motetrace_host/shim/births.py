@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from motetrace_host.core import baggage, birth
-from motetrace_host.core.birth import Birth
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.span import AttributeValue
-from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.spans.span import AttributeValue
+from motetrace_host.core.wire import baggage, birth
+from motetrace_host.core.wire.birth import Birth
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges.ledger import Ledger
+from motetrace_host.storage.boot_table import Ledger
 
 _MAX_BOOTS = 20_000
 

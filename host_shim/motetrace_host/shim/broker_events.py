@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from motetrace_host.core import broker_events
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges import broker_drop_store
-from motetrace_host.edges.broker_drop_store import DropCount
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import emqx_drop
+from motetrace_host.storage import broker_drops
+from motetrace_host.storage.broker_drops import DropCount
 
 _REMEMBERED: Final = 10_000
 _Key = tuple[str, str, str, str]
@@ -44,7 +44,7 @@ class BrokerEvents:
         Raises:
             WireError: an `event_*` reason.
         """
-        drop = broker_events.parse(packet.payload)
+        drop = emqx_drop.parse(packet.payload)
         if drop.message_id and not self._is_new((drop.message_id, drop.event, drop.receiver)):
             self.repeated += 1
             return
@@ -62,7 +62,7 @@ class BrokerEvents:
     def write(self, connection: sqlite3.Connection) -> None:
         """Add up the reasons; inside the transaction that takes the deltas."""
         if self._counts:
-            broker_drop_store.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
+            broker_drops.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
 
     def written(self) -> None:
         """All of it is on disk."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from motetrace_host.core.broker_queue import BrokerQueue
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.broker_queue import BrokerQueue
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire_error import WireError
 
 
@@ -19,7 +19,7 @@ class Log(Protocol):
 
 
 class BrokerWatch:
-    """Hears the topics of `core/broker_queue`, on the network thread: it works while the disk does not.
+    """Hears the topics of `core/mqtt/broker_queue`, on the network thread: it works while the disk does not.
 
     Args:
         now_s: a monotonic clock.

@@ -10,13 +10,13 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Protocol
 
-from motetrace_host.core import clones
-from motetrace_host.core.delta import Delta
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.messages import clones
 from motetrace_host.core.printable import printable
-from motetrace_host.edges import clone_store
-from motetrace_host.edges.clone_store import CloneRow
-from motetrace_host.shim.places import BootRun, Turns
-from motetrace_host.shim.tally import Tally
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.device_topics import BootRun, Turns
+from motetrace_host.storage import clones as clone_store
+from motetrace_host.storage.clones import CloneRow
 
 MAX_TOLD = 10_000  # device ids that are not told again; beyond it nothing is logged, but all is written down
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from motetrace_host.core import device_stats
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.device_stats import DeviceStats
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges import device_stats_store
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import device_stats
+from motetrace_host.core.wire.device_stats import DeviceStats
+from motetrace_host.storage import device_stats as device_stats_store
 
 
 class DeviceStatistics:

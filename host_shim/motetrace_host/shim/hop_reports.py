@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges import hop_report_store
-from motetrace_host.edges.hop_report_store import MAX_PROCESSES, Heard, Process, Service
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import hop_report
+from motetrace_host.storage import hop_reports
+from motetrace_host.storage.hop_reports import MAX_PROCESSES, Heard, Process, Service
 
 REMEMBERED: Final = 62  # numbers below the highest; with it, what fits into SQLite's integer
 MAX_REPORTERS: Final = 1_000
@@ -68,8 +68,8 @@ class HopReports:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write which reports these were; inside the transaction that takes the deltas."""
-        hop_report_store.forget(connection, self._forgotten)
-        hop_report_store.save(connection, self._changed.items(), self._services.values())
+        hop_reports.forget(connection, self._forgotten)
+        hop_reports.save(connection, self._changed.items(), self._services.values())
 
     def written(self) -> None:
         """All of it is on disk."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 
-from motetrace_host.core.link import Chunk, Published
+from motetrace_host.core.mqtt.connection import Chunk, Published
 
 MAX_BYTES = 64 << 20
 

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from motetrace_host.core import record
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.message import numbered_key
-from motetrace_host.core.seen import Runs
-from motetrace_host.core.seen_store import SeenStore
-from motetrace_host.edges import database
-from motetrace_host.edges.ledger import Ledger, Unnumbered
-from motetrace_host.edges.message_log import MessageLog
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.store import SeenStore
+from motetrace_host.core.messages import record
+from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import HOP, Batch
-from motetrace_host.shim.places import Places
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.device_topics import Places
 from motetrace_host.shim.side_topic import Keeper
-from motetrace_host.shim.tally import Tally
+from motetrace_host.storage import database
+from motetrace_host.storage.boot_table import Ledger, Unnumbered
+from motetrace_host.storage.message_log import MessageLog
 
 
 @dataclass(slots=True)

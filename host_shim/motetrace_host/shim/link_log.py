@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from motetrace_host.core import broker_queue, tls_refusal
+from motetrace_host.core.mqtt import broker_queue, tls_refusal
 
 _QOS_2_REMEDY: Final = (
     "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
@@ -38,7 +38,7 @@ class LinkLog:
         self._tls = tls
 
     def say(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Write the line of an event of `edges/mqtt`."""
+        """Write the line of an event of `network/subscriber`."""
         if event in ("connected", "subscribed", "unsubscribed"):
             self._log.info(event, broker=self._broker, **fields)
         elif event == "subscription_refused":

@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from motetrace_host.core import record
-from motetrace_host.core.link import Chunk, Published
+from motetrace_host.core.messages import record
+from motetrace_host.core.mqtt.connection import Chunk, Published
 from motetrace_host.core.printable import printable
-from motetrace_host.shim.ack_line import AckLine
+from motetrace_host.shim.ack_queue import AckLine
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.births import Births
+from motetrace_host.shim.counters import Tally
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.inflight_window import Window
 from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.patience import AbandonedError, Patience, RefusedError
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.tally import Tally
-from motetrace_host.shim.window import Window
+from motetrace_host.shim.retrying import AbandonedError, Patience, RefusedError
 
 BATCH_MESSAGES = 4_000
 GATHER_S = 0.005

@@ -10,24 +10,26 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from motetrace_host.core import context, identity, message, plain_publish, publish_packet
-from motetrace_host.core.link import Chunk, Delivery
-from motetrace_host.core.message import Arrival, Message
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.record import CARRIER_BITS, NUMBERED, ORIGIN_BITS, RECORD
+from motetrace_host.core.messages import fast_path, message
+from motetrace_host.core.messages.message import Arrival, Message
+from motetrace_host.core.messages.record import CARRIER_BITS, NUMBERED, ORIGIN_BITS, RECORD
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.mqtt.connection import Chunk, Delivery
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.trust import Policy
+from motetrace_host.core.wire import context, device_identity
+from motetrace_host.core.wire.trust import Policy
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.shim.answers import Answers
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.clones import CloneWatch
+from motetrace_host.shim.command_replies import Answers
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.device_topics import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
 from motetrace_host.shim.nonces import Nonces
-from motetrace_host.shim.patience import AbandonedError, RefusedError
-from motetrace_host.shim.places import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
+from motetrace_host.shim.retrying import AbandonedError, RefusedError
 from motetrace_host.shim.side_topic import SideTopic
-from motetrace_host.shim.tally import Tally
 
 _UNSAMPLED, _RATE = int(Reason.UNSAMPLED), int(Reason.RATE)
 # QoS 0 or 1 (a packet id or none), no DUP, no RETAIN.
@@ -88,7 +90,7 @@ class Reader:
         _, connection, received_unix_ns, _ = chunk
         acks, records, places, runs = batch.acks, batch.records, batch.places, batch.runs
         known, find, head = self._places.by_topic, self._places.find, self._places.plans.head
-        read_plain, pack = plain_publish.read, RECORD.pack
+        read_plain, pack = fast_path.read, RECORD.pack
         if self._device_property:
             known, find = {}, _nowhere
         self._tally.received += len(chunk.frames)
@@ -257,7 +259,7 @@ class Reader:
             return self._places.find(topic)
         if not self._places.is_reading(packet.topic):
             return None
-        return self._places.of_device(topic, identity.device_of(packet.user_properties, self._device_property))
+        return self._places.of_device(topic, device_identity.device_of(packet.user_properties, self._device_property))
 
     def _device_of(self, packet: PublishPacket) -> str:
         """The device that a packet is of, "" when it names none."""
@@ -283,7 +285,7 @@ class Reader:
         packet = delivery.packet
         if self._device_property and side in self._from_devices:
             try:
-                device_id = identity.device_of(packet.user_properties, self._device_property)
+                device_id = device_identity.device_of(packet.user_properties, self._device_property)
             except WireError as error:
                 self._tally.reject("", packet.fault or error.reason)
                 return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core import baggage, payload, traceparent, trailer
-from motetrace_host.core.link import Delivery
-from motetrace_host.core.message import Message
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.core.traceparent import TraceParent
+from motetrace_host.core.messages.message import Message
+from motetrace_host.core.mqtt.connection import Delivery
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import baggage, binary_trailer, json_members, traceparent
+from motetrace_host.core.wire.traceparent import TraceParent
 
 OURS = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
 
@@ -56,7 +56,7 @@ class Republisher:
         carried = baggage.passed_on(",".join(filter(None, (message.baggage, birth_baggage))), baggage.Policy())
         if carried:
             properties.append(("baggage", carried))
-        strip = trailer.strip if message.carrier == "trailer" else payload.strip
+        strip = binary_trailer.strip if message.carrier == "trailer" else json_members.strip
         packet_id = self._publish(target.fill(message.device_id), strip(packet.payload), properties, packet.passthrough)
         self._unanswered.setdefault(message.key, {})[packet_id] = delivery.connection
         self._keys[packet_id] = message.key

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Protocol
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
 
 
 class SideTopic(Protocol):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from motetrace_host.core import seq_runs
-from motetrace_host.core.hop_report import HOPS, OUTCOMES, Outcomes
-from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.core.ledger import runs as seq_runs
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.wire.hop_report import HOPS, OUTCOMES, Outcomes
 
 MAX_RUNS: Final = 50_000  # each with a boot of its own, the worst case: 16 MB
 MAX_STRANGERS: Final = 2_048
@@ -20,7 +20,7 @@ MAX_FAMILIAR: Final = 20_000
 
 @dataclass(slots=True)
 class HopCounts:
-    """One hop since the last report: by outcome the runs of each boot (see core/seq_runs), and what is in none."""
+    """One hop since the last report: by outcome the runs of each boot (see core/ledger/runs), and what is in none."""
 
     seen: dict[bytes, list[int]] = field(default_factory=dict)
     filtered: dict[bytes, list[int]] = field(default_factory=dict)

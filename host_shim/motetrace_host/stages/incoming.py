@@ -16,11 +16,12 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from motetrace_host.core import baggage, message_number, tracestate
-from motetrace_host.core import context as wire
-from motetrace_host.core.baggage import Members, Policy
-from motetrace_host.core.derive import derive
-from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.core.messages import message_number
+from motetrace_host.core.messages.derived_ids import derive
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.wire import baggage, tracestate
+from motetrace_host.core.wire import context as wire
+from motetrace_host.core.wire.baggage import Members, Policy
 from motetrace_host.stages import reporting, settings
 
 _RAW = create_key("motetrace-raw-context")

@@ -12,8 +12,8 @@ from opentelemetry.trace import get_current_span
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from motetrace_host.core import baggage
-from motetrace_host.core.payload import strip
+from motetrace_host.core.wire import baggage
+from motetrace_host.core.wire.json_members import strip
 from motetrace_host.stages import settings
 from motetrace_host.stages.incoming import raw_context, user_properties
 

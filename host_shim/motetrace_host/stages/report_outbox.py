@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.hop_report import MAX_COUNT, Report
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.hop_report import MAX_COUNT, Report
 from motetrace_host.stages.hop_tally import HopCounts
 
 WINDOW: Final = 32  # reports under way at once: half of how far back the shim remembers numbers

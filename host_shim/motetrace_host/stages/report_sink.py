@@ -6,9 +6,9 @@ import logging
 import os
 from typing import Any, Protocol
 
-from motetrace_host.core.link import Broker
-from motetrace_host.edges import broker_tls
-from motetrace_host.edges.report_client import ReportClient
+from motetrace_host.core.mqtt.connection import Broker
+from motetrace_host.network import tls
+from motetrace_host.network.report_client import ReportClient
 from motetrace_host.stages.report_outbox import Publish
 
 _log = logging.getLogger("motetrace")
@@ -71,7 +71,7 @@ class BrokerSink:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}", broker_tls.of(broker))
+        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}", tls.of(broker))
         self.publish = self._client.publish
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.wire import hop_report
 from motetrace_host.stages.hop_tally import HopTally
 from motetrace_host.stages.report_outbox import ReportOutbox
 from motetrace_host.stages.report_sink import Sink

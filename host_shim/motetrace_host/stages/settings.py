@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.baggage import DEFAULT_MAX_BYTES, Policy
-from motetrace_host.core.derive import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BYTES
-from motetrace_host.core.link import Broker
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.edges import key_file as key_files
-from motetrace_host.edges import password_file as password_files
+from motetrace_host.core.messages.derived_ids import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BYTES
+from motetrace_host.core.mqtt.connection import Broker
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.baggage import DEFAULT_MAX_BYTES, Policy
 from motetrace_host.settings import broker as broker_url
 from motetrace_host.settings import prefix as side_topics
 from motetrace_host.stages import reporting
 from motetrace_host.stages.report_sink import BrokerSink, CallableSink, ClientSink, Sink
 from motetrace_host.stages.reporting import ReportSettings
+from motetrace_host.storage import password_file as password_files
+from motetrace_host.storage import secret_files as key_files
 
 DEFAULT_PREFIX = "motetrace/"
 REPORT_EVERY_S = 5.0

@@ -11,9 +11,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
-from motetrace_host.core import message_number
-from motetrace_host.core.message_number import MessageNumber
-from motetrace_host.core.payload import strip
+from motetrace_host.core.messages import message_number
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.wire.json_members import strip
 from motetrace_host.stages import reporting, settings
 from motetrace_host.stages.incoming import Incoming, Message, raw_context, read
 

@@ -7,33 +7,34 @@ from typing import Any
 
 import pytest
 
-from motetrace_host.core.link import Chunk, Published
-from motetrace_host.core.mqtt_frame import Frame
-from motetrace_host.core.protobuf_wire import varint
+from motetrace_host.cluster.shared_journal import SharedJournal, SharedLedger
+from motetrace_host.core.mqtt.connection import Chunk, Published
+from motetrace_host.core.mqtt.framing import Frame
+from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
-from motetrace_host.core.span import Span, SpanRow
-from motetrace_host.core.topic import TopicTemplate
-from motetrace_host.core.topic_filter import TopicFilter
-from motetrace_host.core.trust import Policy, Trust
-from motetrace_host.edges import database, otlp
-from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.message_log import Entry, MessageLog
-from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.shim.answers import Answers
+from motetrace_host.core.spans.protobuf import varint
+from motetrace_host.core.spans.span import Span, SpanRow
+from motetrace_host.core.wire.trust import Policy, Trust
+from motetrace_host.network import otlp_codec
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.births import Births
+from motetrace_host.shim.command_replies import Answers
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.device_topics import Places, Tenant
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.nonces import Nonces
-from motetrace_host.shim.patience import Patience, PatientReads
 from motetrace_host.shim.pipeline import Pipeline, poisoned
-from motetrace_host.shim.places import Places, Tenant
-from motetrace_host.shim.plans import Plans
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.shared_journal import SharedJournal, SharedLedger
-from motetrace_host.shim.tally import Tally
+from motetrace_host.shim.retrying import Patience, PatientReads
+from motetrace_host.shim.sampling_plans import Plans
+from motetrace_host.storage import database
+from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.message_log import Entry, MessageLog
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests import tables
 
 NOW = 1_795_000_000_000_000_000
@@ -189,7 +190,7 @@ class Bench:
 
     def spans(self) -> list[Span]:
         """The spans that the shim makes of what the log has, in order."""
-        return [otlp.unpack(SpanRow(*row)) for row in self.rows("SELECT * FROM span ORDER BY rowid")]
+        return [otlp_codec.unpack(SpanRow(*row)) for row in self.rows("SELECT * FROM span ORDER BY rowid")]
 
 
 def publish_frame(

@@ -1,6 +1,6 @@
 """Attempts to connect come ever more rarely until one lasts."""
 
-from motetrace_host.core.attempts import LAST_S, Attempts
+from motetrace_host.core.mqtt.reconnect import LAST_S, Attempts
 
 
 def test_pauses_double_up_to_a_limit_and_begin_anew_after_a_connection_that_lasted() -> None:

@@ -14,11 +14,12 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
-from motetrace_host.core import tls_refusal
-from motetrace_host.core.link import Broker, Chunk, Session, Subscription
-from motetrace_host.edges import broker_tls, mqtt_bulk_reader
-from motetrace_host.edges.broker_tls import TlsFilesError
-from motetrace_host.edges.mqtt import Subscriber
+from motetrace_host.core.mqtt import tls_refusal
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
+from motetrace_host.network import bulk_reader
+from motetrace_host.network import tls as broker_tls
+from motetrace_host.network.subscriber import Subscriber
+from motetrace_host.network.tls import TlsFilesError
 from tests.faults.fleet import properties, traceparent
 from tests.faults.shim_process import ShimProcess, poll
 from tests.host.app.certificates import Certificates
@@ -196,7 +197,7 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     """The socket is silent once the record is read from it: what TLS still holds has to be asked for."""
-    monkeypatch.setattr(mqtt_bulk_reader, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(bulk_reader, "READ_BYTES", read_bytes)
     frames = [publish_frame("devices/s/telemetry", n, 1, False, False, b"x" * 40, []) for n in range(1, 201)]
     record = b"".join(bytes((first, len(body))) + body for first, body in frames)
     assert len(record) <= 16_384, "one record"
@@ -214,7 +215,7 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
         tls = broker_tls.context(certificates.ca, None, None)
         where = Broker("127.0.0.1", server.getsockname()[1], tls=True)
         subscriber = Subscriber(
-            where, Session("c", 60, 1_000), mqtt_bulk_reader.receive, [Subscription("#")], deliver, lambda _: None,
+            where, Session("c", 60, 1_000), bulk_reader.receive, [Subscription("#")], deliver, lambda _: None,
             lambda *_: None, tls=tls,
         )  # fmt: skip
         subscriber.start()

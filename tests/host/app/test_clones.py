@@ -2,11 +2,11 @@
 
 import pytest
 
-from motetrace_host.core.link import Chunk
-from motetrace_host.edges import clone_store
-from motetrace_host.edges.clone_store import CloneRow
+from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.shim.places import BootRun, Turns
+from motetrace_host.shim.device_topics import BootRun, Turns
+from motetrace_host.storage import clones
+from motetrace_host.storage.clones import CloneRow
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 OLD, NEW = "0a01020304", "0b01020304"
@@ -45,7 +45,7 @@ def test_two_boots_that_take_turns_are_told_once_and_written_down(watched: Bench
     assert told["device.id"] == "s"
     assert told["boots"] == [OLD, NEW]
     assert "give each its own" in str(told["remedy"])
-    row = clone_store.read(watched.connection)["s"]
+    row = clones.read(watched.connection)["s"]
     assert (row.older.hex(), row.newer.hex(), row.times) == (OLD, NEW, 1)
     assert watched.tally.summary()["clones"] == 1
 
@@ -61,7 +61,7 @@ def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(watched: Ben
         watched.inbox.put(Chunk([frame], 1, NOW + turn * MINUTE_NS, 200))
     assert watched.run()
     assert warnings(watched) == []
-    assert clone_store.read(watched.connection) == {}
+    assert clones.read(watched.connection) == {}
 
 
 def test_nothing_is_asked_while_the_boot_stays_the_same(watched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +81,9 @@ def test_nothing_is_asked_while_the_boot_stays_the_same(watched: Bench, monkeypa
 
 def test_rows_add_up_and_go_by_age(bench: Bench) -> None:
     a, b = bytes.fromhex(OLD), bytes.fromhex(NEW)
-    clone_store.add(bench.connection, [CloneRow("s", a, b, 1, 10, 10)])
-    clone_store.add(bench.connection, [CloneRow("s", b, a, 2, 20, 20), CloneRow("t", a, b, 1, 30, 30)])
-    assert clone_store.read(bench.connection, "s") == {"s": CloneRow("s", b, a, 3, 10, 20)}
-    assert clone_store.trim(bench.connection, 20) == 0
-    assert clone_store.trim(bench.connection, 21) == 1
-    assert list(clone_store.read(bench.connection)) == ["t"]
+    clones.add(bench.connection, [CloneRow("s", a, b, 1, 10, 10)])
+    clones.add(bench.connection, [CloneRow("s", b, a, 2, 20, 20), CloneRow("t", a, b, 1, 30, 30)])
+    assert clones.read(bench.connection, "s") == {"s": CloneRow("s", b, a, 3, 10, 20)}
+    assert clones.trim(bench.connection, 20) == 0
+    assert clones.trim(bench.connection, 21) == 1
+    assert list(clones.read(bench.connection)) == ["t"]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host import config
 from motetrace_host.cli import main
-from motetrace_host.config import ConfigError
-from motetrace_host.core.topic_overlap import overlap
+from motetrace_host.core.mqtt.topic_overlap import overlap
 from motetrace_host.settings import SETTINGS
+from motetrace_host.shim import config
+from motetrace_host.shim.config import ConfigError
 
 TOPIC = "devices/{device_id}/telemetry"
 STATE = Path("state")

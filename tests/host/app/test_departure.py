@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from motetrace_host.core.link import Chunk
-from motetrace_host.departure import QUIET_S, Departure
+from motetrace_host.cluster.departure import QUIET_S, Departure
+from motetrace_host.core.mqtt.connection import Chunk
+from motetrace_host.shim.counters import Tally
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.tally import Tally
 
 
 @dataclass

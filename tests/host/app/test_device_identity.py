@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from motetrace_host.core import identity
+from motetrace_host.core.wire import device_identity
 from motetrace_host.core.wire_error import WireError
 from tests.host.app.conftest import Bench
 
@@ -94,10 +94,10 @@ def test_what_is_no_reading_and_no_birth_needs_no_property(make_bench: MakeBench
 
 @pytest.mark.parametrize("value", ["s", "x" * 255, "é" * 127, "urn:dev:1", "日本", " "])
 def test_a_device_id_is_1_to_255_printable_bytes(value: str) -> None:
-    assert identity.device_of([("other", "x"), ("who", value)], "who") == value
+    assert device_identity.device_of([("other", "x"), ("who", value)], "who") == value
 
 
 def test_the_name_of_the_property_is_taken_as_it_is_written() -> None:
     with pytest.raises(WireError) as refused:
-        identity.device_of([("Who", "s"), ("who ", "s")], "who")
+        device_identity.device_of([("Who", "s"), ("who ", "s")], "who")
     assert refused.value.reason == "device_property_missing"

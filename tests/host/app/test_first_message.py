@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from motetrace_host.shim.patience import Patience, PatientReads
-from motetrace_host.whose import Origins
+from motetrace_host.shim.retrying import Patience, PatientReads
+from motetrace_host.storage.device_lookup import Origins
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 MakeBench = Callable[..., Bench]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.edges import headers_file
-from motetrace_host.edges.headers_file import HeadersFileError
+from motetrace_host.storage import headers_file
+from motetrace_host.storage.headers_file import HeadersFileError
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:

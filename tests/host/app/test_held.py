@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from motetrace_host.core import birth, message, publish_packet, record
-from motetrace_host.core.link import Chunk
-from motetrace_host.core.protobuf_wire import varint
+from motetrace_host.core.messages import message, record
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.mqtt.connection import Chunk
+from motetrace_host.core.spans.protobuf import varint
+from motetrace_host.core.wire import birth
 from tests.host.app.conftest import NOW, Bench
 
 NONCE = "0a01020304"

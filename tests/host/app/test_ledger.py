@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.edges import database, ledger
-from motetrace_host.edges.forward_cursor import ForwardCursor, Position
-from motetrace_host.edges.ledger import Ledger, Unnumbered
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.storage import boot_table, database
+from motetrace_host.storage.boot_table import Ledger, Unnumbered
+from motetrace_host.storage.forward_cursor import ForwardCursor, Position
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench
 
 MakeBench = Callable[..., Bench]
@@ -97,7 +97,7 @@ def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_be
 
 
 def test_boots_are_bounded_and_the_first_seen_go_first(opened: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MAX_BOOTS", 3)
+    monkeypatch.setattr(boot_table, "MAX_BOOTS", 3)
     opened.add_boots([("a", boot.to_bytes(5, "big"), False, NOW + boot) for boot in range(1, 6)])
     assert opened.trim_boots() == 2
     assert [boot.boot_nonce[-1] for boot in opened.boots("a")] == [3, 4, 5]
@@ -112,7 +112,7 @@ def test_rejections_add_up(opened: Ledger) -> None:
 def test_devices_without_numbers_are_bounded_and_those_heard_longest_ago_go_first(
     opened: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_UNNUMBERED", 3)
+    monkeypatch.setattr(boot_table, "MAX_UNNUMBERED", 3)
     opened.add_unnumbered(Unnumbered(f"d{number}", 1, 0, NOW + number) for number in (5, 1, 4, 2, 3))
     opened.trim_boots()
     assert [one.device_id for one in opened.unnumbered()] == ["d3", "d4", "d5"]

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from motetrace_host.core import trailer
-from motetrace_host.core.link import Broker, Session
-from motetrace_host.edges import mqtt_bulk_reader
-from motetrace_host.edges.mqtt import Subscriber
-from motetrace_host.reports import devices
-from motetrace_host.shim import nonces, tally
+from motetrace_host.commands import devices
+from motetrace_host.core.mqtt.connection import Broker, Session
+from motetrace_host.core.wire import binary_trailer
+from motetrace_host.network import bulk_reader
+from motetrace_host.network.subscriber import Subscriber
+from motetrace_host.shim import counters, nonces
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
 from tests.host.app.conftest import NOW, Bench
@@ -69,7 +69,7 @@ def members(count: int) -> str:
 
 def with_trailer(size: int) -> Sent:
     context = b"\0\0" + bytes.fromhex(VALID[3:35]) + b"\1" + bytes.fromhex(VALID[36:52]) + b"\2\3" + bytes(size - 33)
-    return {"payload": b"reading" + context + bytes((trailer.check(context), len(context))) + b"\xf5\x4d"}
+    return {"payload": b"reading" + context + bytes((binary_trailer.check(context), len(context))) + b"\xf5\x4d"}
 
 
 LONG_MEMBERS = ",".join(f"k{number:02}{'k' * 253}={'v' * 256}" for number in range(32))
@@ -153,7 +153,7 @@ def test_a_packet_over_16_mib_is_not_asked_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = Broker("127.0.0.1", server.getsockname()[1])
         subscriber = Subscriber(
-            where, Session("c", 60, 10), mqtt_bulk_reader.receive, [], print, lambda _: None, lambda *_: None
+            where, Session("c", 60, 10), bulk_reader.receive, [], print, lambda _: None, lambda *_: None
         )
         subscriber.start()
         with server.accept()[0] as connection:
@@ -190,10 +190,10 @@ def test_messages_that_do_not_fit_into_memory_are_shed_or_held_back() -> None:
 
 
 def test_devices_beyond_those_told_apart_are_counted_without_a_name() -> None:
-    counts = tally.Tally()
-    for number in range(tally.MAX_DEVICES + 5):
+    counts = counters.Tally()
+    for number in range(counters.MAX_DEVICES + 5):
         counts.reject(f"d{number}", "seq_type")
-    assert tally.MAX_DEVICES == 10_000
+    assert counters.MAX_DEVICES == 10_000
     assert counts.unsaved()["", "seq_type"] == 5
 
 

@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from motetrace_host.core.printable import printable
-from motetrace_host.edges import log
-from motetrace_host.edges.log import Repeats
+from motetrace_host.shim import logging
+from motetrace_host.shim.logging import Repeats
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,9 @@ def unconfigured() -> Iterator[None]:
 
 def test_a_line_is_json_with_timestamp_level_event_and_ids() -> None:
     out = io.StringIO()
-    log.configure("info", "json", out).info("message", trace_id="ab" * 16, span_id="cd" * 8, **{"device.id": "s\n\x1b"})
+    logging.configure("info", "json", out).info(
+        "message", trace_id="ab" * 16, span_id="cd" * 8, **{"device.id": "s\n\x1b"}
+    )
     line = out.getvalue()
     assert line.count("\n") == 1
     fields = json.loads(line)
@@ -30,7 +32,7 @@ def test_a_line_is_json_with_timestamp_level_event_and_ids() -> None:
 
 def test_what_is_below_the_level_is_not_written() -> None:
     out = io.StringIO()
-    logger = log.configure("warning", "json", out)
+    logger = logging.configure("warning", "json", out)
     logger.info("quiet")
     logger.debug("quiet")
     assert out.getvalue() == ""
@@ -38,11 +40,11 @@ def test_what_is_below_the_level_is_not_written() -> None:
 
 def test_a_stream_that_is_no_terminal_gets_json_unless_told_otherwise() -> None:
     out = io.StringIO()
-    log.configure("info", "", out).info("event")
+    logging.configure("info", "", out).info("event")
     assert out.getvalue().startswith("{")
     structlog.reset_defaults()
     out = io.StringIO()
-    log.configure("info", "console", out).info("event")
+    logging.configure("info", "console", out).info("event")
     assert not out.getvalue().startswith("{")
 
 
@@ -72,7 +74,7 @@ HOSTILE = "a\x1b[2J\x9b31m\x07\r\u202e\u2028b\\x1b"
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_text_that_nobody_made_printable_reaches_no_log_raw(log_format: str) -> None:
     out = io.StringIO()
-    logger = log.configure("info", log_format, out)
+    logger = logging.configure("info", log_format, out)
     try:
         raise ValueError(f"{HOSTILE}\n2026-01-01T00:00:00Z [error    ] forged")
     except ValueError:
@@ -88,5 +90,5 @@ def test_text_that_nobody_made_printable_reaches_no_log_raw(log_format: str) -> 
 
 def test_what_was_escaped_already_is_not_escaped_again() -> None:
     out = io.StringIO()
-    log.configure("info", "json", out).info("event", **{"device.id": printable("s\x1b\\")})
+    logging.configure("info", "json", out).info("event", **{"device.id": printable("s\x1b\\")})
     assert json.loads(out.getvalue())["device.id"] == "s\\x1b\\\\"

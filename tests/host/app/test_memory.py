@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from motetrace_host.core import mqtt_frame, record
-from motetrace_host.core.link import Chunk
-from motetrace_host.edges import database
-from motetrace_host.edges.message_log import MessageLog
+from motetrace_host.core.messages import record
+from motetrace_host.core.mqtt import framing
+from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.storage import database
+from motetrace_host.storage.message_log import MessageLog
 from tests.benchmarks import feeder
 from tests.host.app.conftest import NOW, Bench
 
@@ -32,9 +33,9 @@ def measured(found: list[int]) -> Iterator[None]:
     tracemalloc.stop()
 
 
-def frames(first: int, count: int) -> list[mqtt_frame.Frame]:
+def frames(first: int, count: int) -> list[framing.Frame]:
     data = b"".join(feeder.packet(number, DEVICES) for number in range(first, first + count))
-    return mqtt_frame.Stream().feed(data)
+    return framing.Stream().feed(data)
 
 
 def write(bench: Bench, first: int) -> None:

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import birth, context, message, record
-from motetrace_host.core.derive import derive
-from motetrace_host.core.hops import Hops, Where, Whose
-from motetrace_host.core.message import Arrival, Message
+from motetrace_host.core.messages import message, record
+from motetrace_host.core.messages.derived_ids import derive
+from motetrace_host.core.messages.message import Arrival, Message
+from motetrace_host.core.messages.message_spans import Hops, Where, Whose
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.span import AttributeValue, Span, SpanKind
+from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
+from motetrace_host.core.wire import birth, context
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import otlp
+from motetrace_host.network import otlp_codec
 
 KEY = bytes(range(32))
 NOW = 1_795_000_000_000_000_000
@@ -39,7 +40,7 @@ def spans(made: Message, birth_attributes: Mapping[str, AttributeValue] | None =
     whose = Whose(made.device_id, made.topic, made.template, birth_attributes or {})
     maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose, lambda number: 0)
     device, broker = maker.rows(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
-    return otlp.unpack(device), otlp.unpack(broker)
+    return otlp_codec.unpack(device), otlp_codec.unpack(broker)
 
 
 def test_a_structured_traceparent_keeps_its_ids_and_names_boot_and_seq() -> None:

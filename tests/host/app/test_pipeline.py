@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from motetrace_host.core import publish_packet, record
-from motetrace_host.core.link import Chunk, Delivery, Published
+from motetrace_host.core.messages import record
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.mqtt.connection import Chunk, Delivery, Published
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges.sqlite_seen import SqliteSeen
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 MakeBench = Callable[..., Bench]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from motetrace_host.core import mqtt_frame, publish_packet
+from motetrace_host.core.mqtt import framing, publish_packet
 from motetrace_host.core.wire_error import WireError
 
 # What both MQTT and paho's own encoder can carry.
@@ -102,7 +102,7 @@ def test_a_topic_that_is_not_utf8_can_still_be_acknowledged() -> None:
 def test_a_stream_cut_anywhere_gives_the_same_packets(sizes: list[int], cuts: list[int]) -> None:
     written = [(0x30 + at, bytes([at]) * size) for at, size in enumerate(sizes)]
     stream = b"".join(bytes([first]) + variable(len(data)) + data for first, data in written)
-    read, reader = [], mqtt_frame.Stream()
+    read, reader = [], framing.Stream()
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     for start, end in pairwise(edges):
         read += reader.feed(stream[start:end])
@@ -112,7 +112,7 @@ def test_a_stream_cut_anywhere_gives_the_same_packets(sizes: list[int], cuts: li
 
 def test_a_length_of_five_bytes_ends_the_stream() -> None:
     with pytest.raises(WireError, match="4 bytes"):
-        mqtt_frame.Stream().feed(b"\x30\xff\xff\xff\xff\x01")
+        framing.Stream().feed(b"\x30\xff\xff\xff\xff\x01")
 
 
 def variable(number: int) -> bytes:

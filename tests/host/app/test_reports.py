@@ -156,7 +156,7 @@ def test_a_named_key_that_is_missing_is_refused_and_the_default_may_be_missing(s
 AS_NOBODY = """
 import os, pwd, sys
 from motetrace_host.cli import main
-from motetrace_host.reports import devices, reading
+from motetrace_host.commands import devices, trace
 if os.geteuid() == 0:  # only now: nobody may not read root's Python
     os.setgroups([])
     os.setgid(65534)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host import config, shared_ledger
+from motetrace_host.cluster import shared_ledger
+from motetrace_host.cluster.shared_ledger import Where
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.shared_ledger import Where
+from motetrace_host.shim import config
 from tests.host.app.test_config import load, mistakes
 
 REDIS = "redis://redis.local:6379/0"
@@ -84,8 +85,8 @@ def test_credentials_in_the_address_are_not_repeated() -> None:
 
 
 def test_without_the_package_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "motetrace_host.edges.redis_seen", raising=False)
-    monkeypatch.delattr("motetrace_host.edges.redis_seen", raising=False)
+    monkeypatch.delitem(sys.modules, "motetrace_host.cluster.redis_ledger", raising=False)
+    monkeypatch.delattr("motetrace_host.cluster.redis_ledger", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(StoreError, match=r"needs the Python package redis: pip install 'motetrace\[redis\]'"):
         shared_ledger.connected(Where(REDIS, ""), "s")

@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from motetrace_host.app import _noted
 from motetrace_host.cli import main
-from motetrace_host.config import load
-from motetrace_host.core.hops import Where
+from motetrace_host.commands import shim_view
+from motetrace_host.commands.shim_view import rules_of, rules_text
+from motetrace_host.core.messages.message_spans import Where
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.sampling.tail import TailRules
-from motetrace_host.core.trust import Policy
-from motetrace_host.edges import database
-from motetrace_host.edges.forward_cursor import ForwardCursor
-from motetrace_host.edges.running import Running
-from motetrace_host.reports import shim_view
-from motetrace_host.reports.shim_view import rules_of, rules_text
+from motetrace_host.core.sampling.tail.rules import TailRules
+from motetrace_host.core.wire.trust import Policy
+from motetrace_host.shim.config import load
+from motetrace_host.shim.service import _noted
+from motetrace_host.storage import database
+from motetrace_host.storage.forward_cursor import ForwardCursor
+from motetrace_host.storage.run_settings import Running
 from tests.host.app.conftest import NOW, Bench
 
 MakeBench = Callable[..., Bench]

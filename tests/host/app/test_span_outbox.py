@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from motetrace_host.core.hops import Where
-from motetrace_host.edges import database
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.span_outbox import SpanOutbox
+from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.shim.span_outbox import SpanOutbox
+from motetrace_host.storage import database
+from motetrace_host.storage.span_store import SpanStore
 from tests.host.app.conftest import Bench
 from tests.host.spans.span_samples import make_rows
 

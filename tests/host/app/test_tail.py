@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.hops import Where
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.messages.message_spans import Where
 from motetrace_host.core.sampling.head import HeadSettings
-from motetrace_host.core.sampling.tail import TailRules
+from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER
-from motetrace_host.core.span import SpanRow, Status
-from motetrace_host.edges import database
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.span_outbox import SpanOutbox
-from motetrace_host.tail_judge import TailJudge
+from motetrace_host.core.spans.span import SpanRow, Status
+from motetrace_host.shim.span_outbox import SpanOutbox
+from motetrace_host.shim.tail_sampler import TailJudge
+from motetrace_host.storage import database
+from motetrace_host.storage.span_store import SpanStore
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import make_span

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
 
-from motetrace_host.core import trailer
-from motetrace_host.core.derive import derive
-from motetrace_host.core.span import Span
-from motetrace_host.core.topic_filter import TopicFilter
-from motetrace_host.core.trust import Policy, Trust
+from motetrace_host.core.messages.derived_ids import derive
+from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.spans.span import Span
+from motetrace_host.core.wire import binary_trailer
+from motetrace_host.core.wire.trust import Policy, Trust
 from tests.host.app.conftest import Bench
 
 MakeBench = Callable[..., Bench]
@@ -168,7 +168,7 @@ def test_an_ignored_context_does_not_stay_in_what_is_republished(make_bench: Mak
     bench = make_bench(republish=True, trailer=True, trust=[(ALL, "off")])
     bench.send(1, payload=f'{{"traceparent":"{NUMBERED}3","temp":1}}'.encode())
     context = b"\0\0" + bytes.fromhex(NUMBERED[3:35]) + b"\1" + bytes.fromhex(NUMBERED[36:52]) + b"\2\3"
-    bench.send(2, payload=b"\1\2" + context + bytes((trailer.check(context), len(context))) + b"\xf5\x4d")
+    bench.send(2, payload=b"\1\2" + context + bytes((binary_trailer.check(context), len(context))) + b"\xf5\x4d")
     run(bench)
     assert [payload for _, payload, _, _ in bench.published] == [b'{"temp":1}', b"\1\2"]
 

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from motetrace_host.cli import main
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.device_stats import DeviceStats
-from motetrace_host.edges import broker_drop_store, clone_store, database, device_stats_store, hop_report_store
-from motetrace_host.edges.broker_drop_store import DropCount
-from motetrace_host.edges.clone_store import CloneRow
-from motetrace_host.edges.hop_report_store import Service
-from motetrace_host.edges.ledger import Ledger
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.wire.device_stats import DeviceStats
+from motetrace_host.storage import broker_drops, clones, database, device_stats, hop_reports
+from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.broker_drops import DropCount
+from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.hop_reports import Service
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import Bench
 
 NONCE = bytes.fromhex("3f2a9c01d4")
@@ -61,11 +61,11 @@ def state(tmp_path: Path) -> Path:
         ledger.add_boots([("sensor-0042", NONCE, False, then * 10**6), ("quiet", QUIET, False, then * 10**6)])
         ledger.reject({("sensor-0042", "seqref_format"): 3})
         said = DeviceStats(NONCE, 100, (), 0, 98, 0, 0, 18, 5, 98304, (("left_alone", 3),))
-        device_stats_store.save(connection, [("sensor-0042", said, now - 60_000)])
-        broker_drop_store.add(connection, [DropCount("sensor-0042", "shim-1", "delivery.dropped", "queue_full", 4, 3)])
+        device_stats.save(connection, [("sensor-0042", said, now - 60_000)])
+        broker_drops.add(connection, [DropCount("sensor-0042", "shim-1", "delivery.dropped", "queue_full", 4, 3)])
         services = [Service("r", hop, at, 0, 0) for hop in ("rule", "function") for at in (then - HOUR_MS, now)]
-        hop_report_store.save(connection, [], services)
-        clone_store.add(connection, [CloneRow("quiet", NONCE, QUIET, 1, then, then)])
+        hop_reports.save(connection, [], services)
+        clones.add(connection, [CloneRow("quiet", NONCE, QUIET, 1, then, then)])
     connection.close()
     return tmp_path
 
@@ -199,7 +199,7 @@ def test_of_a_device_with_many_boots_the_latest_are_told(tmp_path: Path) -> None
         deltas = [Delta("d", number.to_bytes(5, "big"), "shim", [(1, 2)], number) for number in range(1, 31)]
         deltas += [Delta("", number.to_bytes(5, "big"), "rule", [(1, 1)], number) for number in range(1, 31)]
         SqliteSeen(connection).merge(1, deltas)
-        hop_report_store.save(connection, [], [Service("r", "rule", 10**6, 0, 0)])
+        hop_reports.save(connection, [], [Service("r", "rule", 10**6, 0, 0)])
     connection.close()
     text = output(tmp_path, "trace", "d", "--seq", "9", code=1)
     assert text.count("NOT SENT yet") == 10
@@ -219,7 +219,7 @@ def test_of_a_message_in_the_log_the_same_is_told_sampled_or_not(
     now = time.time_ns() // 10**6
     with database.transaction(bench.connection):
         SqliteSeen(bench.connection).merge(9, [Delta("", NONCE, "rule", [(1, 1), (3, 3)], now - HOUR_MS)])
-        hop_report_store.save(bench.connection, [], [Service("r", "rule", 1, 0, 0), Service("r", "rule", now, 0, 0)])
+        hop_reports.save(bench.connection, [], [Service("r", "rule", 1, 0, 0), Service("r", "rule", now, 0, 0)])
     text = output(tmp_path, "trace", "s", "--seq", "2")
     assert "LOST between broker and rule engine: delivered to the shim 2026-" in text
     assert "never seen by rule_evaluate; 1 and 3 were seen there." in text
@@ -238,7 +238,7 @@ def test_ten_thousand_devices_are_told_in_seconds(tmp_path: Path) -> None:
         deltas = [Delta(device, nonce, "shim", [(1, 500), (502, 600)], now - HOUR_MS) for device, nonce in boots]
         deltas += [Delta("", nonce, hop, [(1, 500)], now - HOUR_MS) for _, nonce in boots for hop in ("rule", "db")]
         SqliteSeen(connection).merge(1, deltas)
-        hop_report_store.save(connection, [], [Service("r", hop, now, 0, 0) for hop in ("rule", "db")])
+        hop_reports.save(connection, [], [Service("r", hop, now, 0, 0) for hop in ("rule", "db")])
     connection.close()
     began = time.process_time()
     text = output(tmp_path, "devices")

@@ -4,9 +4,9 @@ import random
 import threading
 import time
 
-from motetrace_host.core.link import Chunk
+from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.window import Window
+from motetrace_host.shim.inflight_window import Window
 
 MOST = 4_000
 

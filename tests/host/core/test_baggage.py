@@ -1,4 +1,4 @@
-"""Promises of core/baggage.py."""
+"""Promises of core/wire/baggage.py."""
 
 import json
 import time
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import baggage
-from motetrace_host.core.baggage import Policy
+from motetrace_host.core.wire import baggage
+from motetrace_host.core.wire.baggage import Policy
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "baggage.json").read_text())
 CASES, LIMITS = VECTORS["cases"], VECTORS["limits"]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import boot_merge, boots
-from motetrace_host.core.boots import BootState
-from motetrace_host.core.seen import Seen
+from motetrace_host.core.ledger import boot_merge, inferred_boots
+from motetrace_host.core.ledger.inferred_boots import BootState
+from motetrace_host.core.ledger.seen_numbers import Seen
 
 NUMBERS = st.sets(st.integers(0, 200), min_size=1, max_size=60)
 A, B, C = b"aaaaa", b"bbbbb", b"ccccc"
@@ -77,9 +77,9 @@ def test_the_inference_goes_on_in_the_boot_that_stays() -> None:
     state = BootState(B, 51, 51, 1, 9, 10, A, 48, 9)
     after = boot_merge.merged_state(state, A, B, both)
     assert (after.boot_nonce, after.highest, after.previous_nonce) == (A, 51, bytes(5))
-    assert boots.observe(after, 52, 11, C)[1] == (A, 52, False, "next")
-    assert boots.observe(after, 50, 11, C)[1] == (A, 50, False, "late")
-    assert boots.observe(after, 49, 11, C)[1] == (A, 49, False, "duplicate")
+    assert inferred_boots.observe(after, 52, 11, C)[1] == (A, 52, False, "next")
+    assert inferred_boots.observe(after, 50, 11, C)[1] == (A, 50, False, "late")
+    assert inferred_boots.observe(after, 49, 11, C)[1] == (A, 49, False, "duplicate")
     later = BootState(C, 5, 5, 1, 9, 10, B, 51, 9)
     after = boot_merge.merged_state(later, A, B, both)
     assert (after.boot_nonce, after.previous_nonce, after.previous_highest) == (C, A, 51)

@@ -1,4 +1,4 @@
-"""Promises of core/boots.py."""
+"""Promises of core/ledger/inferred_boots.py."""
 
 import re
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import boots
-from motetrace_host.core.boots import BootState, Sighting, observe, pack, unpack
+from motetrace_host.core.ledger import inferred_boots
+from motetrace_host.core.ledger.inferred_boots import BootState, Sighting, observe, pack, unpack
 
 SECOND = 10**9
 MINUTE = 60 * SECOND
@@ -47,12 +47,19 @@ def test_numbers_that_follow_each_other_are_one_boot() -> None:
 
 
 def test_a_loss_is_a_gap_in_the_same_boot() -> None:
-    assert Device().see_all(1, 2, 5, 6, 1006, 1006 + boots.MAX_GAP) == ["first", "next", "gap", "next", "gap", "gap"]
+    assert Device().see_all(1, 2, 5, 6, 1006, 1006 + inferred_boots.MAX_GAP) == [
+        "first",
+        "next",
+        "gap",
+        "next",
+        "gap",
+        "gap",
+    ]
 
 
 def test_a_leap_beyond_any_plausible_loss_is_a_new_boot() -> None:
     device = Device()
-    assert device.see_all(1, 2 + boots.MAX_GAP) == ["first", "jump"]
+    assert device.see_all(1, 2 + inferred_boots.MAX_GAP) == ["first", "jump"]
     assert device.state is not None
     assert device.state.boot_nonce == b"n0002"
 
@@ -60,7 +67,7 @@ def test_a_leap_beyond_any_plausible_loss_is_a_new_boot() -> None:
 def test_a_number_far_below_is_a_reboot() -> None:
     device = Device()
     assert device.see_all(1000, 1, 2) == ["first", "reboot", "next"]
-    assert device.see_all(500, 500 - boots.WINDOW) == ["gap", "reboot"]
+    assert device.see_all(500, 500 - inferred_boots.WINDOW) == ["gap", "reboot"]
 
 
 def test_late_messages_fill_their_gaps_and_repeated_ones_are_told_from_them() -> None:
@@ -80,7 +87,7 @@ def test_a_repeated_number_never_begins_a_boot_unless_it_could_be_a_first_one() 
 def test_number_one_again_within_10_s_is_a_redelivery_and_later_a_reboot() -> None:
     device = Device()
     assert device.see(1).why == "first"
-    assert device.see(1, boots.RESTART_AFTER_NS).why == "duplicate"
+    assert device.see(1, inferred_boots.RESTART_AFTER_NS).why == "duplicate"
     assert device.see(1, 1).why == "reboot"
     assert device.see(1, 1).why == "duplicate"
 
@@ -138,7 +145,7 @@ def test_what_is_redelivered_from_before_a_reboot_belongs_to_the_boot_before() -
 def test_a_straggler_is_no_longer_looked_for_after_5_minutes() -> None:
     device = Device()
     device.see_all(1009, 1)
-    assert device.see(1008, boots.PREVIOUS_KEPT_NS + 1).why == "gap"
+    assert device.see(1008, inferred_boots.PREVIOUS_KEPT_NS + 1).why == "gap"
 
 
 def test_a_clock_that_steps_back_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Promises of core/context.py."""
+"""Promises of core/wire/context.py."""
 
 import dataclasses
 import json
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import context, trailer
-from motetrace_host.core.context import Context
+from motetrace_host.core.wire import binary_trailer, context
+from motetrace_host.core.wire.context import Context
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "context.json").read_text())["cases"]
 TP = "00-3f2a9c01d40000002a8eb211c80319c1-b7ad6b710000002a-03"
@@ -115,7 +115,7 @@ TRAILER_SEQREF = bytes.fromhex("3f2a9c01d40000002a03")
 
 
 def trailed(binary: bytes) -> bytes:
-    return b"\x01\x02" + binary + bytes([trailer.check(binary), len(binary)]) + b"\xf5\x4d"
+    return b"\x01\x02" + binary + bytes([binary_trailer.check(binary), len(binary)]) + b"\xf5\x4d"
 
 
 def test_a_trailer_is_read_where_the_topic_may_have_one_and_nowhere_else() -> None:

@@ -1,4 +1,4 @@
-"""Promises of core/derive.py. The oracle is a BLAKE2b of our own, written from RFC 7693, against hashlib's."""
+"""Promises of core/messages/derived_ids.py. The oracle: a BLAKE2b of our own, written from RFC 7693."""
 
 import json
 import struct
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import derive as derivation
-from motetrace_host.core.derive import derive, derive_span_id
+from motetrace_host.core.messages import derived_ids as derivation
+from motetrace_host.core.messages.derived_ids import derive, derive_span_id
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "derive.json").read_text())
 CASES, SPANS = VECTORS["cases"], VECTORS["spans"]

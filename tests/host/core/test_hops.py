@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from motetrace_host.core import record
-from motetrace_host.core.derive import derive_span_id
-from motetrace_host.core.hops import Hops, Spans, Where, Whose
-from motetrace_host.core.message import Linked, Message
-from motetrace_host.core.record import Extra
+from motetrace_host.core.messages import record
+from motetrace_host.core.messages.derived_ids import derive_span_id
+from motetrace_host.core.messages.message import Linked, Message
+from motetrace_host.core.messages.message_spans import Hops, Spans, Where, Whose
+from motetrace_host.core.messages.record import Extra
 from motetrace_host.core.sampling import ot_member, reason
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.span import AttributeValue, Span, SpanKind
-from motetrace_host.core.trust import Policy
-from motetrace_host.edges import otlp
+from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
+from motetrace_host.core.wire.trust import Policy
+from motetrace_host.network import otlp_codec
 from tests.host.spans.proto_spans import proto_resource, proto_span
 from tests.host.spans.span_samples import ids
 
@@ -180,7 +180,7 @@ def test_the_rows_of_a_message_are_those_that_its_request_is_read_as(all_sent: l
     maker, spans = hops(), Spans()
     records, extras = block(all_sent)
     maker.add(records, range(len(all_sent)), extras, spans)
-    decoded = otlp.decode(spans.request(), otlp.PROTOBUF)
+    decoded = otlp_codec.decode(spans.request(), otlp_codec.PROTOBUF)
     assert not decoded.rejected
     rows = [
         maker.rows(record.unpack(records, number * record.SIZE), extras.get(number, record.NO_EXTRA))

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import context, plain_publish, publish_packet
-from motetrace_host.core.plain_publish import PlainContext
-from motetrace_host.core.protobuf_wire import varint
-from motetrace_host.core.record import NO_AGE
+from motetrace_host.core.messages import fast_path
+from motetrace_host.core.messages.fast_path import PlainContext
+from motetrace_host.core.messages.record import NO_AGE
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.spans.protobuf import varint
+from motetrace_host.core.wire import context
 from motetrace_host.core.wire_error import WireError
 
 TOPIC = b"\x00\x03a/b"
@@ -32,14 +34,14 @@ def body(*properties: bytes, payload: bytes = b"21.5") -> bytes:
 
 def agree(packet: bytes) -> PlainContext | None:
     """Read both ways; where the short one says something, the long one says the same."""
-    plain = plain_publish.read(packet, AT)
+    plain = fast_path.read(packet, AT)
     if plain is None:
         return None
     parsed = publish_packet.parse(0x32, packet)
     assert parsed.fault == ""
     found = context.read(parsed.user_properties, parsed.payload)
     nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes, left_s = plain
-    assert parsed.passthrough == (() if left_s == plain_publish.NO_EXPIRY else ((2, left_s),))
+    assert parsed.passthrough == (() if left_s == fast_path.NO_EXPIRY else ((2, left_s),))
     assert (found.boot_nonce, found.seq, found.flags, found.faults) == (nonce, seq, flags, ())
     assert found.age_ms == (None if age_ms == NO_AGE else age_ms)
     assert len(parsed.payload) == payload_bytes
@@ -114,7 +116,7 @@ def test_whatever_is_spoiled_the_short_way_never_says_something_else(packet: byt
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_left(data: bytes) -> None:
-    plain_publish.read(data, min(AT, len(data)))
+    fast_path.read(data, min(AT, len(data)))
 
 
 @pytest.mark.parametrize(
@@ -128,4 +130,4 @@ def test_any_bytes_are_read_or_left(data: bytes) -> None:
     ],
 )
 def test_what_is_not_ours_goes_the_long_way(value: bytes) -> None:
-    assert plain_publish.read(body(user_property(b"traceparent", value)), AT) is None
+    assert fast_path.read(body(user_property(b"traceparent", value)), AT) is None

@@ -1,4 +1,4 @@
-"""Promises of core/seqref.py."""
+"""Promises of core/wire/seqref.py."""
 
 import json
 import re
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import seqref
-from motetrace_host.core.seqref import Seqref
+from motetrace_host.core.wire import seqref
+from motetrace_host.core.wire.seqref import Seqref
 from motetrace_host.core.wire_error import WireError
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "seqref.json").read_text())["cases"]

@@ -1,4 +1,4 @@
-"""Promises of core/topic.py."""
+"""Promises of core/mqtt/topics.py."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.mqtt.topics import TopicTemplate
 
 TELEMETRY = TopicTemplate("devices/{device_id}/telemetry")
 

@@ -1,4 +1,4 @@
-"""Promises of core/traceparent.py."""
+"""Promises of core/wire/traceparent.py."""
 
 import json
 import string
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import traceparent
-from motetrace_host.core.traceparent import TraceParent
+from motetrace_host.core.wire import traceparent
+from motetrace_host.core.wire.traceparent import TraceParent
 from motetrace_host.core.wire_error import WireError
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "traceparent.json").read_text())["cases"]

@@ -1,4 +1,4 @@
-"""Promises of core/tracestate.py."""
+"""Promises of core/wire/tracestate.py."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import tracestate
+from motetrace_host.core.wire import tracestate
 from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tracestate.json").read_text())

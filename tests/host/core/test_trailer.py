@@ -1,4 +1,4 @@
-"""Promises of core/trailer.py."""
+"""Promises of core/wire/binary_trailer.py."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import seqref, traceparent, trailer
-from motetrace_host.core.seqref import Seqref
-from motetrace_host.core.traceparent import TraceParent
+from motetrace_host.core.wire import binary_trailer, seqref, traceparent
+from motetrace_host.core.wire.seqref import Seqref
+from motetrace_host.core.wire.traceparent import TraceParent
 from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "trailer.json").read_text())
@@ -40,24 +40,24 @@ def by_long_division(data: bytes) -> int:
 
 @pytest.mark.parametrize("case", VECTORS["check"], ids=[case["over"] or "nothing" for case in VECTORS["check"]])
 def test_the_check_is_the_one_of_the_vectors(case: dict) -> None:
-    assert trailer.check(bytes.fromhex(case["over"])) == int(case["check"], 16)
+    assert binary_trailer.check(bytes.fromhex(case["over"])) == int(case["check"], 16)
 
 
 @given(st.binary())
 def test_the_check_is_the_remainder_of_long_division(data: bytes) -> None:
-    assert trailer.check(data) == by_long_division(data)
+    assert binary_trailer.check(data) == by_long_division(data)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_every_vector_is_read_as_the_contract_says(case: dict) -> None:
     payload = bytes.fromhex(case["payload"])
-    assert trailer.strip(payload) == bytes.fromhex(case["stripped"])
+    assert binary_trailer.strip(payload) == bytes.fromhex(case["stripped"])
     if "reason" in case:
         with pytest.raises(WireError) as caught:
-            trailer.parse(payload)
+            binary_trailer.parse(payload)
         assert caught.value.reason == case["reason"]
         return
-    found = trailer.parse(payload)
+    found = binary_trailer.parse(payload)
     if case["context"] is None:
         assert found is None
         return
@@ -74,10 +74,10 @@ def test_what_is_put_behind_any_payload_is_read_and_taken_off_again(
     payload: bytes, context: TraceParent | Seqref
 ) -> None:
     whole = payload + written(context)
-    found = trailer.parse(whole)
+    found = binary_trailer.parse(whole)
     assert found is not None
     assert found.context == context
-    assert trailer.strip(whole) == payload
+    assert binary_trailer.strip(whole) == payload
 
 
 @given(st.binary(), CONTEXTS, st.integers(0, 8 * 14 - 1))
@@ -85,7 +85,7 @@ def test_one_turned_bit_never_gives_another_context(payload: bytes, context: Tra
     whole = bytearray(payload + written(context))
     whole[-1 - bit // 8] ^= 1 << bit % 8
     try:
-        found = trailer.parse(bytes(whole))
+        found = binary_trailer.parse(bytes(whole))
     except WireError as exc:
         assert exc.reason in ("trailer_length", "trailer_check")
     else:
@@ -103,10 +103,10 @@ CHECKED = st.builds(
 
 @given(st.binary(max_size=60) | ENDS | CHECKED)
 def test_any_bytes_are_refused_by_wire_error_or_passed_on_or_are_a_trailer(payload: bytes) -> None:
-    stripped = trailer.strip(payload)
+    stripped = binary_trailer.strip(payload)
     assert payload.startswith(stripped)
     try:
-        found = trailer.parse(payload)
+        found = binary_trailer.parse(payload)
     except WireError as exc:
         assert exc.reason.startswith("trailer_")
         assert len(str(exc)) < 200
@@ -121,4 +121,4 @@ def test_any_bytes_are_refused_by_wire_error_or_passed_on_or_are_a_trailer(paylo
 
 @given(st.text(min_size=1))
 def test_no_text_ends_in_a_trailer(text: str) -> None:
-    assert trailer.parse(text.encode("utf-8", "surrogatepass")) is None
+    assert binary_trailer.parse(text.encode("utf-8", "surrogatepass")) is None

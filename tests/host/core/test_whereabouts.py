@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core import stage_counts
-from motetrace_host.core.seen import Seen
-from motetrace_host.core.sight import HAD, SETTLE_MS, SHIM, STAGES, Facts, Heard, Sight
-from motetrace_host.core.whereabouts import Fate, Verdict, locate
+from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.verdict import stage_counts
+from motetrace_host.core.verdict.hop_status import HAD, SETTLE_MS, SHIM, STAGES, Facts, Heard, Sight
+from motetrace_host.core.verdict.locate import Fate, Verdict, locate
 
 NOW = 1_800_000_000_000
 LONG_AGO = NOW - 3_600_000

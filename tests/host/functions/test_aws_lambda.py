@@ -10,7 +10,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from motetrace_host import stages
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.functions import RuleMembers, invocation, traced_lambda
 from tests.host.functions.recorded import (
     PARENT_ID,

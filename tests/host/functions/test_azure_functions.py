@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from motetrace_host import stages
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.functions import invocation, traced_azure_function
 from tests.host.functions.recorded import (
     PARENT_ID,

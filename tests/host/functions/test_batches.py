@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.functions import invocation, traced_lambda
 from tests.host.functions.recorded import (
     PARENT_ID,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from motetrace_host.edges import database
+from motetrace_host.storage import database
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import broker_events
-from motetrace_host.core.broker_events import BrokerDrop
-from motetrace_host.core.hop_report import Delta
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.topic import TopicTemplate
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.wire import emqx_drop
+from motetrace_host.core.wire.emqx_drop import BrokerDrop
+from motetrace_host.core.wire.hop_report import Delta
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import broker_drop_store
-from motetrace_host.edges.broker_drop_store import DropCount
 from motetrace_host.shim.broker_events import BrokerEvents
+from motetrace_host.storage import broker_drops
+from motetrace_host.storage.broker_drops import DropCount
 
 NONCE = bytes.fromhex("5f3a9c0d21")
 SEQREF = "5f3a9c0d21-0000002a-03"
@@ -48,7 +48,7 @@ def event(base: dict[str, Any] = MESSAGE_DROPPED, **members: Any) -> bytes:
 
 
 def test_a_message_that_nobody_got_is_named_with_its_reason() -> None:
-    drop = broker_events.parse(event())
+    drop = emqx_drop.parse(event())
     assert drop == BrokerDrop(
         "message.dropped", "no_subscribers", "0006253CD3A1F36D1", "devices/sensor-0042/telemetry", "sensor-0042", "",
         NONCE, 42,
@@ -58,7 +58,7 @@ def test_a_message_that_nobody_got_is_named_with_its_reason() -> None:
 
 
 def test_a_copy_that_one_subscriber_did_not_get_names_that_subscriber() -> None:
-    drop = broker_events.parse(event(DELIVERY_DROPPED))
+    drop = emqx_drop.parse(event(DELIVERY_DROPPED))
     assert (drop.event, drop.reason, drop.publisher, drop.receiver) == (
         "delivery.dropped", "queue_full", "sensor-0042", "dashboard",
     )  # fmt: skip
@@ -76,7 +76,7 @@ def test_a_copy_that_one_subscriber_did_not_get_names_that_subscriber() -> None:
     ids=["property", "pairs", "payload as text", "payload as JSON"],
 )
 def test_the_number_is_found_wherever_the_context_is_visible(carried: dict[str, Any]) -> None:
-    drop = broker_events.parse(event(**carried))
+    drop = emqx_drop.parse(event(**carried))
     assert (drop.boot_nonce, drop.seq) == (NONCE, 42)
 
 
@@ -93,7 +93,7 @@ def test_the_number_is_found_wherever_the_context_is_visible(carried: dict[str, 
     ],
 )
 def test_without_a_visible_number_it_is_still_an_event(hidden: dict[str, Any]) -> None:
-    drop = broker_events.parse(event(**hidden))
+    drop = emqx_drop.parse(event(**hidden))
     assert (drop.boot_nonce, drop.seq) == (None, None)
     assert drop.deltas("sensor-0042", 5) == []
 
@@ -101,7 +101,7 @@ def test_without_a_visible_number_it_is_still_an_event(hidden: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b" " * (broker_events.MAX_BYTES + 1), "event_size"),
+        (b" " * (emqx_drop.MAX_BYTES + 1), "event_size"),
         (b"", "event_format"),
         (b"[" * 100_000, "event_format"),
         (event(topic=...), "event_format"),
@@ -112,19 +112,19 @@ def test_without_a_visible_number_it_is_still_an_event(hidden: dict[str, Any]) -
 )
 def test_what_is_wrong_is_refused_with_its_reason(payload: bytes, reason: str) -> None:
     with pytest.raises(WireError) as refused:
-        broker_events.parse(payload)
+        emqx_drop.parse(payload)
     assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize("word", ["", "Queue Full", "\x1b[2J", "x" * 65])
 def test_a_reason_that_is_no_word_never_becomes_a_name(word: str) -> None:
-    assert broker_events.parse(event(reason=word)).reason == "other"
+    assert emqx_drop.parse(event(reason=word)).reason == "other"
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_reader_raise_anything_else(payload: bytes) -> None:
     with pytest.raises(WireError):
-        broker_events.parse(payload)
+        emqx_drop.parse(payload)
 
 
 @given(st.data())
@@ -133,7 +133,7 @@ def test_no_damage_makes_the_reader_raise_anything_else(data: st.DataObject) -> 
     at = data.draw(st.integers(0, len(payload) - 1))
     payload[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
     try:
-        broker_events.parse(bytes(payload))
+        emqx_drop.parse(bytes(payload))
     except WireError as error:
         assert error.reason.startswith("event_")
 
@@ -158,12 +158,12 @@ def test_events_feed_the_ledger_and_are_counted_by_device_subscriber_and_reason(
         side.write(connection)
         connection.execute("COMMIT")
         side.written()
-    assert set(broker_drop_store.read(connection)) == {
+    assert set(broker_drops.read(connection)) == {
         DropCount("sensor-0042", "", "message.dropped", "no_subscribers", 2, 1),
         DropCount("sensor-0042", "dashboard", "delivery.dropped", "queue_full", 1, 0),
         DropCount("", "", "message.dropped", "no_subscribers", 1, 1),
     }
-    assert len(broker_drop_store.read(connection, "sensor-0042")) == 2
+    assert len(broker_drops.read(connection, "sensor-0042")) == 2
     assert list(side.deltas()) == []
 
 
@@ -177,8 +177,8 @@ def test_an_event_that_comes_again_counts_once_and_two_subscribers_copies_twice(
 
 def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection) -> None:
     counts = [DropCount(f"d{n}", f"r{n}", "delivery.dropped", "queue_full", 1, 0) for n in range(10)]
-    broker_drop_store.add(connection, counts, max_rows=4)
-    broker_drop_store.add(connection, counts, max_rows=4)
-    found = broker_drop_store.read(connection)
+    broker_drops.add(connection, counts, max_rows=4)
+    broker_drops.add(connection, counts, max_rows=4)
+    found = broker_drops.read(connection)
     assert found[0] == DropCount("", "", "delivery.dropped", "queue_full", 12, 0)
     assert (len(found), sum(row.dropped for row in found)) == (5, 20)

@@ -15,8 +15,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from services import Mosquitto
 
-from motetrace_host.core import broker_queue
-from motetrace_host.core.broker_queue import CONNECTED, DROPPED, STORED, TOPICS, BrokerQueue
+from motetrace_host.core.mqtt import broker_queue
+from motetrace_host.core.mqtt.broker_queue import CONNECTED, DROPPED, STORED, TOPICS, BrokerQueue
 from motetrace_host.core.wire_error import WireError
 
 WAIT_S = 20

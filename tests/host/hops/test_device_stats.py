@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import device_stats
-from motetrace_host.core.device_stats import DeviceStats
-from motetrace_host.core.hop_report import Delta
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.wire import device_stats
+from motetrace_host.core.wire.device_stats import DeviceStats
+from motetrace_host.core.wire.hop_report import Delta
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import device_stats_store
 from motetrace_host.shim.device_stats import DeviceStatistics
+from motetrace_host.storage import device_stats as device_stats_store
 
 DOC = Path(__file__).parents[3] / "docs/device-messages.md"
 NONCE = bytes.fromhex("5f3a9c0d21")

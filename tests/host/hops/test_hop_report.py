@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import hop_report, seq_runs
-from motetrace_host.core.hop_report import MAX_BYTES, MAX_NONCES, MAX_RUNS, Delta, Outcomes, Report
+from motetrace_host.core.ledger import runs as seq_runs
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.hop_report import MAX_BYTES, MAX_NONCES, MAX_RUNS, Delta, Outcomes, Report
 from motetrace_host.core.wire_error import WireError
 
 DOC = Path(__file__).parents[3] / "docs/hop-reports.md"

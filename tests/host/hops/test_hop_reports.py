@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.hop_report import Report
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.hop_report import Report
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import database, hop_report_store
-from motetrace_host.edges.hop_report_store import Heard
 from motetrace_host.shim import hop_reports
 from motetrace_host.shim.hop_reports import REMEMBERED, HopReports
 from motetrace_host.stages.report_outbox import WINDOW
+from motetrace_host.storage import database
+from motetrace_host.storage import hop_reports as hop_report_store
+from motetrace_host.storage.hop_reports import Heard
 
 PROCESS = bytes(range(8))
 NOW_NS = 1_795_000_000_000_000_000

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.message_number import LOW_SEQ, MessageNumber, of_trace_id
+from motetrace_host.core.messages.message_number import LOW_SEQ, MessageNumber, of_trace_id
 from motetrace_host.stages import hop_tally
 from motetrace_host.stages.hop_tally import HopCounts, HopTally
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import hop_report
-from motetrace_host.core.hop_report import Report
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.hop_report import Report
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.stages.hop_tally import HopTally
 from motetrace_host.stages.report_outbox import RESEND_AFTER_S, WINDOW, ReportOutbox

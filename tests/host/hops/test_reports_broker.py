@@ -22,8 +22,8 @@ from paho.mqtt.properties import Properties
 from services import Mosquitto
 
 from motetrace_host import stages
-from motetrace_host.core.message_number import MessageNumber
-from motetrace_host.core.publish_packet import PublishPacket
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.stages import reporting
 from tests.host.app.certificates import Certificates

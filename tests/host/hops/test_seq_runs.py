@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import seq_runs
+from motetrace_host.core.ledger import runs as seq_runs
 
 
 @given(st.lists(st.integers(0, 40), max_size=80))

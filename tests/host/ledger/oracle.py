@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motetrace_host.core.seen import MAX_GAPS, REORDER_WINDOW_MS, Seen
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, Seen
 
 
 class Oracle:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from services import Valkey
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.seen import Runs
-from motetrace_host.core.seen_store import SeenRow
-from motetrace_host.edges import redis_seen
-from motetrace_host.edges.database import create_tables, transaction
-from motetrace_host.edges.redis_seen import RedisSeen
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.cluster import redis_ledger
+from motetrace_host.cluster.redis_ledger import RedisSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.store import SeenRow
+from motetrace_host.storage.database import create_tables, transaction
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
 WINDOW_MS = 1_000
 
@@ -69,7 +69,7 @@ class RedisLedger:
     def reopen(self) -> None:
         with contextlib.suppress(AttributeError):
             self.client.close()
-        self.client = redis_seen.connect(self._url, timeout_s=10)
+        self.client = redis_ledger.connect(self._url, timeout_s=10)
         self.store = RedisSeen(self.client, tenant=self.tenant, shim_id=self._shim_id, reorder_window_ms=WINDOW_MS)
 
     def merge(self, deltas: Sequence[Delta]) -> list[Runs]:

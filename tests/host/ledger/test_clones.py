@@ -1,4 +1,4 @@
-"""core/clones.py: two devices under one id are noticed, one that reboots is not."""
+"""core/messages/clones.py: two devices under one id are noticed, one that reboots is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.clones import (
+from motetrace_host.core.messages.clones import (
     MAX_BOOTS,
     RETURNS,
     RETURNS_WITHIN_MS,

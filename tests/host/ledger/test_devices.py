@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.seen import Seen
-from motetrace_host.edges.database import create_tables
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.storage.database import create_tables
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
 NOW = 1_700_000_000_000
 WINDOW_MS = 1_000

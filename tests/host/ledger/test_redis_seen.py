@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from services import Valkey
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.seen import Seen
+from motetrace_host.cluster import redis_ledger as redis_seen
+from motetrace_host.cluster.redis_ledger import DELTAS_PER_SCRIPT, RedisSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Seen
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import redis_seen
-from motetrace_host.edges.redis_seen import DELTAS_PER_SCRIPT, RedisSeen
 from tests.host.ledger.cutting_relay import CuttingRelay
 from tests.host.ledger.stores import RedisLedger
 from tests.host.ledger.test_seen_stores import Books

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from services import Valkey, free_port
 
-from motetrace_host import shared_ledger
+from motetrace_host.cluster import shared_ledger
+from motetrace_host.cluster.shared_ledger import Where
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.shared_ledger import Where
 
 
 class TlsValkey(Valkey):

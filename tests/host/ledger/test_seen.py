@@ -1,4 +1,4 @@
-"""core/seen.py: a hop's numbers, against an oracle that keeps each of them."""
+"""core/ledger/seen_numbers.py: a hop's numbers, against an oracle that keeps each of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from motetrace_host.core import seen as seen_module
-from motetrace_host.core import seen_bytes
-from motetrace_host.core.seen import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Seen
+from motetrace_host.core.ledger import seen_bytes
+from motetrace_host.core.ledger import seen_numbers as seen_module
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Seen
 from tests.host.ledger import oracle as oracle_module
 from tests.host.ledger.oracle import Oracle
 

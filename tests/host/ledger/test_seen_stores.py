@@ -1,4 +1,4 @@
-"""What every store of ledger states promises (core/seen_store.py): one suite, run against SQLite and a real Valkey."""
+"""What every store of ledger states promises: one suite, run against SQLite and a real Valkey."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.seen import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Runs, Seen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Runs, Seen
 from tests.host.ledger.stores import WINDOW_MS, RedisLedger, SqliteLedger
 
 NOW = 1_700_000_000_000

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from services import Valkey
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.mqtt_frame import Frame
-from motetrace_host.core.seen import Runs
+from motetrace_host.cluster import bare_seq_watch
+from motetrace_host.cluster.redis_ledger import RedisSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import pending_batches
-from motetrace_host.edges.database import transaction
-from motetrace_host.edges.redis_seen import RedisSeen
-from motetrace_host.shim import bare_seq_watch
+from motetrace_host.storage import pending_batches
+from motetrace_host.storage.database import transaction
 from tests.host.app.conftest import Bench, publish_frame
 from tests.host.ledger.stores import RedisLedger
 
@@ -221,7 +221,7 @@ def test_a_state_folder_from_a_backup_is_refused_and_goes_on_under_another_name(
     make_shim: Callable[[], Shim], redis_ledger: RedisLedger, tmp_path: Path
 ) -> None:
     """The backup has a pending batch, too: it was merged since, so its messages are known."""
-    from motetrace_host.shared_ledger import Where, of_shim
+    from motetrace_host.cluster.shared_ledger import Where, of_shim
 
     shim = make_shim()
     shim.store.dies = "before merge"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from services import Valkey
 
-from motetrace_host import shared_ledger
-from motetrace_host.edges.database import transaction
-from motetrace_host.edges.running import Running
-from motetrace_host.reports import devices, reading
-from motetrace_host.reports.report_error import ReportError
-from motetrace_host.shared_ledger import Where
+from motetrace_host.cluster import shared_ledger
+from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.commands import devices
+from motetrace_host.commands import trace as reading
+from motetrace_host.commands.report_error import ReportError
+from motetrace_host.storage.database import transaction
+from motetrace_host.storage.run_settings import Running
 from tests.host.app.conftest import Bench
 from tests.host.ledger.test_shared_journal import BOOT, numbered
 

@@ -6,10 +6,10 @@ import sqlite3
 
 import pytest
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.seen import Seen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.seen_numbers import Seen
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges.database import transaction
+from motetrace_host.storage.database import transaction
 from tests.host.ledger.stores import WINDOW_MS, SqliteLedger
 
 NOW = 1_700_000_000_000

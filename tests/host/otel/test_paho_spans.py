@@ -13,7 +13,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.stages.incoming import user_properties
 from tests.host.otel.clients import MQTTv5, MQTTv311, connected, ids, spans_named
 from tests.host.stages.stage_recorder import KEY, PARENT_ID, TRACE_ID, TRACEPARENT, Recorder, publish_properties

@@ -16,7 +16,7 @@ from opentelemetry.trace import get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from motetrace_host import stages
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.otel.propagator import MotetracePropagator, with_topic
 from motetrace_host.otel.user_properties import GETTER, SETTER
 from tests.host.stages.stage_recorder import KEY, TRACEPARENT, Recorder

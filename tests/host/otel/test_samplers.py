@@ -26,7 +26,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
-from motetrace_host.core.trust import Policy
+from motetrace_host.core.wire.trust import Policy
 from motetrace_host.otel.samplers import ParentBasedProbabilitySampler, ProbabilitySampler
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from motetrace_host.core.link import Broker, Chunk, Session, Subscription
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.edges.mqtt import Subscriber
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.network.subscriber import Subscriber
 from tests.host.receive.driven import RECEIVE
 from tests.host.receive.packets import Publish, packet
 

@@ -8,13 +8,13 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, _ConnectionState
 
-from motetrace_host.core.mqtt_frame import Frame
+from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import mqtt_bulk_reader, mqtt_paho_reader
+from motetrace_host.network import bulk_reader, paho_reader
 
 RECEIVE: dict[str, Any] = {
-    "bulk": functools.partial(mqtt_bulk_reader.receive, pause=lambda seconds: None),
-    "paho": mqtt_paho_reader.receive,
+    "bulk": functools.partial(bulk_reader.receive, pause=lambda seconds: None),
+    "paho": paho_reader.receive,
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from motetrace_host.core.mqtt_frame import MAX_PACKET_BYTES
-from motetrace_host.edges import mqtt
+from motetrace_host.core.mqtt.framing import MAX_PACKET_BYTES
+from motetrace_host.network import subscriber
 from tests.host.receive.broker_played import (
     CONNACK,
     DISCONNECT,
@@ -47,7 +47,7 @@ def play() -> Iterator[MakePlayed]:
 
 @pytest.fixture
 def short_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "_KEEPALIVE_S", 1)
+    monkeypatch.setattr(subscriber, "_KEEPALIVE_S", 1)
 
 
 @both
@@ -206,7 +206,7 @@ def test_what_the_broker_says_of_itself_is_asked_for_last_and_heard_apart(play: 
 
 
 def test_it_is_asked_for_again_and_again(play: MakePlayed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt.Watch.__init__, "__defaults__", ((), 0.1))
+    monkeypatch.setattr(subscriber.Watch.__init__, "__defaults__", ((), 0.1))
     played = play(watched=(WATCHED,))
     link = played.accept()
     for _ in range(3):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt import client as paho
 
-from motetrace_host.core import publish_packet
-from motetrace_host.core.mqtt_frame import Frame
-from motetrace_host.edges import mqtt_bulk_reader
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.mqtt.framing import Frame
+from motetrace_host.network import bulk_reader
 from tests.host.receive.driven import RECEIVE, Pieces, ours, pahos
 from tests.host.receive.packets import NAMES, Publish, packet, pieces, streams
 
@@ -111,8 +111,8 @@ def test_reads_that_follow_close_on_one_another_wait_a_little_and_one_that_comes
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s, pauses = [100.0], list[float]()
-    monkeypatch.setattr(mqtt_bulk_reader, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
-    client, _ = mqtt_bulk_reader.receive("ours", lambda frames, size: None, pauses.append)
+    monkeypatch.setattr(bulk_reader, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    client, _ = bulk_reader.receive("ours", lambda frames, size: None, pauses.append)
     client._sock = Pieces([])
     for after_s, paused in ((0, 0), (0.0001, 1), (0.0019, 2), (0.0021, 2), (0.01, 2), (0.0005, 3)):
         now_s[0] += after_s

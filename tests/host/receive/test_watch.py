@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import broker_queue, publish_packet
-from motetrace_host.core.watch import Watch
+from motetrace_host.core.mqtt import broker_queue, publish_packet
+from motetrace_host.core.mqtt.sys_topics import Watch
 from motetrace_host.shim.broker_watch import BrokerWatch
 from tests.host.receive.packets import Publish
 

@@ -1,4 +1,4 @@
-"""Promises of sampling/collector_config.py: the printed file means what our tail means."""
+"""Promises of commands/collector_config.py: the printed file means what our tail means."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.commands.collector_config import CollectorSettings, render
+from motetrace_host.commands.sampling import collector_config_command
 from motetrace_host.core.sampling import threshold as thresholds
-from motetrace_host.core.sampling.tail import TailRules
+from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import NEVER, of_rate, parse_rate
-from motetrace_host.sampling.collector_config import CollectorSettings, render
-from motetrace_host.sampling.commands import collector_config_command
 
 GOLDEN = Path(__file__).parent / "golden"
 ONE_PERCENT = of_rate(parse_rate("1%"))

@@ -16,14 +16,14 @@ from click.testing import CliRunner, Result
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto, free_port
 
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.sampling import desired
+from motetrace_host.commands.sampling import group
+from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.threshold import NEVER
-from motetrace_host.core.sampling.topics import DesiredTopic
-from motetrace_host.sampling.commands import group
-from motetrace_host.sampling.shim_view import ShimView
+from motetrace_host.shim.sampling_topics import DesiredTopic
 from tests.device import interpreters
 from tests.device.session import Session
 from tests.host.app.certificates import Certificates
@@ -139,7 +139,7 @@ def test_what_a_sleeping_device_was_asked_waits_for_it_and_the_shim_keeps_to_it_
     assert "none: it never reported" in result.output
     wish = kept(mosquitto, "motetrace/d/sampling/desired")
     assert wish is not None
-    assert abs(desired.parse(wish).until_unix_s - time.time() - 7200) < 60
+    assert abs(request.parse(wish).until_unix_s - time.time() - 7200) < 60
     head = HeadSampler(HeadSettings(NEVER))
     now = time.time_ns()
     DesiredTopic("motetrace/", head).hear("d", PublishPacket("", 0, 1, False, True, wish), now)

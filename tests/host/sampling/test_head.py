@@ -7,7 +7,7 @@ from motetrace_host.core.sampling import head
 from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, by_rate
 from motetrace_host.core.sampling.reason import FIRST_KEEP, MEANING, Reason, attributes
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
-from motetrace_host.core.trust import Policy
+from motetrace_host.core.wire.trust import Policy
 
 NOW = 1_760_000_000 * 10**9
 SECOND_NS = 10**9

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.sampling.interesting import MAX_RUNS, Interesting
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.sampling.span_facts import ERROR, LOST, NEIGHBOUR, SLOW
-from motetrace_host.core.sampling.verdicts import Verdicts
+from motetrace_host.core.sampling.tail.interesting import MAX_RUNS, Interesting
+from motetrace_host.core.sampling.tail.span_facts import ERROR, LOST, NEIGHBOUR, SLOW
+from motetrace_host.core.sampling.tail.verdicts import Verdicts
 
 BOOT = b"\x5f\x3a\x9c\x0d\x21"
 

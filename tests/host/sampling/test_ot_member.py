@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import tracestate
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.threshold import NEVER
+from motetrace_host.core.wire import tracestate
 from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "sampling.json").read_text())

@@ -4,11 +4,11 @@ import re
 
 import parts
 
+from motetrace_host.commands import retained_state, sampling_why
+from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import MEANING, Reason
-from motetrace_host.sampling import why, words
-from motetrace_host.sampling.shim_view import ShimView
 
 PAGE = (parts.ROOT / "docs" / "sampling.md").read_text()
 
@@ -44,5 +44,5 @@ def test_the_example_of_why_is_what_is_printed() -> None:
         otlp="http://jaeger:4318",
     )
     report = b'{"v":1,"nonce":"5f3a9c0d21","mode":"on","result":"applied","threshold":0,"left_s":590}'
-    said = words.read({"sampling/desired": b'{"mode":"on","rate":1,"for_s":600}', "sampling/reported": report})
-    assert why.render("sensor-0042", why.stages(said, shim)) == example[1]
+    said = retained_state.read({"sampling/desired": b'{"mode":"on","rate":1,"for_s":600}', "sampling/reported": report})
+    assert sampling_why.render("sensor-0042", sampling_why.stages(said, shim)) == example[1]

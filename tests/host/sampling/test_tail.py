@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.sampling import span_facts, tail
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
-from motetrace_host.core.sampling.interesting import Interesting
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
-from motetrace_host.core.sampling.span_facts import COLD_START, ERROR, LOST, NEIGHBOUR, SLOW
-from motetrace_host.core.sampling.tail import TailRules, TailSampler, TraceFacts
+from motetrace_host.core.sampling.tail import rules as tail
+from motetrace_host.core.sampling.tail import span_facts
+from motetrace_host.core.sampling.tail.interesting import Interesting
+from motetrace_host.core.sampling.tail.rules import TailRules, TailSampler, TraceFacts
+from motetrace_host.core.sampling.tail.span_facts import COLD_START, ERROR, LOST, NEIGHBOUR, SLOW
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
-from motetrace_host.core.span import Span, SpanKind, Status
+from motetrace_host.core.spans.span import Span, SpanKind, Status
 from tests.host.spans.proto_spans import pack
 
 TRACE = bytes(range(1, 17))

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace.desired import desired as device_reads
-from motetrace_host.core.publish_packet import PublishPacket
-from motetrace_host.core.sampling import desired, device_rate, reported
-from motetrace_host.core.sampling.desired import Desired
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.sampling import device_rate, request
+from motetrace_host.core.sampling import report as reported
 from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings
+from motetrace_host.core.sampling.request import Desired
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_device
-from motetrace_host.core.sampling.topics import NO_END, DesiredTopic, ReportedTopic
 from motetrace_host.core.wire_error import WireError
+from motetrace_host.shim.sampling_topics import NO_END, DesiredTopic, ReportedTopic
 
 NOW_S = 1_760_000_000
 NOW = NOW_S * 10**9
@@ -39,11 +40,11 @@ def birth(**changed: object) -> bytes:
 
 
 def test_the_documented_wish_is_read() -> None:
-    assert desired.parse(DOCUMENTED) == Desired("on", Fraction(1, 10), 600)
-    assert desired.device_threshold(desired.parse(DOCUMENTED)) == 58982
-    assert desired.parse(b"") == Desired("inherit")
-    assert desired.parse(b'{"mode":"on","rate":1e-300}').rate == 0
-    assert desired.parse(b'{"mode":"on","rate":"10%","by":"J"}').rate == Fraction(1, 10)
+    assert request.parse(DOCUMENTED) == Desired("on", Fraction(1, 10), 600)
+    assert request.device_threshold(request.parse(DOCUMENTED)) == 58982
+    assert request.parse(b"") == Desired("inherit")
+    assert request.parse(b'{"mode":"on","rate":1e-300}').rate == 0
+    assert request.parse(b'{"mode":"on","rate":"10%","by":"J"}').rate == Fraction(1, 10)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_the_documented_wish_is_read() -> None:
 )  # fmt: skip
 def test_what_a_device_refuses_is_refused_by_reason(payload: bytes, reason: str) -> None:
     with pytest.raises(WireError) as caught:
-        desired.parse(payload)
+        request.parse(payload)
     assert caught.value.reason == f"desired_{reason}"
 
 
@@ -68,35 +69,35 @@ WISHES = st.builds(
     Desired,
     st.sampled_from(["off", "on", "inherit"]),
     st.fractions(0, 1, max_denominator=10**8),
-    st.integers(0, desired.MAX_FOR_S),
+    st.integers(0, request.MAX_FOR_S),
     st.just(0) | st.integers(1, 2**33 - 1),
 )
 
 
 @given(WISHES)
 def test_a_written_wish_is_short_and_reads_back_to_8_decimals(wish: Desired) -> None:
-    text = desired.format(wish)
-    again = desired.parse(text)
-    assert len(text) <= desired.MAX_BYTES
+    text = request.format(wish)
+    again = request.parse(text)
+    assert len(text) <= request.MAX_BYTES
     assert (again.mode, again.for_s, again.until_unix_s) == (wish.mode, wish.for_s, wish.until_unix_s)
     if wish.mode == "on":
         assert abs(again.rate - wish.rate) <= Fraction(1, 2 * 10**8)
-        assert desired.device_threshold(again) == desired.device_threshold(wish)
-        assert abs(Fraction(desired.device_threshold(wish)) - (1 - wish.rate) * 65536) <= Fraction(501, 1000)
+        assert request.device_threshold(again) == request.device_threshold(wish)
+        assert abs(Fraction(request.device_threshold(wish)) - (1 - wish.rate) * 65536) <= Fraction(501, 1000)
 
 
 @given(WISHES)
 def test_a_device_reads_a_written_wish_to_the_threshold_that_is_expected_of_it(wish: Desired) -> None:
-    mode, threshold, seconds = device_reads(desired.format(wish))
+    mode, threshold, seconds = device_reads(request.format(wish))
     assert mode == wish.mode.encode()
     if wish.mode != "inherit":
-        assert (threshold, seconds) == (desired.device_threshold(wish), wish.for_s)
+        assert (threshold, seconds) == (request.device_threshold(wish), wish.for_s)
 
 
 @pytest.mark.parametrize("wish", [Desired("no"), Desired("on", Fraction(1), -1), Desired("on", Fraction(1, 10**10))])
 def test_a_wish_that_no_device_reads_is_not_written(wish: Desired) -> None:
     with pytest.raises(ValueError, match=r"allowed|lowest"):
-        desired.format(wish)
+        request.format(wish)
 
 
 def test_the_documented_report_is_read() -> None:
@@ -118,7 +119,7 @@ def test_a_broken_report_is_refused_by_reason(payload: bytes, reason: str) -> No
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused_by_reason(payload: bytes) -> None:
-    for parse in (desired.parse, reported.parse):
+    for parse in (request.parse, reported.parse):
         with contextlib.suppress(WireError):
             parse(payload)
     device_rate.in_birth(payload)
@@ -139,7 +140,7 @@ def test_a_wish_makes_its_device_a_target_for_its_time(wish: Desired, until: int
     head = HeadSampler(HeadSettings(NEVER))
     head.target("d", NEVER, NOW + 1)
     topic = DesiredTopic("motetrace/", head)
-    topic.hear("d", packet(desired.format(wish)), NOW)
+    topic.hear("d", packet(request.format(wish)), NOW)
     assert head.targeted_until("d") == until
     assert topic.template.match("motetrace/d/sampling/desired") == "d"
     topic.hear("d", packet(b""), NOW)

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.sampling.desired import Desired
+from motetrace_host.commands import duration, retained_state, sampling_answer, sampling_why
+from motetrace_host.commands.sampling_answer import Answer
+from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.sampling_why import Verdict
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.sampling.reported import REFUSALS, Reported
-from motetrace_host.core.sampling.tail import TailRules
+from motetrace_host.core.sampling.report import REFUSALS, Reported
+from motetrace_host.core.sampling.request import Desired
+from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import NEVER, of_rate, parse_rate
-from motetrace_host.sampling import answer, duration, why, words
-from motetrace_host.sampling.answer import Answer
-from motetrace_host.sampling.shim_view import ShimView
-from motetrace_host.sampling.why import Verdict
 
 NOW = 1_760_000_000 * 10**9
 ONE_PERCENT = of_rate(parse_rate("1%"))
@@ -42,20 +42,22 @@ def view(**changed: object) -> ShimView:
 
 def blamed(of: ShimView | None, **kept: bytes) -> tuple[str, Verdict] | None:
     names = {"desired": "sampling/desired", "report": "sampling/reported", "birth": "birth"}
-    said = words.read({**KEPT, **{names[name]: payload for name, payload in kept.items()}})
-    stage = why.culprit(why.stages(said, of))
+    said = retained_state.read({**KEPT, **{names[name]: payload for name, payload in kept.items()}})
+    stage = sampling_why.culprit(sampling_why.stages(said, of))
     return None if stage is None else (stage.name, stage.verdict)
 
 
 def test_where_all_is_well_no_stage_is_blamed() -> None:
     assert blamed(HEALTHY) is None
-    assert "No stage drops its traces." in why.render("d", why.stages(words.read(KEPT), HEALTHY))
+    assert "No stage drops its traces." in sampling_why.render(
+        "d", sampling_why.stages(retained_state.read(KEPT), HEALTHY)
+    )
 
 
 def test_the_classic_case_100_percent_on_the_device_and_nothing_in_the_backend() -> None:
     head = HeadSettings(ONE_PERCENT)
     shim = view(head=head, received=1204, head_counts={Reason.RATE: 14, Reason.OUTSIDE_RATE: 1190})
-    text = why.render("sensor-0042", why.stages(words.read(KEPT), shim))
+    text = sampling_why.render("sensor-0042", sampling_why.stages(retained_state.read(KEPT), shim))
     assert text == (
         "sensor-0042: what becomes of its traces\n"
         "  request   passes   on, 100% for 10m; the device applied it\n"
@@ -102,7 +104,7 @@ def test_a_target_goes_around_what_the_head_leaves_out() -> None:
     head = {"head": HeadSettings(NEVER), "head_counts": {Reason.TARGETED: 60, Reason.OUTSIDE_RATE: 40}}
     targeted = view(target_until_unix_ns=NOW + 90 * 10**9, **head)
     assert blamed(targeted) == ("rate", Verdict.THINS)
-    shown = why.render("d", why.stages(words.read(KEPT), targeted))
+    shown = sampling_why.render("d", sampling_why.stages(retained_state.read(KEPT), targeted))
     assert "  target    adds     for 1m30s more; 60 kept for it so far" in shown
     assert blamed(view(target_until_unix_ns=NOW, **head)) == ("rate", Verdict.BLOCKS)
 
@@ -122,28 +124,28 @@ def test_a_device_that_never_spoke_of_sampling_is_judged_by_its_flags() -> None:
 
 
 def test_without_a_shim_what_is_not_known_is_said() -> None:
-    text = why.render("d", why.stages(words.read({}), None))
+    text = sampling_why.render("d", sampling_why.stages(retained_state.read({}), None))
     assert "shim      unknown" in text
     assert "No stage is known to drop its traces, but not all could be asked." in text
 
 
 def test_a_request_that_was_not_applied_is_no_longer_taken_for_granted() -> None:
-    stage = why.stages(words.read({**KEPT, "sampling/reported": report(result="rate")}), HEALTHY)[0]
+    stage = sampling_why.stages(retained_state.read({**KEPT, "sampling/reported": report(result="rate")}), HEALTHY)[0]
     assert stage.verdict is Verdict.UNKNOWN and "did not report" in stage.text
 
 
 def test_what_devices_wrote_reaches_the_terminal_escaped() -> None:
     kept = {"sampling/reported": report(result="\x1b[2J"), "sampling/desired": b'{"mode":"\x1b[31m"}'}
-    said = words.read(kept)
-    text = why.render("\x1b]0;x\x07", why.stages(said, HEALTHY), said.faults)
+    said = retained_state.read(kept)
+    text = sampling_why.render("\x1b]0;x\x07", sampling_why.stages(said, HEALTHY), said.faults)
     assert text.replace("\n", "").isprintable()
     assert "note: the request kept by the broker is broken" in text
 
 
-@given(st.dictionaries(st.sampled_from(words.KINDS), st.binary(max_size=200)))
+@given(st.dictionaries(st.sampled_from(retained_state.KINDS), st.binary(max_size=200)))
 def test_anything_may_be_kept_by_the_broker(kept: dict[str, bytes]) -> None:
-    said = words.read(kept)
-    assert why.render("d", why.stages(said, HEALTHY), said.faults).endswith(".\n")
+    said = retained_state.read(kept)
+    assert sampling_why.render("d", sampling_why.stages(said, HEALTHY), said.faults).endswith(".\n")
 
 
 WISH = Desired("on", parse_rate("10%"), 600)
@@ -171,7 +173,7 @@ APPLIED = Reported(BOOT, "on", "applied", 58982, 600, 0)
 def test_a_report_is_taken_for_the_answer_when_it_says_what_was_asked(
     wish: Desired, said: dict[str, object], expected: Answer
 ) -> None:
-    assert answer.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
+    assert sampling_answer.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.edges import database
+from motetrace_host.storage import database
 
 Open = Callable[..., sqlite3.Connection]
 

@@ -7,7 +7,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as ProtoStatus
 
-from motetrace_host.core.span import Attributes, AttributeValue, Span, SpanRow
+from motetrace_host.core.spans.span import Attributes, AttributeValue, Span, SpanRow
 
 
 def proto_value(value: AttributeValue) -> AnyValue:

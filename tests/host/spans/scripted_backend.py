@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from motetrace_host.edges import otlp
+from motetrace_host.network import otlp_codec
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ScriptedBackend:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers["Content-Encoding"] == "gzip":
                     body = gzip.decompress(body)
-                rows = otlp.decode(body, otlp.PROTOBUF).rows
+                rows = otlp_codec.decode(body, otlp_codec.PROTOBUF).rows
                 request = Received(self.path, dict(self.headers), body, [row.span_id for row in rows])
                 backend.received.append(request)
                 reply = backend.script(request)

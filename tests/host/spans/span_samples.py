@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from motetrace_host.core.span import Link, Span, SpanKind, SpanRow, Status
+from motetrace_host.core.spans.span import Link, Span, SpanKind, SpanRow, Status
 from tests.host.spans.proto_spans import pack
 
 START = 1_700_000_000_000_000_000

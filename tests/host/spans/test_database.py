@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.edges import database
+from motetrace_host.storage import database
 
 TABLES = {
     "message_block", "place", "delivery", "device_boot", "unnumbered", "seen", "seen_log", "inferred_boot", "rejection",

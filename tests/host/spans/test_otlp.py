@@ -17,12 +17,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from motetrace_host.core.otlp_envelope import MAX_SPANS, join, split_protobuf
-from motetrace_host.core.otlp_span import encode_attributes, encode_resource
-from motetrace_host.core.protobuf_wire import delimited, varint
-from motetrace_host.core.span import AttributeValue, Span, Status
+from motetrace_host.core.spans.attributes import encode_attributes, encode_resource
+from motetrace_host.core.spans.envelope import MAX_SPANS, join, split_protobuf
+from motetrace_host.core.spans.protobuf import delimited, varint
+from motetrace_host.core.spans.span import AttributeValue, Span, Status
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.edges import otlp
+from motetrace_host.network import otlp_codec
 from tests.host.spans.proto_spans import pack, proto_attributes, proto_resource, proto_span, proto_value
 from tests.host.spans.span_samples import MS, START, TRACE_ID, attributes, make_rows, make_span, spans, texts
 
@@ -88,18 +88,18 @@ def test_a_text_of_any_length_is_encoded_whole(length: int) -> None:
 
 @given(spans())
 def test_a_span_survives_packing_sending_and_unpacking(span: Span) -> None:
-    (row,) = otlp.decode(join([pack(span)]), otlp.PROTOBUF).rows
+    (row,) = otlp_codec.decode(join([pack(span)]), otlp_codec.PROTOBUF).rows
     assert row == pack(span)
-    assert otlp.unpack(row) == span
+    assert otlp_codec.unpack(row) == span
 
 
 @given(st.lists(spans(), min_size=1, max_size=4))
 def test_json_and_protobuf_requests_give_the_same_rows(sent: list[Span]) -> None:
     request = ExportTraceServiceRequest.FromString(join([pack(span) for span in sent]))
     body = json.dumps(json_request(request)).encode()
-    from_json = otlp.decode(body, otlp.JSON)
+    from_json = otlp_codec.decode(body, otlp_codec.JSON)
     assert not from_json.rejected
-    assert sorted(map(repr, map(otlp.unpack, from_json.rows))) == sorted(map(repr, sent))
+    assert sorted(map(repr, map(otlp_codec.unpack, from_json.rows))) == sorted(map(repr, sent))
 
 
 def test_attributes_that_python_calls_equal_stay_apart() -> None:
@@ -139,7 +139,7 @@ def test_a_request_is_grouped_by_resource_and_scope() -> None:
 def test_fields_we_do_not_know_are_kept_byte_for_byte() -> None:
     unknown = b"\xfa\x7f\x03abc" + b"\xf0\x7f\x07"  # field 2047 length-delimited, field 2046 varint
     data = pack(make_span()).span + unknown
-    (row,) = otlp.decode(request_of(data), otlp.PROTOBUF).rows
+    (row,) = otlp_codec.decode(request_of(data), otlp_codec.PROTOBUF).rows
     assert row.span == data
 
 
@@ -147,8 +147,8 @@ def test_a_resource_sent_in_pieces_is_one_resource() -> None:
     parts = proto_resource("device"), proto_resource("x", {"host.name": "pi"})
     pieces = b"".join(delimited(b"\x0a", part.SerializeToString()) for part in parts)
     body = delimited(b"\x0a", pieces + delimited(b"\x12", delimited(b"\x12", pack(make_span()).span)))
-    (row,) = otlp.decode(body, otlp.PROTOBUF).rows
-    assert otlp.unpack(row).resource == {"host.name": "pi"}
+    (row,) = otlp_codec.decode(body, otlp_codec.PROTOBUF).rows
+    assert otlp_codec.unpack(row).resource == {"host.name": "pi"}
 
 
 BROKEN: list[tuple[str, dict[str, Any]]] = [
@@ -183,14 +183,14 @@ def test_a_broken_span_is_refused_alone_and_by_reason(reason: str, broken: dict[
         else:
             setattr(bad, name, value)
     good = [pack(make_span()).span, pack(make_span()).span]
-    decoded = otlp.decode(request_of(good[0], bad.SerializeToString(), good[1]), otlp.PROTOBUF)
+    decoded = otlp_codec.decode(request_of(good[0], bad.SerializeToString(), good[1]), otlp_codec.PROTOBUF)
     assert [row.span for row in decoded.rows] == good
     assert decoded.rejected == {reason: 1}
     assert f"refused 1 span ({reason} 1); first: " in decoded.summary()
 
 
 def test_a_span_with_broken_text_is_refused_alone() -> None:
-    decoded = otlp.decode(request_of(pack(make_span()).span, b"\x2a\x02\xff\xfe"), otlp.PROTOBUF)
+    decoded = otlp_codec.decode(request_of(pack(make_span()).span, b"\x2a\x02\xff\xfe"), otlp_codec.PROTOBUF)
     assert (len(decoded.rows), decoded.rejected) == (1, {"malformed": 1})
 
 
@@ -199,16 +199,16 @@ def test_spans_of_a_broken_resource_are_refused_and_the_others_kept() -> None:
     too_large = delimited(b"\x0a", proto_resource("x" * 20_000).SerializeToString())
     scope_spans = delimited(b"\x12", delimited(b"\x12", pack(make_span()).span))
     body = delimited(b"\x0a", bad_resource + scope_spans) + delimited(b"\x0a", too_large + scope_spans)
-    decoded = otlp.decode(body + request_of(pack(make_span()).span), otlp.PROTOBUF)
+    decoded = otlp_codec.decode(body + request_of(pack(make_span()).span), otlp_codec.PROTOBUF)
     assert len(decoded.rows) == 1
     assert decoded.rejected == {"malformed": 1, "resource_too_large": 1}
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_spans_refused_or_a_wire_error(body: bytes) -> None:
-    for content_type in (otlp.PROTOBUF, otlp.JSON):
+    for content_type in (otlp_codec.PROTOBUF, otlp_codec.JSON):
         try:
-            otlp.decode(body, content_type)
+            otlp_codec.decode(body, content_type)
         except WireError as exc:
             assert exc.reason in ("malformed", "too_many_spans")
 
@@ -220,12 +220,12 @@ def test_a_damaged_request_is_spans_refused_or_a_wire_error(data: st.DataObject)
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(body)))
     try:
-        decoded = otlp.decode(bytes(body[:cut]), otlp.PROTOBUF)
+        decoded = otlp_codec.decode(bytes(body[:cut]), otlp_codec.PROTOBUF)
     except WireError as exc:
         assert exc.reason == "malformed"
     else:
         for row in decoded.rows:
-            otlp.unpack(row)
+            otlp_codec.unpack(row)
 
 
 json_values = st.recursive(
@@ -241,10 +241,10 @@ value_shapes = json_values | st.sampled_from(
 
 @given(st.dictionaries(span_members, value_shapes, max_size=4))
 def test_json_of_any_shape_is_stored_or_refused_alone(changes: dict[str, Any]) -> None:
-    decoded = otlp.decode(json_body(json_span(), json_span(**changes)), otlp.JSON)
+    decoded = otlp_codec.decode(json_body(json_span(), json_span(**changes)), otlp_codec.JSON)
     assert len(decoded.rows) + decoded.rejected.total() == 2
     for row in decoded.rows:
-        otlp.unpack(row)
+        otlp_codec.unpack(row)
 
 
 @given(json_values, st.sampled_from(["resourceSpans", "resource", "scopeSpans", "scope", "spans", "request"]))
@@ -256,14 +256,14 @@ def test_a_json_envelope_of_any_shape_is_a_wire_error_at_most(value: Any, where:
         if where in part:
             part[where] = value
     try:
-        otlp.decode(json.dumps(value if where == "request" else request).encode(), otlp.JSON)
+        otlp_codec.decode(json.dumps(value if where == "request" else request).encode(), otlp_codec.JSON)
     except WireError as exc:
         assert exc.reason == "malformed"
 
 
 def test_the_json_example_of_the_otlp_repository_is_read() -> None:
-    decoded = otlp.decode(json_body(json_span()), otlp.JSON)
-    (span,) = map(otlp.unpack, decoded.rows)
+    decoded = otlp_codec.decode(json_body(json_span()), otlp_codec.JSON)
+    (span,) = map(otlp_codec.unpack, decoded.rows)
     assert span.trace_id.hex() == "5b8efff798038103d269b633813fc60c"
     assert span.span_id.hex() == "eee19b7ec3c1b174"
     assert (span.parent_id, span.kind, span.end_unix_ns - span.start_unix_ns) == (None, 2, 10**9)
@@ -272,7 +272,7 @@ def test_the_json_example_of_the_otlp_repository_is_read() -> None:
 
 def test_json_takes_upper_case_hex_numbers_for_int64_and_unknown_members() -> None:
     members = json_span(traceId="5B8EFFF798038103D269B633813FC60C", startTimeUnixNano=1544712660000000000, novelty=[1])
-    (span,) = map(otlp.unpack, otlp.decode(json_body(members), otlp.JSON).rows)
+    (span,) = map(otlp_codec.unpack, otlp_codec.decode(json_body(members), otlp_codec.JSON).rows)
     assert (span.trace_id.hex()[:4], span.start_unix_ns) == ("5b8e", 1544712660000000000)
 
 
@@ -291,14 +291,14 @@ def test_json_takes_upper_case_hex_numbers_for_int64_and_unknown_members() -> No
     ],
 )
 def test_a_broken_json_span_is_refused_alone_and_by_reason(reason: str, changes: dict[str, Any]) -> None:
-    decoded = otlp.decode(json_body(json_span(**changes), json_span()), otlp.JSON)
+    decoded = otlp_codec.decode(json_body(json_span(**changes), json_span()), otlp_codec.JSON)
     assert (len(decoded.rows), decoded.rejected) == (1, {reason: 1})
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"resourceSpans":{}}', b"[" * 100_000, b"1" * 5000])
 def test_a_body_that_is_no_json_request_is_malformed(body: bytes) -> None:
     with pytest.raises(WireError) as caught:
-        otlp.decode(body, otlp.JSON)
+        otlp_codec.decode(body, otlp_codec.JSON)
     assert caught.value.reason == "malformed"
 
 
@@ -312,11 +312,11 @@ def test_a_small_body_of_very_many_parts_is_refused_before_they_are_built(part: 
 
 def test_a_request_may_hold_as_many_spans_as_promised_and_no_more() -> None:
     span = pack(make_span()).span
-    assert len(otlp.decode(request_of(*[span] * MAX_SPANS), otlp.PROTOBUF).rows) == MAX_SPANS
+    assert len(otlp_codec.decode(request_of(*[span] * MAX_SPANS), otlp_codec.PROTOBUF).rows) == MAX_SPANS
     with pytest.raises(WireError, match=f"more than {MAX_SPANS} spans"):
-        otlp.decode(request_of(*[span] * (MAX_SPANS + 1)), otlp.PROTOBUF)
+        otlp_codec.decode(request_of(*[span] * (MAX_SPANS + 1)), otlp_codec.PROTOBUF)
     with pytest.raises(WireError, match=f"more than {MAX_SPANS} spans"):
-        otlp.decode(json_body(*[{}] * (MAX_SPANS + 1)), otlp.JSON)
+        otlp_codec.decode(json_body(*[{}] * (MAX_SPANS + 1)), otlp_codec.JSON)
 
 
 def test_maps_lists_and_bytes_in_attributes_are_shown_as_text() -> None:
@@ -327,38 +327,38 @@ def test_maps_lists_and_bytes_in_attributes_are_shown_as_text() -> None:
     message.attributes.add(key="nested", value=nested)
     message.attributes.add(key="raw", value=AnyValue(bytes_value=b"\x01"))
     message.attributes.add(key="nothing")
-    (row,) = otlp.decode(request_of(message.SerializeToString()), otlp.PROTOBUF).rows
-    assert otlp.unpack(row).attributes == {"nested": '{"a": "01ff", "b": [7]}', "raw": "01", "nothing": ""}
+    (row,) = otlp_codec.decode(request_of(message.SerializeToString()), otlp_codec.PROTOBUF).rows
+    assert otlp_codec.unpack(row).attributes == {"nested": '{"a": "01ff", "b": [7]}', "raw": "01", "nothing": ""}
 
 
 def test_numbers_of_a_later_otlp_are_read_as_unknown() -> None:
     message = proto_span(make_span())
     message.kind, message.status.code = 99, 77  # type: ignore[assignment]
-    (row,) = otlp.decode(request_of(message.SerializeToString()), otlp.PROTOBUF).rows
-    assert (row.status, otlp.unpack(row).kind, otlp.unpack(row).status) == (0, 0, Status.UNSET)
+    (row,) = otlp_codec.decode(request_of(message.SerializeToString()), otlp_codec.PROTOBUF).rows
+    assert (row.status, otlp_codec.unpack(row).kind, otlp_codec.unpack(row).status) == (0, 0, Status.UNSET)
 
 
-@pytest.mark.parametrize("content_type", [otlp.PROTOBUF, otlp.JSON])
+@pytest.mark.parametrize("content_type", [otlp_codec.PROTOBUF, otlp_codec.JSON])
 def test_a_partial_success_is_read_back(content_type: str) -> None:
-    assert otlp.partial_success(otlp.response(3, "why", content_type), content_type) == (3, "why")
-    assert otlp.partial_success(otlp.response(0, "", content_type), content_type) == (0, "")
+    assert otlp_codec.partial_success(otlp_codec.response(3, "why", content_type), content_type) == (3, "why")
+    assert otlp_codec.partial_success(otlp_codec.response(0, "", content_type), content_type) == (0, "")
 
 
 def test_an_answer_of_full_success_is_empty() -> None:
-    assert otlp.response(0, "", otlp.PROTOBUF) == b""
-    assert json.loads(otlp.response(0, "", otlp.JSON)) == {}
+    assert otlp_codec.response(0, "", otlp_codec.PROTOBUF) == b""
+    assert json.loads(otlp_codec.response(0, "", otlp_codec.JSON)) == {}
 
 
-@given(st.binary(max_size=60), st.sampled_from([otlp.PROTOBUF, otlp.JSON, "text/html", ""]))
+@given(st.binary(max_size=60), st.sampled_from([otlp_codec.PROTOBUF, otlp_codec.JSON, "text/html", ""]))
 def test_any_answer_of_a_backend_can_be_read(body: bytes, content_type: str) -> None:
-    rejected, _ = otlp.partial_success(body, content_type)
+    rejected, _ = otlp_codec.partial_success(body, content_type)
     assert rejected >= 0
 
 
 def test_a_negative_count_from_a_backend_is_none() -> None:
     reply = ExportTraceServiceResponse()
     reply.partial_success.rejected_spans = -5
-    assert otlp.partial_success(reply.SerializeToString(), otlp.PROTOBUF)[0] == 0
+    assert otlp_codec.partial_success(reply.SerializeToString(), otlp_codec.PROTOBUF)[0] == 0
 
 
 @given(st.integers(0, 2**63 - 1))
@@ -368,5 +368,5 @@ def test_a_varint_is_what_the_protobuf_library_writes(number: int) -> None:
 
 def test_times_and_status_of_a_span_are_columns() -> None:
     sent = pack(make_span(start_unix_ns=START, end_unix_ns=START + MS, status=Status.ERROR))
-    (row,) = otlp.decode(request_of(sent.span), otlp.PROTOBUF).rows
+    (row,) = otlp_codec.decode(request_of(sent.span), otlp_codec.PROTOBUF).rows
     assert row[:6] == (TRACE_ID, row.span_id, "device_publish", START, START + MS, 2)

@@ -18,11 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from motetrace_host.core.hops import Where
-from motetrace_host.core.span import SpanRow
-from motetrace_host.edges import database, otlp, otlp_forwarder
-from motetrace_host.edges.forward_cursor import Cursor, ForwardCursor, Position
-from motetrace_host.edges.otlp_forwarder import (
+from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.spans.span import SpanRow
+from motetrace_host.network import otlp_codec, otlp_forwarder
+from motetrace_host.network.otlp_forwarder import (
     FIRST_PAUSE_SECONDS,
     IDLE_SECONDS,
     LAST_PAUSE_SECONDS,
@@ -32,10 +31,12 @@ from motetrace_host.edges.otlp_forwarder import (
     OtlpForwarder,
     traces_url,
 )
-from motetrace_host.edges.otlp_receiver import OtlpReceiver
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.span_intake import SpanIntake
-from motetrace_host.span_outbox import SpanOutbox, unsent_elsewhere
+from motetrace_host.network.otlp_receiver import OtlpReceiver
+from motetrace_host.shim.span_intake import SpanIntake
+from motetrace_host.shim.span_outbox import SpanOutbox, unsent_elsewhere
+from motetrace_host.storage import database
+from motetrace_host.storage.forward_cursor import Cursor, ForwardCursor, Position
+from motetrace_host.storage.span_store import SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import Received, Reply, ScriptedBackend
@@ -308,10 +309,10 @@ def test_after_a_413_batches_grow_again(shim: Shim) -> None:
     assert sizes[-1] > sizes[1]
 
 
-@pytest.mark.parametrize("content_type", [otlp.PROTOBUF, otlp.JSON])
+@pytest.mark.parametrize("content_type", [otlp_codec.PROTOBUF, otlp_codec.JSON])
 def test_a_partial_success_is_counted_and_its_message_told(shim: Shim, content_type: str) -> None:
     shim.add(make_rows(5))
-    reply = Reply(200, otlp.response(2, "two were odd", content_type), {"Content-Type": content_type})
+    reply = Reply(200, otlp_codec.response(2, "two were odd", content_type), {"Content-Type": content_type})
     with ScriptedBackend(lambda request: reply) as backend, capture_logs() as logs:
         drain(shim.forwarder(backend.url))
     assert shim.cursor == (3, 2, 0, 0, 0)
@@ -323,12 +324,12 @@ def test_a_partial_success_is_counted_and_its_message_told(shim: Shim, content_t
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, b"\xff\xff", {"Content-Type": otlp.PROTOBUF}),
+        Reply(200, b"\xff\xff", {"Content-Type": otlp_codec.PROTOBUF}),
         Reply(200, b"<html>", {"Content-Type": "text/html"}),
         Reply(200, b"not gzip", {"Content-Encoding": "gzip"}),
         Reply(200, b"x" * 1_000_000),
         Reply(202),
-        Reply(200, otlp.response(10**9, "", otlp.PROTOBUF), {"Content-Type": otlp.PROTOBUF}),
+        Reply(200, otlp_codec.response(10**9, "", otlp_codec.PROTOBUF), {"Content-Type": otlp_codec.PROTOBUF}),
     ],
 )
 def test_a_success_with_an_odd_body_is_not_sent_again(shim: Shim, reply: Reply) -> None:
@@ -461,9 +462,10 @@ def test_spans_that_a_former_target_never_got_are_counted_and_none_of_the_presen
 
 FORWARD = """
 import sys
-from motetrace_host.edges import database, otlp_forwarder
-from motetrace_host.core.hops import Where
-from motetrace_host.span_outbox import SpanOutbox
+from motetrace_host.network import otlp_forwarder
+from motetrace_host.storage import database
+from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.shim.span_outbox import SpanOutbox
 path, url = sys.argv[1:]
 otlp_forwarder.MAX_BATCH_SPANS = 10
 forwarder = otlp_forwarder.OtlpForwarder(SpanOutbox(database.connect(path), "backend", Where("b", "c")), url)
@@ -497,7 +499,7 @@ def test_kill_9_in_mid_stream_loses_nothing_and_repeats_at_most_one_batch(
     running: list[subprocess.Popen[bytes]] = []
 
     def script(request: Received) -> Reply:
-        assert store.accept(request.body, otlp.PROTOBUF).status == 200
+        assert store.accept(request.body, otlp_codec.PROTOBUF).status == 200
         if kill_at and len(backend.received) >= kill_at[0]:
             kill_at.pop(0)
             running[-1].send_signal(signal.SIGKILL)

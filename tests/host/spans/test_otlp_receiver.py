@@ -28,10 +28,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from motetrace_host.core.otlp_envelope import MAX_SPANS, join
-from motetrace_host.core.span import SpanKind, Status
-from motetrace_host.edges import otlp, otlp_receiver
-from motetrace_host.edges.otlp_receiver import (
+from motetrace_host.core.spans.envelope import MAX_SPANS, join
+from motetrace_host.core.spans.span import SpanKind, Status
+from motetrace_host.network import otlp_codec, otlp_receiver
+from motetrace_host.network.otlp_receiver import (
     MAX_BODY_BYTES,
     MAX_IN_FLIGHT,
     MAX_INFLATED_BYTES,
@@ -39,8 +39,8 @@ from motetrace_host.edges.otlp_receiver import (
     BindError,
     OtlpReceiver,
 )
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.span_intake import SpanIntake
+from motetrace_host.shim.span_intake import SpanIntake
+from motetrace_host.storage.span_store import SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
@@ -58,7 +58,7 @@ class Running:
         self.receiver = OtlpReceiver(SpanIntake(self.intake_connection), port=0)
         self.pool = urllib3.PoolManager(retries=False, timeout=20)
 
-    def post(self, body: bytes, content_type: str = otlp.PROTOBUF, **headers: str) -> urllib3.BaseHTTPResponse:
+    def post(self, body: bytes, content_type: str = otlp_codec.PROTOBUF, **headers: str) -> urllib3.BaseHTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{self.receiver.url}/v1/traces"
         return self.pool.request("POST", url, body=body, headers={"Content-Type": content_type, **named})
@@ -76,10 +76,10 @@ def running(open_database: Open) -> Iterator[Running]:
 def told(answer: urllib3.BaseHTTPResponse) -> RpcStatus:
     """The google.rpc.Status of an error answer, in its own content type."""
     status = RpcStatus()
-    if answer.headers["Content-Type"] == otlp.JSON:
+    if answer.headers["Content-Type"] == otlp_codec.JSON:
         Parse(answer.data, status)
     else:
-        assert answer.headers["Content-Type"] == otlp.PROTOBUF
+        assert answer.headers["Content-Type"] == otlp_codec.PROTOBUF
         status.ParseFromString(answer.data)
     return status
 
@@ -92,7 +92,7 @@ def json_body() -> bytes:
 def test_spans_are_on_disk_when_the_sender_gets_its_200(running: Running) -> None:
     rows = make_rows(5)
     answer = running.post(join(rows))
-    assert (answer.status, answer.data, answer.headers["Content-Type"]) == (200, b"", otlp.PROTOBUF)
+    assert (answer.status, answer.data, answer.headers["Content-Type"]) == (200, b"", otlp_codec.PROTOBUF)
     assert [row._replace(id=0) for row in running.store.trace(TRACE_ID)] == rows
     assert running.store.counters() == {"otlp.spans_stored": 5}
 
@@ -107,7 +107,7 @@ def test_a_repeated_request_stores_nothing_twice_and_is_counted(running: Running
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
 def test_json_is_answered_in_json(running: Running, content_type: str) -> None:
     answer = running.post(json_body(), content_type)
-    assert (answer.status, json.loads(answer.data), answer.headers["Content-Type"]) == (200, {}, otlp.JSON)
+    assert (answer.status, json.loads(answer.data), answer.headers["Content-Type"]) == (200, {}, otlp_codec.JSON)
     assert len(running.store.trace(b"\xab" * 16)) == 1
 
 
@@ -130,7 +130,7 @@ def test_good_spans_beside_broken_ones_are_stored_and_the_broken_ones_reported(r
     rows[1] = rows[1]._replace(span=b"\x0a\x10" + bytes(16))
     rows[2] = rows[2]._replace(span=b"\x0a\x01")
     answer = running.post(join(rows))
-    rejected, message = otlp.partial_success(answer.data, otlp.PROTOBUF)
+    rejected, message = otlp_codec.partial_success(answer.data, otlp_codec.PROTOBUF)
     assert (answer.status, rejected) == (200, 2)
     assert message.startswith("refused 2 spans (malformed 1, trace_id 1); first: trace_id 0000")
     assert len(running.store.trace(TRACE_ID)) == 2
@@ -145,7 +145,7 @@ def test_good_spans_beside_broken_ones_are_stored_and_the_broken_ones_reported(r
     ("status", "code", "reason", "body", "headers"),
     [
         (400, 3, "malformed", b"\x0a\xff", {}),
-        (400, 3, "malformed", b"{", {"content_type": otlp.JSON}),
+        (400, 3, "malformed", b"{", {"content_type": otlp_codec.JSON}),
         (400, 3, "compression", b"not gzip", {"Content_Encoding": "gzip"}),
         (400, 3, "compression", gzip.compress(b"x" * 1000, mtime=0)[:-9], {"Content_Encoding": "gzip"}),
         (400, 3, "compression", gzip.compress(b"", mtime=0) + b"rubbish", {"Content_Encoding": "gzip"}),
@@ -176,8 +176,8 @@ def test_a_refused_request_says_why_in_the_senders_content_type_and_is_counted(
     answer = running.post(body, **headers)
     assert (answer.status, told(answer).code) == (status, code)
     assert told(answer).message
-    expected = headers.get("content_type", otlp.PROTOBUF)
-    assert answer.headers["Content-Type"] == (expected if "application/" in expected else otlp.JSON)
+    expected = headers.get("content_type", otlp_codec.PROTOBUF)
+    assert answer.headers["Content-Type"] == (expected if "application/" in expected else otlp_codec.JSON)
     assert running.store.counters() == {f"otlp.requests_refused.{reason}": 1}
 
 
@@ -199,7 +199,7 @@ def test_an_endless_body_is_cut_off(running: Running) -> None:
             "POST",
             f"{running.receiver.url}/v1/traces",
             body=endless(),  # type: ignore[arg-type]
-            headers={"Content-Type": otlp.PROTOBUF},
+            headers={"Content-Type": otlp_codec.PROTOBUF},
         )
     assert running.post(join(make_rows(1))).status == 200
 
@@ -251,7 +251,9 @@ def test_the_real_sdk_exporter_is_understood(running: Running, compression: Comp
             child.set_status(trace.StatusCode.ERROR, "type conflict")
     provider.shutdown()
     context = parent.get_span_context()
-    spans = {span.name: span for span in map(otlp.unpack, running.store.trace(context.trace_id.to_bytes(16, "big")))}
+    spans = {
+        span.name: span for span in map(otlp_codec.unpack, running.store.trace(context.trace_id.to_bytes(16, "big")))
+    }
     rule, write = spans["rule_evaluate"], spans["db_write"]
     assert rule.span_id == write.parent_id == write.links[0].span_id == context.span_id.to_bytes(8, "big")
     assert (rule.kind, rule.parent_id, rule.service_name) == (SpanKind.CONSUMER, None, "rule-engine")
@@ -264,7 +266,7 @@ def test_the_real_sdk_exporter_is_understood(running: Running, compression: Comp
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=300),
-    content_type=st.sampled_from([otlp.PROTOBUF, otlp.JSON, "text/html"]),
+    content_type=st.sampled_from([otlp_codec.PROTOBUF, otlp_codec.JSON, "text/html"]),
     encoding=st.sampled_from(["gzip", "identity", "zip"]),
 )
 def test_random_bytes_never_cause_a_5xx(running: Running, body: bytes, content_type: str, encoding: str) -> None:
@@ -275,7 +277,7 @@ def test_random_bytes_never_cause_a_5xx(running: Running, body: bytes, content_t
 @given(st.data())
 def test_damaged_requests_never_cause_a_5xx(running: Running, data: st.DataObject) -> None:
     body = bytearray(join(make_rows(2)) if data.draw(st.booleans(), "protobuf") else json_body())
-    content_type = otlp.JSON if body[:1] == b"{" else otlp.PROTOBUF
+    content_type = otlp_codec.JSON if body[:1] == b"{" else otlp_codec.PROTOBUF
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     assert running.post(bytes(body), content_type).status in (200, 400)
@@ -422,8 +424,8 @@ def test_a_body_that_is_complete_soon_after_the_stop_is_still_stored(running: Ru
 
 STOP_WITH_EVERYTHING_STUCK = """
 import socket, sys, threading
-from motetrace_host.edges import log
-from motetrace_host.edges.otlp_receiver import Answer, OtlpReceiver
+from motetrace_host.shim import logging
+from motetrace_host.network.otlp_receiver import Answer, OtlpReceiver
 
 entered, go = threading.Event(), threading.Event()
 
@@ -437,7 +439,7 @@ class StuckIntake:
     def close(self):
         pass
 
-log.configure("info", "json")
+logging.configure("info", "json")
 receiver = OtlpReceiver(StuckIntake(), port=0)
 receiver._server.config.timeout_graceful_shutdown = 0.2
 receiver.start()
@@ -474,7 +476,7 @@ def test_many_senders_at_once_lose_nothing(running: Running) -> None:
     def send(mine: list[bytes]) -> None:
         with urllib3.PoolManager(retries=False, timeout=20) as pool:
             for body in mine:
-                headers = {"Content-Type": otlp.PROTOBUF}
+                headers = {"Content-Type": otlp_codec.PROTOBUF}
                 statuses.append(
                     pool.request("POST", f"{running.receiver.url}/v1/traces", body=body, headers=headers).status
                 )
@@ -509,7 +511,7 @@ class SlowIntake:
 
 
 def post_to(receiver: OtlpReceiver, body: bytes, answers: list[tuple[int, bytes]]) -> None:
-    headers = {"Content-Type": otlp.PROTOBUF}
+    headers = {"Content-Type": otlp_codec.PROTOBUF}
     with urllib3.PoolManager(retries=False, timeout=20) as pool:
         answer = pool.request("POST", f"{receiver.url}/v1/traces", body=body, headers=headers)
         answers.append((answer.status, answer.data))
@@ -606,5 +608,5 @@ def test_the_intake_says_when_spans_were_stored(open_database: Open) -> None:
     intake = SpanIntake(connection, on_stored=lambda rows: stored.append((len(rows), connection.in_transaction)))
     body = join(make_rows(1))
     for _ in range(2):
-        assert intake.accept(body, otlp.PROTOBUF).status == 200
+        assert intake.accept(body, otlp_codec.PROTOBUF).status == 200
     assert stored == [(1, False)]

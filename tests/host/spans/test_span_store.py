@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core.span import SpanRow
-from motetrace_host.edges import database
-from motetrace_host.edges.forward_cursor import ForwardCursor, Position
-from motetrace_host.edges.span_store import _DELETE_UNNAMED, SpanStore
+from motetrace_host.core.spans.span import SpanRow
+from motetrace_host.storage import database
+from motetrace_host.storage.forward_cursor import ForwardCursor, Position
+from motetrace_host.storage.span_store import _DELETE_UNNAMED, SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import START, TRACE_ID, make_rows, make_span

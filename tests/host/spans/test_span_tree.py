@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.span import Span, Status
-from motetrace_host.core.span_tree import Node, tree
+from motetrace_host.core.spans.span import Span, Status
+from motetrace_host.core.spans.tree import Node, tree
 from tests.host.spans.span_samples import START, TRACE_ID, make_span
 
 LENGTH = 30

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core import waterfall
-from motetrace_host.core.span import Span, SpanKind, Status
+from motetrace_host.core.spans import waterfall
+from motetrace_host.core.spans.span import Span, SpanKind, Status
 from tests.host.spans.span_samples import MS, START, make_span, spans
 
 FAILURE = (

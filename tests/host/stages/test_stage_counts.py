@@ -16,9 +16,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from paho.mqtt.enums import MQTTErrorCode
 
 from motetrace_host import stages
-from motetrace_host.core import hop_report
-from motetrace_host.core.hop_report import Report
-from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.core.messages.message_number import MessageNumber
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.wire.hop_report import Report
 from motetrace_host.stages import reporting, settings
 from tests.host.stages.stage_recorder import KEY, TRACEPARENT, FakeMessage, Recorder, publish_properties
 
@@ -377,8 +377,8 @@ def test_a_wrong_setting_of_reports_is_refused_and_changes_nothing(
 CHILD = """
 import os, sys
 from motetrace_host import stages
-from motetrace_host.core import hop_report
-from motetrace_host.core.message_number import MessageNumber
+from motetrace_host.core.wire import hop_report
+from motetrace_host.core.messages.message_number import MessageNumber
 from motetrace_host.stages import reporting
 
 def report(topic, payload):

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, set_span_in_context
 
 from motetrace_host import stages
-from motetrace_host.core.derive import derive
+from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.stages import settings
 from motetrace_host.stages.incoming import read
 from tests.host.stages.stage_recorder import KEY, PARENT_ID, TRACE_ID, TRACEPARENT, FakeMessage, publish_properties

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core import record
-from motetrace_host.edges import database
-from motetrace_host.edges.forward_cursor import ForwardCursor
-from motetrace_host.upkeep import check
-from motetrace_host.upkeep.check import Checking
-from motetrace_host.upkeep.progress import Progress
+from motetrace_host.commands import db_check
+from motetrace_host.commands.db_check import Checking
+from motetrace_host.commands.progress import Progress
+from motetrace_host.core.messages import record
+from motetrace_host.storage import database
+from motetrace_host.storage.forward_cursor import ForwardCursor
 from tests.host.app.conftest import Bench
 from tests.host.upkeep.conftest import command
 
@@ -110,7 +110,7 @@ def test_more_boots_than_memory_allows_are_not_compared_and_that_is_said(state: 
 
 
 def test_of_many_faults_some_are_shown(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "MAX_SHOWN", 1)
+    monkeypatch.setattr(db_check, "MAX_SHOWN", 1)
     connection = database.connect(state / "motetrace.db")
     connection.execute("DELETE FROM place")
     connection.close()
@@ -120,8 +120,8 @@ def test_of_many_faults_some_are_shown(state: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_columns_that_are_read_are_those_of_a_record() -> None:
     packed = record.RECORD.pack(b"t" * 16, b"s" * 8, b"nonce", 7, 8, 9, 10, 11, 1, record.NUMBERED | 1, 16, 3)
-    assert check._COLUMNS.unpack(packed) == (b"nonce", 9, record.NUMBERED | 1, 3)
-    assert check._COLUMNS.size == struct.calcsize(record.RECORD.format) == record.SIZE
+    assert db_check._COLUMNS.unpack(packed) == (b"nonce", 9, record.NUMBERED | 1, 3)
+    assert db_check._COLUMNS.size == struct.calcsize(record.RECORD.format) == record.SIZE
 
 
 def test_show_tells_rows_bytes_age_and_bounds_of_each_table(state: Path) -> None:

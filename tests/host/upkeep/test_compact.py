@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from motetrace_host.edges import database, state_folder
-from motetrace_host.edges.message_log import MessageLog
-from motetrace_host.upkeep import compact
-from motetrace_host.upkeep.progress import Progress
+from motetrace_host.commands import db_compact
+from motetrace_host.commands.progress import Progress
+from motetrace_host.storage import database, state_folder
+from motetrace_host.storage.message_log import MessageLog
 from tests.host.app.conftest import Bench
 from tests.host.upkeep.conftest import command
 
@@ -119,4 +119,4 @@ def test_a_call_that_says_nothing_itself_is_told_with_its_seconds(state: Path) -
         while not told:
             pass
     assert " s" in terminal.getvalue()
-    assert compact.report(state, progress)[1] == 0
+    assert db_compact.report(state, progress)[1] == 0

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.link import Chunk
-from motetrace_host.edges import database, state_folder
-from motetrace_host.edges.sqlite_seen import SqliteSeen
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.mqtt.connection import Chunk
+from motetrace_host.storage import database, state_folder
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench, publish_frame
 from tests.host.upkeep.conftest import command
 

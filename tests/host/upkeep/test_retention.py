@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.delta import Delta
-from motetrace_host.core.device_stats import DeviceStats
-from motetrace_host.core.span import SpanRow
-from motetrace_host.edges import database, device_stats_store
-from motetrace_host.edges.ledger import Ledger, Unnumbered
-from motetrace_host.edges.message_log import MessageLog, PlaceRow
-from motetrace_host.edges.span_store import SpanStore
-from motetrace_host.edges.sqlite_seen import SqliteSeen
-from motetrace_host.upkeep import retention
-from motetrace_host.upkeep.retention import Limits, Retention
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.spans.span import SpanRow
+from motetrace_host.core.wire.device_stats import DeviceStats
+from motetrace_host.shim import retention
+from motetrace_host.shim.retention import Limits, Retention
+from motetrace_host.storage import database, device_stats
+from motetrace_host.storage.boot_table import Ledger, Unnumbered
+from motetrace_host.storage.message_log import MessageLog, PlaceRow
+from motetrace_host.storage.span_store import SpanStore
+from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench
 
 DAY_MS = 86_400_000
@@ -87,10 +87,10 @@ def test_statistics_and_counts_of_messages_without_a_number_go_by_age(path: Path
     old = NOW_MS - 20 * DAY_MS
     with database.transaction(connection):
         for device, at in (("a", old), ("b", NOW_MS)):
-            device_stats_store.save(connection, [(device, DeviceStats(b"aaaaa", 5), at)])
+            device_stats.save(connection, [(device, DeviceStats(b"aaaaa", 5), at)])
             Ledger(connection).add_unnumbered([Unnumbered(device, 3, 0, at * 10**6)])
     assert run(path, NOW_MS) == {"statistics": 1}
-    assert [device for device, _ in device_stats_store.every(connection)] == ["b"]
+    assert [device for device, _ in device_stats.every(connection)] == ["b"]
     assert [one.device_id for one in Ledger(connection).unnumbered()] == ["b"]
     connection.close()
 

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, TypeVar
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, cut
 from motetrace_host.core.sampling.token_bucket import Allowance, DeviceBuckets, TokenBucket
-from motetrace_host.core.trust import Policy
+from motetrace_host.core.wire.trust import Policy
 
 SAMPLED: Final = 1
 UNKNOWN: Final = -1

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from motetrace_host.core import tracestate
 from motetrace_host.core.sampling import threshold as thresholds
-from motetrace_host.core.tracestate import MAX_MEMBERS
+from motetrace_host.core.wire import tracestate
+from motetrace_host.core.wire.tracestate import MAX_MEMBERS
 from motetrace_host.core.wire_error import WireError
 
 KEY: Final = "ot"

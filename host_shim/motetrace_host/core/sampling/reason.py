@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from motetrace_host.core.span import AttributeValue
+from motetrace_host.core.spans.span import AttributeValue
 
 FIRST_KEEP: Final = 16
 """A reason is one of keeping when it is this or higher."""

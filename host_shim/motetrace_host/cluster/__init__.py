@@ -1,0 +1,1 @@
+"""Several shims that share one ledger in Redis or Valkey."""

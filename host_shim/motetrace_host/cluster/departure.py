@@ -1,0 +1,63 @@
+"""When a shim that leaves its group may end its session: when nothing of what the broker kept for it is left.
+
+A broker such as mosquitto goes on giving an absent member its share, and keeps it until the session expires: that
+share would be lost with a shim that never comes back. So a shim leaves in this order: unsubscribe, so that the others
+get everything from now on; work off what was kept; send its spans on; end the session.
+
+No broker says that its queue is empty. It sends as long as it has something and the receive maximum allows it, so the
+queue is empty when everything that came is acknowledged and nothing more comes for a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from motetrace_host.core.mqtt.connection import Chunk
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.inbox import Inbox
+
+QUIET_S = 5.0
+
+
+class Departure:
+    """Watches what comes in and what was stored.
+
+    Args:
+        unsent: how many spans still wait for the trace backend.
+    """
+
+    def __init__(
+        self, inbox: Inbox, tally: Tally, unsent: Callable[[], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._inbox = inbox
+        self._tally = tally
+        self._unsent = unsent
+        self._clock = clock
+        self._arrived = 0
+        self._stored = 0
+        self._unsubscribed = False
+        self._changed = clock()
+
+    def put(self, chunk: Chunk) -> None:
+        """Leave messages in the inbox; on the network thread."""
+        self._changed = self._clock()
+        self._arrived += len(chunk.frames)
+        self._inbox.put(chunk)
+
+    def stored(self) -> None:
+        """All that was read is stored and acknowledged; on the pipeline's thread."""
+        self._stored = self._tally.received
+
+    def heard(self, event: str) -> None:
+        """Something happened to the connection; see `Subscriber`."""
+        self._changed = self._clock()
+        self._unsubscribed = event == "unsubscribed"
+
+    @property
+    def over(self) -> bool:
+        """Nothing is left, here or at the broker."""
+        if not self._unsubscribed or self._clock() - self._changed < QUIET_S:
+            return False
+        taken = self._arrived - self._inbox.shed - self._inbox.held_back
+        return self._stored == taken and not self._unsent()

@@ -1,0 +1,155 @@
+"""The journal of a shim whose ledger of numbers is shared: records on its own disk, numbers elsewhere, each once.
+
+No transaction spans two stores, so a batch takes four steps, and a kill between any two of them changes nothing:
+
+1. Its messages and its numbers are committed here as *pending*, with all that holds in any case. That gives its id.
+2. The numbers are merged there under that id. The ledger keeps its reply with them: asked again, it replies the same.
+3. The batch is *settled* here, in one transaction: messages that the reply calls new become records, the others count
+   as deliveries, and the pending batch goes.
+4. It is acknowledged to the broker.
+
+| killed | what is found at the next start | the messages, which the broker brings again, here or to another shim |
+|---|---|---|
+| before 1 | nothing | are new |
+| between 1 and 2 | the batch, merged and settled before anything else | new where they are merged first, then known |
+| between 2 and 3 | the same; the ledger gives the reply it gave | are known |
+| between 3 and 4 | nothing | are known |
+
+Reports, retention and what sends spans on see records only, never a pending batch. While the ledger is out of reach the
+batch waits in step 2, and nothing is acknowledged. Only one batch is pending at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from motetrace_host.cluster import pending_batch
+from motetrace_host.cluster.bare_seq_watch import REASON, BareSeqWatch
+from motetrace_host.cluster.pending_batch import Pending
+from motetrace_host.core.ledger.store import SeenStore
+from motetrace_host.core.store_error import StoreError
+from motetrace_host.shim.bare_seq import BareSeq
+from motetrace_host.shim.batch import Batch
+from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.device_topics import Place, Places, Tenant, Turns
+from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.side_topic import Keeper
+from motetrace_host.storage import database, pending_batches
+
+_NOBODY = Tenant("", b"")
+
+
+class SharedLedger(SeenStore, Protocol):
+    """A ledger that several shims use; see `cluster/redis_ledger.py`."""
+
+    def claim(self, batch_id: int, keys: Iterable[bytes]) -> set[bytes]:
+        """Take keys of messages without a number; gives those that another batch took before."""
+        ...
+
+    def attend(self, devices: Iterable[str]) -> set[str]:
+        """Note that this shim infers the boots of devices; gives those that another shim noted before."""
+        ...
+
+    def enter(self, fingerprint: bytes) -> int:
+        """Make sure that all shims have one key; gives this shim's last batch id."""
+        ...
+
+
+class SharedJournal(Journal):
+    """A journal with two stores; see above.
+
+    Args:
+        fingerprint: of the key; see `RedisSeen.enter`.
+        on_bare_seq_shared: told devices with a bare seq that another shim reads too, each once.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        seen: SharedLedger,
+        places: Places,
+        bare_seq: BareSeq,
+        keepers: Sequence[Keeper],
+        tally: Tally,
+        fingerprint: bytes = b"",
+        on_bare_seq_shared: Callable[[set[str]], None] = lambda devices: None,
+    ) -> None:
+        super().__init__(connection, seen, places, bare_seq, keepers, tally)
+        self._shared = seen
+        self._fingerprint = fingerprint
+        self._on_bare_seq_shared = on_bare_seq_shared
+        self._watch = BareSeqWatch(seen, self._bare_seq_shared)
+        self._pending = self._left_over()
+
+    def connected(self) -> None:
+        """Settle what an earlier process left pending, then as `Journal.connected`.
+
+        Raises:
+            StoreError: the ledger is out of reach, or its shims have another key.
+        """
+        self._shared.enter(self._fingerprint)
+        self._settle_pending()
+        super().connected()
+
+    def write(self, batch: Batch) -> set[int]:
+        """As `Journal.write`; when it raises, the batch may be pending: the same batch is to be written again.
+
+        Another batch is taken only once that one is settled. So a ledger that refuses a batch for good refuses every
+        batch after it too, and nothing is lost when the shim ends on that.
+        """
+        if self._pending is None or self._pending.batch is not batch:
+            self._settle_pending()
+            if not self._prepare(batch):
+                return super().write(batch)
+        return self._settle_pending()
+
+    def _left_over(self) -> Pending | None:
+        with database.translated():
+            found = pending_batches.load(self._connection)
+            if found is None:
+                return None
+            try:
+                return pending_batch.unpack(*found, self._place)
+            except ValueError as error:
+                remedy = "stop motetrace, move the database away; the broker brings what was not acknowledged again"
+                raise StoreError(f"{error}; {remedy}", retry=False) from error
+
+    def _place(self, number: int) -> Place:
+        return Place(self._log.place(number), False, {}, _NOBODY, Turns())
+
+    def _prepare(self, batch: Batch) -> bool:
+        """Step 1; False when there is nothing in the batch that the shared ledger has to know."""
+        deltas = self._deltas(batch)
+        if not deltas and not batch.keys:
+            return False
+        content = pending_batch.pack(batch, deltas)
+        with database.transaction(self._connection):
+            batch_id = pending_batches.add(self._connection, content)
+            self._keep_surroundings(batch)
+        batch.id = batch_id
+        self._pending = Pending(batch_id, batch, deltas)
+        self._surroundings_kept(batch)
+        return True
+
+    def _settle_pending(self) -> set[int]:
+        """Steps 2 and 3 for the pending batch, if there is one."""
+        if self._pending is None:
+            return set()
+        batch_id, batch, deltas = self._pending
+        known = self._shared.merge(batch_id, deltas) if deltas else ()
+        taken = self._shared.claim(batch_id, batch.keys.values()) if batch.keys else ()
+        self._watch.look(batch.runs, batch.received_unix_ns)
+        with database.transaction(self._connection):
+            findings = self._find(batch, deltas, known, taken)
+            rejected = self._keep_messages(batch, findings)
+            pending_batches.settle(self._connection, batch_id)
+        self._pending = None
+        self._tally.saved(*rejected)
+        return findings.again
+
+    def _bare_seq_shared(self, devices: set[str]) -> None:
+        for device_id in devices:
+            self._tally.reject(device_id, REASON)
+        self._on_bare_seq_shared(devices)

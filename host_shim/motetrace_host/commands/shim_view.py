@@ -1,0 +1,130 @@
+"""What the shim's database says about the sampling of one device, for `motetrace sampling why`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from motetrace_host.commands.report_error import ReportError
+from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.state_folder import opened
+from motetrace_host.core.messages import record
+from motetrace_host.core.sampling.head import HeadSettings
+from motetrace_host.core.sampling.tail.rules import TailRules
+from motetrace_host.storage.forward_cursor import ForwardCursor
+from motetrace_host.storage.message_log import SPANS_PER_MESSAGE, MessageLog
+from motetrace_host.storage.run_settings import Running
+
+
+def load(folder: Path, device_id: str) -> ShimView | None:
+    """Look at a state folder.
+
+    Returns:
+        None when there is no shim, or it never heard of the device.
+    """
+    try:
+        with opened(folder) as connection:
+            return _view(connection, device_id)
+    except ReportError:
+        return None
+
+
+def _view(connection: sqlite3.Connection, device_id: str) -> ShimView | None:
+    log = MessageLog(connection)
+    places = set(log.places(device_id))
+    if not places:
+        return None
+    noted = Running(connection).all()
+    head, tail, since_unix_s, policy = _counts(connection, log, places)
+    waiting, refused = _sending(connection, log, noted.get("otlp", ""))
+    return ShimView(
+        _head(noted),
+        rules_of(noted.get("tail", "")),
+        now_unix_ns=time.time_ns(),
+        since_unix_s=since_unix_s,
+        received=sum(head.values()),
+        head_counts=head,
+        tail_counts=tail,
+        otlp=noted.get("otlp", ""),
+        spans_waiting=waiting,
+        spans_refused=refused,
+        policy=policy,
+    )
+
+
+def _head(noted: Mapping[str, str]) -> HeadSettings:
+    """The settings as `app` noted them; the defaults where an older one did not."""
+    usual = HeadSettings()
+    return HeadSettings(
+        int(noted.get("sample", usual.threshold)),
+        int(noted.get("sample_limit", usual.limit_per_s)),
+        int(noted.get("sample_flag_cap", usual.cap_per_minute)),
+        int(noted.get("sample_device_rate", usual.device_threshold)),
+    )
+
+
+def rules_of(text: str) -> TailRules | None:
+    """Read what `rules_text` wrote; "" is none: the tail is off."""
+    if not text:
+        return None
+    known = {field.name for field in fields(TailRules)}
+    return TailRules(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+def rules_text(rules: TailRules | None) -> str:
+    """Write the tail's rules for the table of settings in force, as `tail`."""
+    if rules is None:
+        return ""
+    return json.dumps({field.name: getattr(rules, field.name) for field in fields(rules)})
+
+
+def _counts(
+    connection: sqlite3.Connection, log: MessageLog, places: set[int]
+) -> tuple[Counter[int], Counter[int], int, int]:
+    """Messages of the places by the head's reason and by the tail's, since when the log has any (Unix s), and by which
+    policy the last of them was treated."""
+    head: Counter[int] = Counter()
+    tail: Counter[int] = Counter()
+    has_verdicts = _has_verdicts(connection)
+    since_unix_s = policy = 0
+    for block in log.blocks():
+        if not since_unix_s:
+            since_unix_s = record.unpack(block.records).received_unix_ns // 10**9
+        numbers = [number for place in places for number in record.numbers_at(block.records, place)]
+        if numbers:
+            policy = record.split_extras(block.extras).get(max(numbers), record.NO_EXTRA).policy
+        head.update(block.records[number * record.SIZE + record.DECISION_AT] for number in numbers)
+        if numbers and has_verdicts:
+            reasons = _reasons(connection, block.id)
+            tail.update(reasons[number] for number in numbers if number < len(reasons))
+    return head, tail, since_unix_s, policy
+
+
+def _has_verdicts(connection: sqlite3.Connection) -> bool:
+    """Whether the tail has a table here."""
+    found = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'verdict'").fetchone()
+    return found is not None
+
+
+def _reasons(connection: sqlite3.Connection, block: int) -> bytes:
+    """The tail's reasons for the messages of a block, a byte each; b"" when it has not decided yet."""
+    row = connection.execute("SELECT reasons FROM verdict WHERE block_id = ?", (block,)).fetchone()
+    return bytes(row[0]) if row else b""
+
+
+def _sending(connection: sqlite3.Connection, log: MessageLog, target: str) -> tuple[int, int]:
+    """How many spans wait to be sent to a backend, and how many it refused; of all devices."""
+    if not target:
+        return 0, 0
+    cursor = ForwardCursor(connection, target)
+    state, at = cursor.state(), cursor.position()
+    waiting, offset = state.pending_spans, at.offset
+    for block in log.blocks(at.block):
+        waiting += SPANS_PER_MESSAGE * len(record.kept(block.records, offset))
+        offset = 0
+    return waiting, state.refused

@@ -1,0 +1,1 @@
+"""Which numbers of each boot were seen at each hop."""

@@ -1,0 +1,1 @@
+"""Spans and OTLP requests without a library."""

@@ -1,0 +1,1 @@
+"""Where a reading was lost, and on what evidence."""

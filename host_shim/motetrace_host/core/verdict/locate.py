@@ -1,0 +1,207 @@
+"""Where one message is: the last hop that surely had it, the first that surely had not, and what is known of both.
+
+The way of a reading, and who tells about each hop:
+
+    device ---> broker ---> rule ---> function ---> db
+                  |
+                  +-------> shim
+
+The shim is a subscriber beside the rule engine, so that it has a message proves that the broker had it, and nothing
+about the rule engine. The device tells by its stats, the broker by its events, the stages by their reports; each of
+them may be silent. `locate` takes what the ledger has of one boot and judges about one number of it.
+
+What is concluded, and what is not:
+
+* The hop furthest down the way that saw it counts. What a hop before that did not see is a message not counted there,
+  and no loss. A failure or a filter at a hop counts only while no hop behind it has the message: it was retried.
+* A hop that never reports is passed over, and named: the message may be in it. Nothing is guessed about it.
+* When a number that a hop did not see counts as lost there is told in core/verdict/hop_status.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, Sight, has, sight
+
+DEVICE_FAILED: Final = "device.failed"
+BROKER_DROPPED: Final = "broker.dropped"
+NEAR: Final = 50
+_DOUBTS: Final = frozenset({Sight.UNHEARD, Sight.BEFORE, Sight.FORGOTTEN, Sight.NOTHING})
+
+
+class Fate(Enum):
+    """What became of a message."""
+
+    STORED = "stored"
+    """The database took it."""
+    REACHED = "reached"
+    """It was at `last`, and no hop behind that reports."""
+    FILTERED = "filtered"
+    """The rule did not match: no loss."""
+    FAILED = "failed"
+    """`last` had it and failed: the device's publish, a rule's action, the function, the database's write."""
+    DROPPED = "dropped"
+    """The broker says that it dropped it, and `missing` does not have it."""
+    LOST = "lost"
+    """`last` had it, `missing` has not, and it will not come."""
+    WAITING = "waiting"
+    """`last` had it, `missing` has not yet."""
+    NOT_SENT = "not_sent"
+    """Above every number that is known of this boot."""
+    UNCERTAIN = "uncertain"
+    """`last` had it, and what `missing` says (its sight) leaves open whether it came there."""
+    UNKNOWN = "unknown"
+    """Nothing is known of this boot."""
+
+
+class Near(NamedTuple):
+    """The neighbours of a number at one hop.
+
+    Attributes:
+        before, after: the nearest numbers it saw, None for none.
+        seen, filtered, failed: how many of the `NEAR` numbers on each side it saw, and of those.
+    """
+
+    before: int | None
+    after: int | None
+    seen: int
+    filtered: int
+    failed: int
+
+
+class Verdict(NamedTuple):
+    """Where a message is.
+
+    Attributes:
+        last: the last hop that had it: `device`, `broker`, `rule`, `function` or `db`; "" for none.
+        missing: the hop of which it was expected next: `shim` or a stage; "" for none.
+        silent: hops behind `last` (and before `missing`) that send no reports.
+        sights: what each of shim and stages says.
+        near: neighbours at `missing`, else at `last` where that is a hop that counts.
+    """
+
+    fate: Fate
+    last: str
+    missing: str
+    silent: tuple[str, ...]
+    sights: Mapping[str, Sight]
+    near: Near | None
+
+
+def locate(seq: int, states: Mapping[str, Seen], facts: Facts) -> Verdict:
+    """Judge about one number of one boot.
+
+    Args:
+        seq: 0..2**32-1.
+        states: of the boot, by hop: `shim`, `rule`, `rule.filtered`, ..., `device.failed`, `broker.dropped`.
+            A hop that saw nothing has none.
+    Returns:
+        The verdict; the same for the same arguments.
+    """
+    sights = {hop: sight(hop, seq, states, facts) for hop in (SHIM, *STAGES)}
+    last = _furthest(seq, states, facts, sights)
+    if not last:
+        fate = _unassigned(seq, states, sights)
+        return Verdict(fate, "", SHIM if states else "", (), sights, _near(SHIM, seq, states))
+    dropped = has(states, BROKER_DROPPED, seq)
+    ended = _ended(last, seq, states, sights)
+    if ended is not None:
+        return Verdict(ended, last, "", (), sights, _near(last, seq, states))
+    missing, silent = _next(last, sights)
+    if not missing:
+        return Verdict(Fate.REACHED, last, "", silent, sights, _near(last, seq, states))
+    fate = _fate_of(sights[missing])
+    if dropped and last == "broker" and fate is not Fate.WAITING:
+        fate = Fate.DROPPED
+    return Verdict(fate, last, missing, silent, sights, _near(missing, seq, states))
+
+
+def _furthest(seq: int, states: Mapping[str, Seen], facts: Facts, sights: Mapping[str, Sight]) -> str:
+    """The hop furthest down the way of which it is certain that it had the message."""
+    for hop in reversed(STAGES):
+        if sights[hop] in HAD:
+            return hop
+    failed = has(states, DEVICE_FAILED, seq)
+    assigned = facts.assigned is not None and facts.assigned >= seq
+    if sights[SHIM] in HAD or has(states, BROKER_DROPPED, seq) or (assigned and facts.all_acked and not failed):
+        return "broker"
+    # Numbers are assigned in order: one that is above proves it.
+    if failed or assigned or any(state.highest > seq >= _first(states) for state in states.values()):
+        return "device"
+    return ""
+
+
+def _first(states: Mapping[str, Seen]) -> int:
+    """The lowest number known of a boot: below it nothing says that the boot did not begin there."""
+    return min(state.lowest for state in states.values())
+
+
+def _unassigned(seq: int, states: Mapping[str, Seen], sights: Mapping[str, Sight]) -> Fate:
+    if not states:
+        return Fate.UNKNOWN
+    forgotten = Sight.FORGOTTEN in sights.values()
+    return Fate.UNCERTAIN if forgotten or seq < _first(states) else Fate.NOT_SENT
+
+
+def _ended(last: str, seq: int, states: Mapping[str, Seen], sights: Mapping[str, Sight]) -> Fate | None:
+    """The fate of a message that was to go no further than `last`."""
+    if last == "device":
+        return Fate.FAILED if has(states, DEVICE_FAILED, seq) else None
+    if last == "broker":
+        return None
+    if sights[last] is Sight.FAILED:
+        return Fate.FAILED
+    if sights[last] is Sight.FILTERED:
+        return Fate.FILTERED
+    return Fate.STORED if last == "db" else None
+
+
+def _next(last: str, sights: Mapping[str, Sight]) -> tuple[str, tuple[str, ...]]:
+    """The first hop behind `last` that says something about the message, and the silent ones before it.
+
+    What is certain goes before what is doubtful: a rule engine that does not follow this topic says nothing about a
+    function that does.
+    """
+    behind = _behind(last, sights)
+    speaking = [hop for hop in behind if sights[hop] is not Sight.SILENT]
+    certain = [hop for hop in speaking if sights[hop] not in _DOUBTS]
+    missing = next(iter(certain or speaking), "")
+    upto = behind.index(missing) if missing else len(behind)
+    return missing, tuple(hop for hop in behind[:upto] if sights[hop] is Sight.SILENT)
+
+
+def _behind(last: str, sights: Mapping[str, Sight]) -> Sequence[str]:
+    if last == "device":
+        return (SHIM, *STAGES)
+    if last == "broker":
+        return STAGES if sights[SHIM] in HAD else (SHIM, *STAGES)
+    return STAGES[STAGES.index(last) + 1 :]
+
+
+def _fate_of(what: Sight) -> Fate:
+    if what in _DOUBTS:
+        return Fate.UNCERTAIN
+    return Fate.LOST if what is Sight.LOST else Fate.WAITING
+
+
+def _near(hop: str, seq: int, states: Mapping[str, Seen]) -> Near | None:
+    state = states.get(hop)
+    if state is None:
+        return None
+    runs = state.runs()
+    before = max((min(end, seq - 1) for start, end in runs if start < seq), default=None)
+    after = min((max(start, seq + 1) for start, end in runs if end > seq), default=None)
+    return Near(before, after, *(_within(states.get(hop + part), seq) for part in ("", ".filtered", ".failed")))
+
+
+def _within(state: Seen | None, seq: int) -> int:
+    """How many numbers around one, without it, a hop saw."""
+    if state is None:
+        return 0
+    low, high = seq - NEAR, seq + NEAR
+    count = sum(max(0, min(end, high) - max(start, low) + 1) for start, end in state.runs())
+    return count - state.contains(seq)

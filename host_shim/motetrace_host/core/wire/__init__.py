@@ -1,0 +1,1 @@
+"""What messages say, as bytes: contexts, births, stats and reports, and what of them is believed."""

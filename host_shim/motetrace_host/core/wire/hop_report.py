@@ -1,0 +1,222 @@
+"""The report of a hop: which messages a stage saw, and what became of them, as runs of numbers per boot."""
+
+from __future__ import annotations
+
+import re
+from binascii import unhexlify
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.wire_error import WireError
+
+HOPS: Final = ("rule", "function", "db")
+OUTCOMES: Final = ("seen", "filtered", "failed")
+MAX_BYTES: Final = 32_768
+MAX_NONCES: Final = 1_024
+MAX_RUNS: Final = 2_048
+MAX_SEQ: Final = 2**32 - 1
+MAX_NUMBER: Final = 2**53 - 1  # what a JSON number keeps exactly in every language
+MAX_COUNT: Final = 2**32 - 1  # so that no sum of many reports leaves 64 bits
+PROCESS_BYTES: Final = 8
+MAX_REPORTER_BYTES: Final = 255
+_HEAD_BYTES: Final = 200  # all but the runs, at its longest
+_NONCE_BYTES: Final = 16  # "0123456789":[],
+_RUN_BYTES: Final = 4  # [,],
+_NONCE: Final = re.compile(r"[0-9a-f]{10}")
+_PROCESS: Final = re.compile(r"[0-9a-f]{16}")
+
+Runs = tuple[tuple[int, int], ...]
+Outcomes = dict[str, dict[bytes, Runs]]
+
+
+class _Wire(msgspec.Struct):
+    v: int
+    hop: str
+    process: str
+    number: int
+    unnumbered: int = 0
+    shed: int = 0
+    seen: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
+    filtered: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
+    failed: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one process says about one hop since its last report.
+
+    Attributes:
+        hop: `rule`, `function` or `db`.
+        process: 8 random bytes, drawn at the start of the process (and of each fork of it).
+        number: 1..2**53-1, counts this process's reports; one that comes again is the same report.
+        outcomes: `seen` (every message), `filtered` and `failed` (those of them) to boot nonce to runs.
+        unnumbered: Messages that carried no number of ours: foreign traces, answers to commands, no context;
+            0..2**32-1.
+        shed: Numbers that found no room in the process's memory; 0..2**32-1.
+    """
+
+    hop: str
+    process: bytes
+    number: int
+    outcomes: Outcomes = field(default_factory=dict)
+    unnumbered: int = 0
+    shed: int = 0
+
+    def deltas(self, received_unix_ms: int) -> list[Delta]:
+        """Give what the ledger is to add, one for each boot and outcome."""
+        return [
+            Delta("", nonce, self.hop if outcome == "seen" else f"{self.hop}.{outcome}", runs, received_unix_ms)
+            for outcome, boots in self.outcomes.items()
+            for nonce, runs in boots.items()
+        ]
+
+
+def topic(prefix: str, reporter: str) -> str:
+    """Give the topic that a process reports to.
+
+    Args:
+        prefix: Such as `motetrace/`.
+        reporter: Name of the process, 1..255 bytes in UTF-8: one topic level.
+    Raises:
+        ValueError: the name breaks the rule.
+    """
+    try:
+        length = len(reporter.encode())
+    except UnicodeEncodeError:
+        length = 0
+    if not 1 <= length <= MAX_REPORTER_BYTES or any(char in reporter for char in "/+#\0"):
+        raise ValueError(
+            f"reporter {reporter[:80]!r} must be 1..{MAX_REPORTER_BYTES} bytes in UTF-8 without '/', '+', '#' and NUL; "
+            "name the service, such as 'rule-engine'"
+        )
+    return f"{prefix}{reporter}/seen"
+
+
+def format(report: Report) -> bytes:
+    """Write a report as JSON; outcomes without messages are left out.
+
+    Raises:
+        ValueError: more than 32,768 bytes: `split` its outcomes first.
+    Source: docs/hop-reports.md, "The message".
+    """
+    wire: dict[str, object] = {"v": 1, "hop": report.hop, "process": report.process.hex(), "number": report.number}
+    if report.unnumbered:
+        wire["unnumbered"] = report.unnumbered
+    if report.shed:
+        wire["shed"] = report.shed
+    for outcome, boots in report.outcomes.items():
+        if boots:
+            wire[outcome] = {nonce.hex(): runs for nonce, runs in boots.items()}
+    payload = msgspec.json.encode(wire)
+    if len(payload) > MAX_BYTES:
+        raise ValueError(f"report has {len(payload)} bytes; at most {MAX_BYTES}: split its outcomes")
+    return payload
+
+
+def split(outcomes: Mapping[str, Mapping[bytes, Runs]]) -> Iterator[Outcomes]:
+    """Share the runs out to as few reports as the bounds allow, in the order given; without any there is none."""
+    part: Outcomes = {}
+    room, nonces, free = MAX_BYTES - _HEAD_BYTES, MAX_NONCES, MAX_RUNS
+    for outcome, boots in outcomes.items():
+        for nonce, runs in boots.items():
+            at = 0
+            while at < len(runs):
+                fit = _fit(runs, at, min(room - _NONCE_BYTES, MAX_BYTES), free if nonces else 0)
+                if fit == at:
+                    yield part
+                    part = {}
+                    room, nonces, free = MAX_BYTES - _HEAD_BYTES, MAX_NONCES, MAX_RUNS
+                    continue
+                part.setdefault(outcome, {})[nonce] = runs[at:fit]
+                room -= _NONCE_BYTES + sum(map(_run_bytes, runs[at:fit]))
+                nonces, free, at = nonces - 1, free - (fit - at), fit
+    if part:
+        yield part
+
+
+def _fit(runs: Runs, at: int, room: int, free: int) -> int:
+    """Tell up to which run there is room."""
+    while at < len(runs) and free and room >= _run_bytes(runs[at]):
+        room -= _run_bytes(runs[at])
+        free -= 1
+        at += 1
+    return at
+
+
+def _run_bytes(run: tuple[int, int]) -> int:
+    return len(str(run[0])) + len(str(run[1])) + _RUN_BYTES
+
+
+def parse(payload: bytes) -> Report:
+    """Read a report.
+
+    Args:
+        payload: JSON object, at most 32,768 bytes; unknown members are ignored.
+    Raises:
+        WireError: `seen_size`, `seen_format` (not JSON, a member missing or of the wrong type), `seen_version` (not
+            1), `seen_hop` (not one of `HOPS`), `seen_process` (not 16 lower-case hex digits), `seen_count` (a number
+            out of range), `seen_nonce` (not 10 lower-case hex digits), `seen_bounds` (more than 1,024 nonces or 2,048
+            runs), `seen_runs` (a run outside 0..2**32-1, or not rising).
+    Source: docs/hop-reports.md, "The message".
+    """
+    if len(payload) > MAX_BYTES:
+        raise WireError("seen_size", f"report has {len(payload)} bytes; at most {MAX_BYTES}")
+    try:
+        wire = _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError("seen_format", f"report is not the expected JSON object: {str(error)[:200]}") from error
+    if wire.v != 1:
+        raise WireError("seen_version", f"report has version {wire.v}; this host reads version 1")
+    if wire.hop not in HOPS:
+        raise WireError("seen_hop", f"report's hop {wire.hop[:20]!r} is not one of {', '.join(HOPS)}")
+    if not _PROCESS.fullmatch(wire.process):
+        raise WireError("seen_process", f"report's process {wire.process[:20]!r} is not 16 lower-case hex digits")
+    _check_counts(wire)
+    outcomes = {}
+    for outcome, boots in (("seen", wire.seen), ("filtered", wire.filtered), ("failed", wire.failed)):
+        if boots:
+            outcomes[outcome] = {_nonce(nonce): _runs(runs) for nonce, runs in boots.items()}
+    return Report(wire.hop, unhexlify(wire.process), wire.number, outcomes, wire.unnumbered, wire.shed)
+
+
+def _check_counts(wire: _Wire) -> None:
+    for name, value, lowest, highest in (
+        ("number", wire.number, 1, MAX_NUMBER),
+        ("unnumbered", wire.unnumbered, 0, MAX_COUNT),
+        ("shed", wire.shed, 0, MAX_COUNT),
+    ):
+        if not lowest <= value <= highest:
+            raise WireError("seen_count", f"report's {name} {str(value)[:30]} is outside {lowest}..{highest}")
+    boots = [runs for by_nonce in (wire.seen, wire.filtered, wire.failed) for runs in by_nonce.values()]
+    if len(boots) > MAX_NONCES or sum(map(len, boots)) > MAX_RUNS:
+        raise WireError(
+            "seen_bounds", f"report has {len(boots)} nonces; at most {MAX_NONCES}, and {MAX_RUNS} runs in all: split it"
+        )
+
+
+def _nonce(text: str) -> bytes:
+    if not _NONCE.fullmatch(text):
+        raise WireError("seen_nonce", f"report's nonce {text[:20]!r} is not 10 lower-case hex digits")
+    return unhexlify(text)
+
+
+def _runs(runs: list[tuple[int, int]]) -> Runs:
+    above = -1
+    for start, end in runs:
+        if not above < start <= end <= MAX_SEQ:
+            raise WireError(
+                "seen_runs",
+                f"report's run {str(start)[:30]}..{str(end)[:30]} is not within {above + 1}..2**32-1; runs rise and "
+                "do not overlap",
+            )
+        above = end
+    if not runs:
+        raise WireError("seen_runs", "report names a nonce without runs; leave it out")
+    return tuple(runs)

@@ -1,0 +1,98 @@
+"""The compact context of 22 characters: boot nonce, message number, flags, and at wish the reading's age.
+
+3f2a9c01d4-0000002a-03            a device that says which message this is
+3f2a9c01d4-0000002a-03-00001f4    and that the reading was 500 ms old
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from typing import Final, NamedTuple
+
+from motetrace_host.core.wire.traceparent import KNOWN_FLAGS
+from motetrace_host.core.wire_error import WireError
+
+LENGTH: Final = 22
+MAX_LENGTH: Final = 31
+MAX_SEQ: Final = 2**32 - 1
+MAX_AGE_MS: Final = 2**32 - 1
+
+
+class Seqref(NamedTuple):
+    """What one seqref says.
+
+    Args:
+        boot_nonce: 5 bytes.
+        seq: 1..2**32-1.
+        flags: 0..3, trace-flags: sampled (1) and random (2) as received.
+        age_ms: 0..2**32-1 from sensor read to publish, or None when the device does not say.
+    Source: docs/wire-format.md, "seqref".
+    """
+
+    boot_nonce: bytes
+    seq: int
+    flags: int
+    age_ms: int | None = None
+
+
+def parse(text: str) -> Seqref:
+    """Read a seqref. Strict: lower case, no white space.
+
+    Args:
+        text: 22 characters, or 24 to 31 with an age.
+    Returns:
+        Its parts; flag bits without a meaning are dropped.
+    Raises:
+        WireError: `seqref_length`, `seqref_format` (dashes, digits, upper case), `seqref_zero_seq`.
+    Source: docs/wire-format.md, "seqref"; tests/vectors/seqref.json.
+    """
+    length = len(text)
+    if length != LENGTH and not LENGTH + 2 <= length <= MAX_LENGTH:
+        raise WireError("seqref_length", f"seqref has {length} characters; 22, or 24 to 31 with an age")
+    if text[10] != "-" or text[19] != "-" or text.lower() != text or (length > LENGTH and text[LENGTH] != "-"):
+        raise _format_error(text)
+    age_ms: int | None = None
+    try:
+        boot_nonce = unhexlify(text[:10])
+        seq = int.from_bytes(unhexlify(text[11:19]), "big")
+        flags = unhexlify(text[20:LENGTH])[0] & KNOWN_FLAGS
+        if length > LENGTH:
+            # unhexlify and not int(): int() takes signs, underscores and white space
+            age_ms = int.from_bytes(unhexlify(text[LENGTH + 1 :].rjust(8, "0")), "big")
+    except ValueError as exc:
+        raise _format_error(text) from exc
+    if seq == 0:
+        raise WireError("seqref_zero_seq", "seqref's seq is 0; the first message of a boot has seq 1")
+    return Seqref(boot_nonce, seq, flags, age_ms)
+
+
+def _format_error(text: str) -> WireError:
+    return WireError(
+        "seqref_format",
+        f"seqref {text[:MAX_LENGTH]!r} is not 10, 8 and 2 lower-case hex digits, at wish 1..8 of age, joined by '-'",
+    )
+
+
+def format(ref: Seqref) -> str:
+    """Write a seqref as our devices do.
+
+    Args:
+        ref: boot_nonce of 5 bytes, seq 1..2**32-1, flags 0..255 (only 1 and 2 are written),
+            age_ms 0..2**32-1 or None.
+    Returns:
+        22 characters, or 30 with an age (31 when it needs 8 digits), lower case.
+    Raises:
+        ValueError: a length or range is wrong; names the value and the range.
+    Source: docs/wire-format.md, "seqref"; tests/vectors/seqref.json.
+    """
+    boot_nonce, seq, flags, age_ms = ref
+    if len(boot_nonce) != 5:
+        raise ValueError(f"boot_nonce {boot_nonce.hex()!r} has {len(boot_nonce)} bytes; it has 5")
+    if not 1 <= seq <= MAX_SEQ:
+        raise ValueError(f"seq {seq} is outside 1..{MAX_SEQ}")
+    text = f"{boot_nonce.hex()}-{seq:08x}-{flags & KNOWN_FLAGS:02x}"
+    if age_ms is None:
+        return text
+    if not 0 <= age_ms <= MAX_AGE_MS:
+        raise ValueError(f"age_ms {age_ms} is outside 0..{MAX_AGE_MS}")
+    return f"{text}-{age_ms:07x}"

@@ -1,0 +1,1 @@
+"""Sockets: MQTT and OTLP over HTTP, one third-party library a file."""

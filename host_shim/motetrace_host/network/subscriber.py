@@ -1,0 +1,332 @@
+"""The shim's connection to the broker: MQTT 5 by paho-mqtt, a persistent session, acknowledgements by hand.
+
+How bytes come in is chosen by whoever makes it: `mqtt_bulk_reader`, or `mqtt_paho_reader` with `--receive paho`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from motetrace_host.core.mqtt import publish_packet
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Published, Session, Subscription
+from motetrace_host.core.mqtt.framing import MAX_PACKET_BYTES, Frame
+from motetrace_host.core.mqtt.publish_packet import PROPERTY_NAMES, PublishPacket
+from motetrace_host.core.mqtt.reconnect import Attempts
+from motetrace_host.core.mqtt.refusals import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye, lacks
+from motetrace_host.core.mqtt.sys_topics import Watch
+from motetrace_host.core.wire_error import WireError
+
+_KEEPALIVE_S = 30
+_LARGEST_BYTES = 268_435_455  # of any MQTT packet
+_FRAME_BYTES = 120  # what a frame takes beside its bytes
+_MAX_INFLIGHT = 1_000  # of our own publishes
+
+Receive = Callable[[str, Callable[[list[Frame], int], None]], tuple[paho.Client, Callable[[Sequence[int]], None]]]
+"""Makes a client that hands over PUBLISH packets, and what acknowledges them; see `mqtt_bulk_reader.receive`."""
+
+
+class Subscriber:
+    """Holds one MQTT 5 session open, and hands over what arrives on its own thread.
+
+    The listeners are called on the network thread and must not block: it keeps the connection alive, and paho holds a
+    lock of its publish during `on_published`. `deliver` gets messages in the broker's order. `on_watched` gets what
+    comes on the topics `watched` (`core/mqtt/sys_topics`), which `deliver` does not. `on_link` hears `connected`,
+    `subscribed`
+    (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
+    sends such), `watch_refused` (it says nothing of itself), `session_shortened` (it keeps the session for less than
+    was asked; told once). A broker with TLS is spoken to by `tls`; None: with its
+    `ca_file`, and no certificate of ours. One that is `leaving` ends its subscriptions instead, gets what the broker
+    has kept, and hears `unsubscribed` (from all).
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        session: Session,
+        receive: Receive,
+        subscriptions: Sequence[Subscription],
+        deliver: Callable[[Chunk], None],
+        on_published: Callable[[Published], None],
+        on_link: Callable[[str, dict[str, Any]], None],
+        watched: Sequence[str] = (),
+        on_watched: Callable[[PublishPacket], None] = lambda packet: None,
+        tls: ssl.SSLContext | None = None,
+        *,
+        leaving: bool = False,
+    ) -> None:
+        self._subscriptions = subscriptions
+        self._leaving = leaving
+        self._watch = Watch(() if leaving else watched)
+        self._on_watched = on_watched
+        self._deliver = deliver
+        self._published = on_published
+        self._on_link = on_link
+        self._lock = threading.Lock()  # holds "this connection is the current one" together with "queue the PUBACK"
+        self._connection = 0
+        self._outworn = 0
+        self.qos_2 = 0
+        self._connected = False
+        self._ever_connected = False
+        self._subscribed = 0
+        self._hopeless = False
+        self._lost_because = ""
+        self._largest_bytes = _LARGEST_BYTES
+        self._expiry_s = session.expiry_s
+        self._stopping = threading.Event()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._client, self._acknowledge = receive(session.client_id, self._on_publishes)
+        self._prepare(self._client, broker, session, tls)
+        self._thread = threading.Thread(target=self._run, name="motetrace-mqtt", daemon=True)
+
+    def _prepare(self, client: paho.Client, broker: Broker, session: Session, tls: ssl.SSLContext | None) -> None:
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
+        client.on_publish = self._on_publish
+        client.on_socket_register_write = lambda *_: self._wake()
+        # Without it a republish waits 40 ms for each flight of 20 that mosquitto takes.
+        client.on_socket_open = lambda *of: of[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if broker.username:
+            client.username_pw_set(broker.username, broker.password or None)
+        if broker.tls:
+            client.tls_set_context(tls or ssl.create_default_context(cafile=broker.ca_file or None))
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = session.expiry_s
+        properties.ReceiveMaximum = session.receive_maximum
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
+        client.connect_async(broker.host, broker.port, _KEEPALIVE_S, clean_start=False, properties=properties)
+
+    def start(self) -> None:
+        """Begin to connect; comes back at once."""
+        self._thread.start()
+
+    def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None:
+        """Acknowledge messages, in this order. Those of an earlier connection are passed over: they come again."""
+        with self._lock:
+            if connection == self._connection and self._connected:
+                self._acknowledge(packet_ids)
+
+    def renew(self, connection: int) -> None:
+        """End a connection, if it still is the current one, and make a new one: the broker then repeats."""
+        self._outworn = connection
+        self._wake()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        user_properties: Sequence[tuple[str, str]],
+        passthrough: Sequence[tuple[int, int | str | bytes]],
+    ) -> int:
+        """Publish at QoS 1; kept and sent again across reconnects until a Published with the returned packet id comes.
+
+        Raises:
+            ValueError: the topic has a wildcard, or is empty or too long; or the broker takes no packets of this size
+                (it would end the session, and we would send it again, for ever).
+        """
+        size = len(payload) + len(topic.encode()) + sum(len(k) + len(v) for k, v in user_properties) * 4 + 1_000
+        if size > self._largest_bytes:
+            raise ValueError(f"about {size} bytes; the broker takes packets of at most {self._largest_bytes}")
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.UserProperty = list(user_properties)
+        for identifier, value in passthrough:
+            setattr(properties, PROPERTY_NAMES[identifier], value)
+        while True:  # a packet id still in use is refused as a full queue; the next call tries the next one
+            info = self._client.publish(topic, payload, qos=1, properties=properties)
+            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                return info.mid
+
+    def stop(self, timeout_s: float = 5.0, *, end_session: bool = False) -> None:
+        """Send what is queued, disconnect so that the broker keeps the session (or ends it), end the thread."""
+        self._stopping.set()
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        with contextlib.suppress(OSError, ValueError):
+            self._client.disconnect(properties=properties)
+        self._wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"\0")
+
+    def _run(self) -> None:
+        attempts = Attempts()
+        while not self._stopping.is_set() and not self._hopeless:
+            self._lost_because, self._subscribed, began = "", 0, time.monotonic()
+            try:
+                with self._lock:
+                    self._connection += 1
+                self._client.reconnect()
+                self._serve()
+            except WireError as error:
+                self._end(error)
+            except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
+                self._lost_because = self._lost_because or f"{type(error).__name__}: {error}"
+            hint = attempts.ended(self._connected, time.monotonic() - began, self._outworn == self._connection)
+            with self._lock:
+                self._connected = False
+            self._tell_of_watch(self._watch.ended())
+            if not self._stopping.is_set() and not self._hopeless:
+                reason = (self._lost_because or "the broker closed the connection") + hint
+                self._on_link("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
+                self._stopping.wait(attempts.pause_s * random.uniform(0.8, 1.2))
+
+    def _serve(self) -> None:
+        """Read and write until the connection is gone."""
+        with selectors.DefaultSelector() as selector:
+            connection = self._client.socket()
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ)  # type: ignore[arg-type]
+            wanted = selectors.EVENT_READ
+            while self._client.socket() is not None:
+                want = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
+                if want != wanted:
+                    selector.modify(connection, want)  # type: ignore[arg-type]
+                    wanted = want
+                for key, events in selector.select(1.0):
+                    if key.fileobj is self._wake_read:
+                        with contextlib.suppress(BlockingIOError):
+                            self._wake_read.recv(4096)
+                        continue
+                    if events & selectors.EVENT_WRITE:
+                        self._client.loop_write()
+                    if events & selectors.EVENT_READ:
+                        self._read()
+                if self._outworn == self._connection and not self._lost_because:
+                    self._lost_because = "more came than fits into --queue; the broker is to send the rest again"
+                    self._client.disconnect()
+                self._ask_for_watched()
+                self._client.loop_misc()
+
+    def _read(self) -> None:
+        if self._client.socket() is not None:
+            self._client.loop_read()
+        # Bytes that TLS has decrypted already do not make the socket readable.
+        while isinstance(connection := self._client.socket(), ssl.SSLSocket) and connection.pending() > 0:
+            self._client.loop_read()
+
+    def _end(self, error: WireError) -> None:
+        """End a connection that cannot be read on, and say why, to the broker too as far as it listens."""
+        self._lost_because = str(error)
+        if error.reason == "no_mqtt_5":
+            self._refuse(NO_MQTT_5)
+        with contextlib.suppress(Exception):
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=goodbye(error.reason)))
+            self._client.loop_write()
+        if (connection := self._client.socket()) is not None:
+            connection.close()
+
+    def _ask_for_watched(self) -> None:
+        if self._subscribed == len(self._subscriptions) and (topics := self._watch.due(time.monotonic())):
+            options = SubscribeOptions(qos=0, retainHandling=0)
+            _, packet_id = self._client.subscribe([(topic, options) for topic in topics])
+            self._watch.asked(packet_id or 0)
+
+    def _on_publishes(self, frames: list[Frame], size_bytes: int) -> None:
+        if [1 for first, body in frames if first & 4 or (not first & 2 and body.startswith(b"$", 2))]:
+            frames = [frame for frame in frames if not self._is_beside(frame)]
+        if frames:
+            self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
+
+    def _is_beside(self, frame: Frame) -> bool:
+        """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and tells of the first."""
+        if self._watch.hears(frame):
+            self._on_watched(publish_packet.read(*frame))
+            return True
+        if frame[0] & 4:
+            self.qos_2 += 1
+            if self.qos_2 == 1:
+                self._on_link("qos_2", {})
+        return False
+
+    def _on_connect(self, client: Any, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        if reason.is_failure:
+            self._lost_because = f"the broker refused the connection: {reason}"
+            if reason.value in HOPELESS and not self._ever_connected:
+                self._refuse(HOPELESS[reason.value])
+            return
+        lacking = lacks(
+            [subscription.topic_filter for subscription in self._subscriptions],
+            shared_subscription_available=getattr(properties, "SharedSubscriptionAvailable", 1),
+            wildcard_subscription_available=getattr(properties, "WildcardSubscriptionAvailable", 1),
+        )
+        if lacking:
+            self._lost_because = f"the broker cannot serve this shim: {lacking}"
+            if not self._ever_connected:
+                self._refuse(lacking)
+            client.disconnect()
+            return
+        with self._lock:
+            self._connected = True
+        self._ever_connected = True
+        self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
+        self._on_link("connected", {"session_present": bool(flags.session_present)})
+        self._heed(client, properties)
+        if self._leaving:
+            client.unsubscribe([subscription.topic_filter for subscription in self._subscriptions])
+            return
+        for subscription in self._subscriptions:
+            options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
+            client.subscribe([(subscription.topic_filter, options)])
+
+    def _heed(self, client: Any, properties: Any) -> None:
+        """Keep what CONNACK demands; paho's setters refuse by then. Tell what it grants less than was asked."""
+        client._max_inflight_messages = min(_MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", 65_535))  # noqa: SLF001
+        client._keepalive = getattr(properties, "ServerKeepAlive", _KEEPALIVE_S)  # noqa: SLF001 (paho 2.1 does not)
+        granted_s = getattr(properties, "SessionExpiryInterval", self._expiry_s)
+        if granted_s < self._expiry_s:
+            self._on_link("session_shortened", {"asked_s": self._expiry_s, "granted_s": granted_s})
+        self._expiry_s = granted_s
+
+    def _on_disconnect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, ___: Any) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._lost_because = f"the broker ended the session: {reason}"
+            if reason.value == 0x8E:
+                self._lost_because += f"; {SAME_CLIENT_ID}"
+        elif not self._lost_because:
+            self._lost_because = f"connection lost: {getattr(self._client, 'socket_error', '') or reason}"
+
+    def _on_subscribe(self, _: Any, __: Any, packet_id: int, reasons: list[ReasonCode], ___: Any) -> None:
+        if self._watch.answers(packet_id):
+            self._tell_of_watch(self._watch.answered([str(reason) for reason in reasons if reason.is_failure]))
+        elif reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
+            self._on_link("subscription_refused", {"reason": str(reasons[0])})
+        else:
+            self._subscribed += 1
+            if self._subscribed == len(self._subscriptions):
+                self._on_link("subscribed", {"topics": self._subscribed})
+
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._on_link("unsubscribed", {})
+
+    def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
+        self._published(Published(packet_id, str(reason) if reason.is_failure else ""))
+
+    def _tell_of_watch(self, refusal: str) -> None:
+        if refusal:
+            self._on_link("watch_refused", {"reason": refusal})
+
+    def _refuse(self, why: str) -> None:
+        self._hopeless = True
+        self._on_link("refused", {"reason": why})

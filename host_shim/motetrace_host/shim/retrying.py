@@ -1,0 +1,125 @@
+"""Work on the database that is done again and again while a retry may help: nothing is acknowledged meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from motetrace_host.core.store_error import StoreError
+from motetrace_host.storage import database
+from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.message_log import MessageLog
+
+_BACKOFF_S = (0.1, 15.0)
+Result = TypeVar("Result")
+
+
+class Log(Protocol):
+    """What is needed of a structured logger."""
+
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class RefusedError(Exception):
+    """The database refuses this work, and a retry would not help."""
+
+
+class AbandonedError(Exception):
+    """Stopping: the disk did not come back in time."""
+
+
+class Patience:
+    """Does work until it succeeds.
+
+    Args:
+        log: told of each failure. waiting: how many messages wait meanwhile, for the log.
+    """
+
+    def __init__(self, log: Log, waiting: Callable[[], int]) -> None:
+        self._log = log
+        self._waiting = waiting
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """Let go of what is tried: it raises AbandonedError."""
+        self._over.set()
+
+    @property
+    def ended(self) -> bool:
+        """`end` was called."""
+        return self._over.is_set()
+
+    def __call__(self, work: Callable[[], Result]) -> Result:
+        """Do it.
+
+        Raises:
+            RefusedError: no retry would help. AbandonedError: `end` was called.
+        """
+        delay = _BACKOFF_S[0]
+        while True:
+            try:
+                with database.translated():
+                    return work()
+            except StoreError as error:
+                if not error.retry:
+                    raise RefusedError(str(error)) from error
+                self._log.error("storing_waits", error=str(error), retry_in_s=round(delay, 1), waiting=self._waiting())
+                if self._over.wait(delay):
+                    raise AbandonedError from error
+                delay = min(delay * 2, _BACKOFF_S[1])
+            except Exception as error:  # (a value that SQLite cannot take)
+                raise RefusedError(f"{type(error).__name__}: {error}") from error
+
+
+class PatientReads:
+    """What reading a message asks of the database. A disk that does not answer must not look like a broken message.
+
+    A device that is new is asked about several times in a row: once its boots were told, what is none of them needs no
+    further question, until something is written. (A nonce that the host drew is not told, and no device sends it.)
+    """
+
+    def __init__(self, ledger: Ledger, log: MessageLog, patience: Patience) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._patience = patience
+        self._told: tuple[str, int] = ("", -1)  # whose boots, as of which change
+        self._boots: list[bytes] = []
+
+    def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
+        """See `Ledger`."""
+        nonces = self._patience(lambda: self._ledger.latest_nonces(device_id, limit))
+        if len(nonces) < limit:
+            self._told, self._boots = (device_id, self._ledger.changes), nonces
+        return nonces
+
+    def boot_state(self, device_id: str) -> bytes | None:
+        """See `Ledger`."""
+        return self._patience(lambda: self._ledger.boot_state(device_id))
+
+    def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
+        """See `Ledger`."""
+        if boot_nonce is not None and self._is_new(device_id, boot_nonce):
+            return None
+        return self._patience(lambda: self._ledger.birth(device_id, boot_nonce))
+
+    def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
+        """See `Ledger`."""
+        if self._is_new(device_id, boot_nonce):
+            return None
+        return self._patience(lambda: self._ledger.first_seen(device_id, boot_nonce))
+
+    def _is_new(self, device_id: str, boot_nonce: bytes) -> bool:
+        return self._told == (device_id, self._ledger.changes) and boot_nonce not in self._boots
+
+    def place_id(self, topic: str, device_id: str, template: str) -> int:
+        """See `MessageLog`."""
+        return self._patience(lambda: self._log.place_id(topic, device_id, template))
+
+    def last_place(self) -> int:
+        """See `MessageLog`."""
+        return self._patience(self._log.last_place)
+
+    def thresholds(self) -> dict[int, int]:
+        """See `MessageLog`."""
+        return self._patience(self._log.thresholds)
