@@ -68,7 +68,7 @@ class Group:
 
 def states(ledger: Valkey) -> list[SeenRow]:
     """What the shared ledger has at the hop of the shims."""
-    reader = shared_ledger.connected(shared_ledger.Where(ledger.url, ""), "test")
+    reader = shared_ledger.connected(shared_ledger.LedgerAddress(ledger.url, ""), "test")
     return [row for row in reader.read() if row.hop == "shim"]
 
 
@@ -205,7 +205,7 @@ def test_every_shim_hears_births_and_one_of_them_counts_each_report(
         head = f'{{"v":1,"hop":"rule","process":"{7:016x}","number":{number},'
         seen = f'"seen":{{"0a01020305":[[{number},{number}]]}}}}'
         device.publish(("rule", number), "motetrace/rule-engine/seen", (head + seen).encode())
-    reader = shared_ledger.connected(shared_ledger.Where(valkey.url, ""), "test")
+    reader = shared_ledger.connected(shared_ledger.LedgerAddress(valkey.url, ""), "test")
     rule = poll(lambda: [row.seen for row in reader.read() if row.hop == "rule" and row.seen.count == 40], "40 reports")
     device.close()
     assert rule[0].duplicates == 0, "a report was counted by two shims"

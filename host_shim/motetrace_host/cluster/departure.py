@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from motetrace_host.core.mqtt.connection import Chunk
-from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
 
 QUIET_S = 5.0
@@ -28,10 +28,10 @@ class Departure:
     """
 
     def __init__(
-        self, inbox: Inbox, tally: Tally, unsent: Callable[[], int], clock: Callable[[], float] = time.monotonic
+        self, inbox: Inbox, counters: Counters, unsent: Callable[[], int], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._inbox = inbox
-        self._tally = tally
+        self._counters = counters
         self._unsent = unsent
         self._clock = clock
         self._arrived = 0
@@ -47,9 +47,9 @@ class Departure:
 
     def stored(self) -> None:
         """All that was read is stored and acknowledged; on the pipeline's thread."""
-        self._stored = self._tally.received
+        self._stored = self._counters.received
 
-    def heard(self, event: str) -> None:
+    def connection_event(self, event: str) -> None:
         """Something happened to the connection; see `Subscriber`."""
         self._changed = self._clock()
         self._unsubscribed = event == "unsubscribed"

@@ -11,7 +11,7 @@ from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import check_run
 from motetrace_host.core.messages import record
 from motetrace_host.shim.batch import Batch
-from motetrace_host.shim.device_topics import Place
+from motetrace_host.shim.device_topics import DeviceTopic
 
 
 class Pending(NamedTuple):
@@ -54,7 +54,7 @@ def pack(batch: Batch, deltas: Sequence[Delta]) -> bytes:
     return _encoder.encode(content)
 
 
-def unpack(batch_id: int, data: bytes, place: Callable[[int], Place]) -> Pending:
+def unpack(batch_id: int, data: bytes, place: Callable[[int], DeviceTopic]) -> Pending:
     """Read what `pack` wrote.
 
     Args:
@@ -67,7 +67,7 @@ def unpack(batch_id: int, data: bytes, place: Callable[[int], Place]) -> Pending
     except msgspec.MsgspecError as error:
         raise ValueError(f"pending batch {batch_id} of {len(data)} bytes cannot be read: {error}") from error
     batch = Batch(0, content.received_unix_ns)
-    known: dict[int, Place] = {}
+    known: dict[int, DeviceTopic] = {}
     for at in range(0, len(content.records), record.SIZE):
         packed = content.records[at : at + record.SIZE]
         number = record.unpack(packed).place

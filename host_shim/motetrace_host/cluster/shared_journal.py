@@ -32,10 +32,10 @@ from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
-from motetrace_host.shim.counters import Tally
-from motetrace_host.shim.device_topics import Place, Places, Tenant, Turns
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.device_topics import DeviceBoots, DeviceTopic, DeviceTopics, Tenant
 from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.side_topic import Keeper
+from motetrace_host.shim.side_topic import BatchParticipant
 from motetrace_host.storage import database, pending_batches
 
 _NOBODY = Tenant("", b"")
@@ -69,14 +69,14 @@ class SharedJournal(Journal):
         self,
         connection: sqlite3.Connection,
         seen: SharedLedger,
-        places: Places,
+        places: DeviceTopics,
         bare_seq: BareSeq,
-        keepers: Sequence[Keeper],
-        tally: Tally,
+        keepers: Sequence[BatchParticipant],
+        counters: Counters,
         fingerprint: bytes = b"",
         on_bare_seq_shared: Callable[[set[str]], None] = lambda devices: None,
     ) -> None:
-        super().__init__(connection, seen, places, bare_seq, keepers, tally)
+        super().__init__(connection, seen, places, bare_seq, keepers, counters)
         self._shared = seen
         self._fingerprint = fingerprint
         self._on_bare_seq_shared = on_bare_seq_shared
@@ -116,8 +116,8 @@ class SharedJournal(Journal):
                 remedy = "stop motetrace, move the database away; the broker brings what was not acknowledged again"
                 raise StoreError(f"{error}; {remedy}", retry=False) from error
 
-    def _place(self, number: int) -> Place:
-        return Place(self._log.place(number), False, {}, _NOBODY, Turns())
+    def _place(self, number: int) -> DeviceTopic:
+        return DeviceTopic(self._log.place(number), False, {}, _NOBODY, DeviceBoots())
 
     def _prepare(self, batch: Batch) -> bool:
         """Step 1; False when there is nothing in the batch that the shared ledger has to know."""
@@ -146,10 +146,10 @@ class SharedJournal(Journal):
             rejected = self._keep_messages(batch, findings)
             pending_batches.settle(self._connection, batch_id)
         self._pending = None
-        self._tally.saved(*rejected)
+        self._counters.saved(*rejected)
         return findings.again
 
     def _bare_seq_shared(self, devices: set[str]) -> None:
         for device_id in devices:
-            self._tally.reject(device_id, REASON)
+            self._counters.reject(device_id, REASON)
         self._on_bare_seq_shared(devices)

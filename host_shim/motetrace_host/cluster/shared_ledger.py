@@ -25,8 +25,8 @@ class Log(Protocol):
     def warning(self, event: str, **fields: Any) -> Any: ...
 
 
-class Where(NamedTuple):
-    """Where a shared ledger is and how to be let in.
+class LedgerAddress(NamedTuple):
+    """LedgerAddress a shared ledger is and how to be let in.
 
     Attributes:
         url: redis:// or rediss://, without credentials. username: "" for Redis's default user.
@@ -48,7 +48,7 @@ class Where(NamedTuple):
         }
 
     @classmethod
-    def of_notes(cls, notes: Mapping[str, str]) -> Where | None:
+    def of_notes(cls, notes: Mapping[str, str]) -> LedgerAddress | None:
         """What `noted` gave; None when the shim has its ledger for itself."""
         if not notes.get("ledger"):
             return None
@@ -61,7 +61,7 @@ class Where(NamedTuple):
         )
 
 
-def connected(where: Where, shim_id: str) -> RedisSeen:
+def connected(where: LedgerAddress, shim_id: str) -> RedisSeen:
     """The ledger under a shim's name; nothing is sent yet.
 
     Raises:
@@ -78,7 +78,9 @@ def connected(where: Where, shim_id: str) -> RedisSeen:
     return redis_ledger.RedisSeen(client, tenant=_tenant_name(where.tenant), shim_id=shim_id)
 
 
-def of_shim(where: Where | None, connection: sqlite3.Connection, fingerprint: bytes, log: Log) -> RedisSeen | None:
+def of_shim(
+    where: LedgerAddress | None, connection: sqlite3.Connection, fingerprint: bytes, log: Log
+) -> RedisSeen | None:
     """The shared ledger of the shim on this database, told to the log if it is in danger or out of reach.
 
     Raises:
@@ -107,7 +109,7 @@ def of_shim(where: Where | None, connection: sqlite3.Connection, fingerprint: by
     return ledger
 
 
-def _joined(where: Where, connection: sqlite3.Connection, fingerprint: bytes) -> RedisSeen:
+def _joined(where: LedgerAddress, connection: sqlite3.Connection, fingerprint: bytes) -> RedisSeen:
     """The ledger, asked whether it and the database belong together.
 
     A database that knows fewer batches of its name than the ledger came from a backup, or is a copy of another shim's:

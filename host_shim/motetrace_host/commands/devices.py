@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands import device_detail
 from motetrace_host.commands.boot_reports import BootReport, gather
 from motetrace_host.commands.boots_json import as_json
@@ -79,7 +79,7 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
     return "\n".join([*_lines(shown, chosen, found, rejections, clones), *_of_whom(shared)]) + "\n", 0
 
 
-def _of_whom(shared: Where | None) -> list[str]:
+def _of_whom(shared: LedgerAddress | None) -> list[str]:
     """Which of it all shims of a group saw, and which this one."""
     if shared is None:
         return []

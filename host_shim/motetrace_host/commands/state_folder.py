@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from motetrace_host.cluster import shared_ledger
-from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands.report_error import ReportError
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.store_error import StoreError
@@ -53,9 +53,9 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         raise ReportError(str(error)) from error
 
 
-def shared_where(connection: sqlite3.Connection) -> Where | None:
+def shared_where(connection: sqlite3.Connection) -> LedgerAddress | None:
     """The ledger that the shim which ran last shares with others; None when it had one for itself."""
-    return Where.of_notes(Running(connection).all())
+    return LedgerAddress.of_notes(Running(connection).all())
 
 
 def seen_store(connection: sqlite3.Connection) -> SeenStore:

@@ -2,6 +2,6 @@
 
 `reader` asks `bare_seq`, `births`, `nonces` and `clones`, decides with `plans`, and remembers devices in `places`;
 `journal` stores a `batch` (`shared_journal`: with a ledger in Redis). Messages of other kinds (`side_topic`) go to
-`births`, `hop_reports`, `device_stats`, `broker_events` and `answers`; `broker_watch` follows `$SYS`. `patience` waits
-for a disk, `window` says for how much company; `tally` counts.
+`births`, `hop_reports`, `device_stats`, `broker_events` and `answers`; `broker_watch` follows `$SYS`. `retry` waits
+for a disk, `window` says for how much company; `counters` counts.
 """

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 
-class AckLine:
+class AckQueue:
     """Gives packet ids back in order of arrival, once neither they nor one before them waits for a republish.
 
     In order, because MQTT wants it so (MQTT 5.0, 4.6) and because a broker may count on it.

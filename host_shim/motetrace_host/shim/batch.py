@@ -9,7 +9,7 @@ from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import Message
 from motetrace_host.core.mqtt.connection import Delivery
-from motetrace_host.shim.device_topics import BootRun, Place
+from motetrace_host.shim.device_topics import BootRun, DeviceTopic
 
 HOP = "shim"
 
@@ -37,7 +37,7 @@ class Batch:
         self.connection = connection
         self.received_unix_ns = received_unix_ns
         self.records: list[bytes] = []
-        self.places: list[Place] = []
+        self.places: list[DeviceTopic] = []
         self.extras: dict[int, bytes] = {}
         self.keys: dict[int, bytes] = {}
         self.faults: dict[int, tuple[str, ...]] = {}
@@ -45,7 +45,7 @@ class Batch:
         self.acks: list[int] = []
         self.republishes: list[tuple[int, Republish]] = []
 
-    def add(self, message: Message, place: Place, decision: int, threshold_id: int) -> None:
+    def add(self, message: Message, place: DeviceTopic, decision: int, threshold_id: int) -> None:
         """Add a message that went the long way."""
         packed, extra = record.pack(message, place.id, decision, threshold_id)
         number = len(self.records)

@@ -59,7 +59,7 @@ class Births:
         self._known: dict[tuple[str, bytes | None], Known] = {}
         self._unsaved: list[tuple[str, Birth, int]] = []
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take a birth message in; an empty one only clears what the broker kept.
 
         Raises:
@@ -92,17 +92,17 @@ class Births:
         """The message expiry interval that readings of a boot are published with, 0 when it did not say."""
         return self.of(device_id, boot_nonce).expiry_s
 
-    def deltas(self) -> Iterable[Delta]:
+    def runs(self) -> Iterable[Delta]:
         """A birth has no number."""
         return ()
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Keep what was heard."""
         ledger = Ledger(connection)
         for device_id, parsed, received_unix_ns in self._unsaved:
             ledger.store_birth(device_id, parsed, received_unix_ns)
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """The ledger has it now."""
         self._unsaved.clear()
         if len(self._known) > _MAX_BOOTS:

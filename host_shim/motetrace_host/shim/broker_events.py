@@ -38,7 +38,7 @@ class BrokerEvents:
         self._deltas: list[Delta] = []
         self._counts: dict[_Key, tuple[int, int]] = {}
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take one event in; `device_id` is whatever the rule put there, such as the broker's name.
 
         Raises:
@@ -55,16 +55,16 @@ class BrokerEvents:
         count, unnamed = self._counts.get(key, (0, 0))
         self._counts[key] = (count + 1, unnamed + (not deltas))
 
-    def deltas(self) -> Iterable[Delta]:
+    def runs(self) -> Iterable[Delta]:
         """Give the messages that were dropped, for the ledger."""
         return self._deltas
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Add up the reasons; inside the transaction that takes the deltas."""
         if self._counts:
             broker_drops.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """All of it is on disk."""
         self._counts.clear()
         self._deltas = []

@@ -31,7 +31,7 @@ class BrokerWatch:
         self._now_s = now_s
         self._unreadable = False
 
-    def hear(self, packet: PublishPacket) -> None:
+    def receive(self, packet: PublishPacket) -> None:
         """Take in what the broker says; warn when it has dropped messages."""
         try:
             warning = self._queue.hear(packet.topic, packet.payload, self._now_s())

@@ -19,11 +19,12 @@ from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.broker_events import BrokerEvents
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.shim.command_replies import Answers
+from motetrace_host.shim.command_replies import CommandReplies
 from motetrace_host.shim.config import Config
-from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
 from motetrace_host.shim.device_stats import DeviceStatistics
-from motetrace_host.shim.device_topics import Places, Tenant
+from motetrace_host.shim.device_topics import DeviceTopics, Tenant
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
@@ -31,10 +32,9 @@ from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.retrying import Patience, PatientReads
-from motetrace_host.shim.sampling_plans import Plans
+from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.shim.sampling_topics import DesiredTopic, ReportedTopic
-from motetrace_host.shim.side_topic import Keeper, SideTopic
+from motetrace_host.shim.side_topic import BatchParticipant, SideTopic
 from motetrace_host.storage import hop_reports
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import MessageLog
@@ -50,12 +50,12 @@ class Listeners:
     """
 
     head: HeadSampler
-    answers: Answers
+    answers: CommandReplies
     births: Births
     nonces: Nonces
     from_devices: tuple[SideTopic, ...]
     side_topics: tuple[SideTopic, ...]
-    keepers: tuple[Keeper, ...]
+    keepers: tuple[BatchParticipant, ...]
 
 
 def head(config: Config) -> HeadSampler:
@@ -70,27 +70,27 @@ def head(config: Config) -> HeadSampler:
 def listeners(
     config: Config,
     connection: sqlite3.Connection,
-    patience: Patience,
+    retry: DatabaseRetry,
     sampler: HeadSampler,
-    tally: Tally,
+    counters: Counters,
     *,
     on_birth: Callable[[], None],
     on_nonce: Callable[[str, str, bytes, str], None],
 ) -> Listeners:
     """Make what listens; `on_birth` is told that some boot's attributes changed, `on_nonce` what `Nonces` notices."""
-    ledger = PatientReads(Ledger(connection), MessageLog(connection), patience)
-    answers = Answers(ledger, config.max_devices)
+    ledger = RetryingReads(Ledger(connection), MessageLog(connection), retry)
+    answers = CommandReplies(ledger, config.max_devices)
     reported = ReportedTopic(config.prefix, sampler)
 
     def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
         answers.learn(device_id, boot_nonce)
         nonces.announced(device_id, boot_nonce)
         reported.birth(device_id, payload)
-        tally.births += 1
+        counters.births += 1
         on_birth()
 
     births = Births(ledger, config.birth_topic, heard)
-    nonces = Nonces(births, ledger, tally.reject, on_nonce)
+    nonces = Nonces(births, ledger, counters.reject, on_nonce)
     hops = HopReports(config.prefix, hop_reports.load(connection))
     statistics = DeviceStatistics(config.prefix)
     drops = BrokerEvents(config.prefix, config.topics)
@@ -102,12 +102,12 @@ def listeners(
 def pipeline(
     config: Config,
     connection: sqlite3.Connection,
-    patience: Patience,
+    retry: DatabaseRetry,
     tenant: Tenant,
     inbox: Inbox,
     listening: Listeners,
     subscriber: Subscriber,
-    tally: Tally,
+    counters: Counters,
     log: Log,
     shared: SharedLedger | None = None,
     *,
@@ -115,20 +115,20 @@ def pipeline(
     on_stored: Callable[[], None],
 ) -> Pipeline:
     """Make the pipeline, which owns the connection from then on."""
-    asked = PatientReads(Ledger(connection), MessageLog(connection), patience)
+    asked = RetryingReads(Ledger(connection), MessageLog(connection), retry)
     bare_seq = BareSeq(asked)
-    clones = CloneWatch(tally, log)
+    clones = CloneWatch(counters, log)
     routes = [(source.template, target) for source, target in config.republish]
     republished = frozenset(source for source, _ in routes)
     with_trailer = frozenset(topic.template for topic in config.trailer)
     special = republished | with_trailer
-    places = Places(
+    places = DeviceTopics(
         asked,
         config.topics,
         tenant,
         is_plain=lambda template: template not in special,
         tails=listening.answers.tails,
-        plans=Plans(listening.head, asked),
+        plans=SamplingPlans(listening.head, asked),
         live=listening.births.live,
         trust=Trust(config.trust),
         max_places=config.max_devices,
@@ -139,7 +139,7 @@ def pipeline(
         tenant,
         bare_seq,
         listening.answers,
-        tally,
+        counters,
         listening.nonces,
         with_trailer,
         republished,
@@ -149,7 +149,7 @@ def pipeline(
         clones=clones,
         expiry_s=listening.births.expiry_s,
     )
-    parts = (places, bare_seq, (*listening.keepers, clones), tally)
+    parts = (places, bare_seq, (*listening.keepers, clones), counters)
     if shared is None:
         journal = Journal(connection, SqliteSeen(connection), *parts)
     else:
@@ -162,9 +162,9 @@ def pipeline(
         journal,
         subscriber,
         Republisher(routes, subscriber.publish),
-        tally,
+        counters,
         log,
-        patience,
+        retry,
         log_messages=config.log_level == "debug",
         on_failure=on_failure,
         on_stored=on_stored,

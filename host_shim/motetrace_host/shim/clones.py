@@ -13,8 +13,8 @@ from typing import Protocol
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.messages import clones
 from motetrace_host.core.printable import printable
-from motetrace_host.shim.counters import Tally
-from motetrace_host.shim.device_topics import BootRun, Turns
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.device_topics import BootRun, DeviceBoots
 from motetrace_host.storage import clones as clone_store
 from motetrace_host.storage.clones import CloneRow
 
@@ -30,13 +30,13 @@ class Warn(Protocol):
 class CloneWatch:
     """Watches boots take turns. A keeper."""
 
-    def __init__(self, tally: Tally, log: Warn | None = None) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters, log: Warn | None = None) -> None:
+        self._counters = counters
         self._log = log
         self._told: set[str] = set()
         self._unsaved: dict[str, CloneRow] = {}
 
-    def turned(self, turns: Turns, run: BootRun, received_unix_ns: int) -> None:
+    def boot_changed(self, turns: DeviceBoots, run: BootRun, received_unix_ns: int) -> None:
         """Take a message whose boot is not that of the device's message before."""
         before, turns.last = turns.last, run
         if before is None:
@@ -48,16 +48,16 @@ class CloneWatch:
         if pair is not None:
             self._notice(run.device_id, pair, at_unix_ms)
 
-    def deltas(self) -> Iterable[Delta]:
+    def runs(self) -> Iterable[Delta]:
         """It has no numbers."""
         return ()
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Keep what was noticed."""
         if self._unsaved:
             clone_store.add(connection, self._unsaved.values())
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """It is on disk."""
         self._unsaved.clear()
 
@@ -65,7 +65,7 @@ class CloneWatch:
         before = self._unsaved.get(device_id)
         times, first_unix_ms = (before.times + 1, before.first_unix_ms) if before else (1, at_unix_ms)
         self._unsaved[device_id] = CloneRow(device_id, pair.older, pair.newer, times, first_unix_ms, at_unix_ms)
-        self._tally.clones += 1
+        self._counters.clones += 1
         if self._log is None or device_id in self._told or len(self._told) >= MAX_TOLD:
             return
         self._told.add(device_id)

@@ -17,7 +17,7 @@ class BootLedger(Protocol):
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]: ...
 
 
-class Answers:
+class CommandReplies:
     """The boots of devices, by the part of their nonce that an answer carries; of at most `max_devices` in memory."""
 
     def __init__(self, ledger: BootLedger, max_devices: int = 200_000) -> None:

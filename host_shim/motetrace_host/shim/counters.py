@@ -8,7 +8,7 @@ from collections.abc import Iterable
 MAX_DEVICES = 10_000
 
 
-class Tally:
+class Counters:
     """Counts. Written by the pipeline's thread, read by others for display.
 
     Args:

@@ -26,7 +26,7 @@ class DeviceStatistics:
         self.template = TopicTemplate(prefix + "{device_id}/stats")
         self._heard: list[tuple[str, DeviceStats, int]] = []
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take one message in.
 
         Raises:
@@ -34,15 +34,15 @@ class DeviceStatistics:
         """
         self._heard.append((device_id, device_stats.parse(packet.payload), received_unix_ns // 1_000_000))
 
-    def deltas(self) -> Iterable[Delta]:
+    def runs(self) -> Iterable[Delta]:
         """Give the numbers whose publish failed, for the ledger."""
         for device_id, stats, heard_unix_ms in self._heard:
             yield from stats.deltas(device_id, heard_unix_ms)
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Keep the latest message of each boot; inside the transaction that takes the deltas."""
         device_stats_store.save(connection, self._heard)
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """All of it is on disk."""
         self._heard.clear()

@@ -12,7 +12,7 @@ from motetrace_host.core.messages.derived_ids import Deriver
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling.head import Plan
 from motetrace_host.core.wire.trust import Policy, Trust
-from motetrace_host.shim.sampling_plans import Plans
+from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.storage.message_log import PlaceRow
 
 MAX_TOPIC_BYTES = 1_024  # so that places in memory have a bound in bytes, too; MQTT's own is 65,535
@@ -40,12 +40,12 @@ class BootRun:
         start, end: the run that grows, meaningless unless `open`.
         open: it has runs of the batch in work; to be taken back when that is done.
         before: the runs before the one that grows; of an earlier batch unless `open`.
-        known: its boot is in the ledger. met: `Nonces` was told of it.
+        known: its boot is in the ledger. checked: `Nonces` was asked about it.
         expected_first: the number it is known to have begun with, None when nobody heard it begin.
     """
 
     __slots__ = (
-        "before", "boot_nonce", "device_id", "end", "expected_first", "inferred", "known", "met", "open", "start",
+        "before", "boot_nonce", "checked", "device_id", "end", "expected_first", "inferred", "known", "open", "start",
     )  # fmt: skip
 
     def __init__(self, device_id: str, boot_nonce: bytes) -> None:
@@ -54,7 +54,7 @@ class BootRun:
         self.start = self.end = 0
         self.before: list[tuple[int, int]] = []
         self.open = False
-        self.known = self.met = False
+        self.known = self.checked = False
         self.inferred = False
         self.expected_first: int | None = None
 
@@ -68,7 +68,7 @@ class BootRun:
         self.open = True
 
 
-class Turns:
+class DeviceBoots:
     """How the boots of one device id take turns; the same on all of its topics.
 
     Attributes:
@@ -83,12 +83,12 @@ class Turns:
         self.known: BootTurns | None = None
 
 
-class Place:
+class DeviceTopic:
     """One device on one topic.
 
     Attributes:
         id: its number in the message log.
-        version, plan, threshold_id: what the head decides by, as of that version of it (see `Places.replan`).
+        version, plan, threshold_id: what the head decides by, as of that version of it (see `DeviceTopics.replan`).
         alone, needs, cut, left_out: of the plan.
         plain: its messages may go the short way: nothing but the context is to be looked at.
         policy: what is done with their context.
@@ -110,7 +110,7 @@ class Place:
         plain: bool,
         tails: dict[bytes, bytes],
         tenant: Tenant,
-        turns: Turns,
+        turns: DeviceBoots,
         policy: Policy = Policy.CONTINUE,
     ) -> None:
         self.version = -1
@@ -135,8 +135,8 @@ class Place:
         return self._deriver
 
 
-class Places:
-    """Places by topic.
+class DeviceTopics:
+    """DeviceTopics by topic.
 
     Args:
         templates: tried in this order.
@@ -155,7 +155,7 @@ class Places:
         tenant: Tenant,
         is_plain: Callable[[str], bool],
         tails: Callable[[str], dict[bytes, bytes]],
-        plans: Plans,
+        plans: SamplingPlans,
         live: AbstractSet[tuple[str, bytes]] = frozenset(),
         trust: Trust | None = None,
         max_places: int = 200_000,
@@ -169,28 +169,28 @@ class Places:
         self._is_plain = is_plain
         self._tails = tails
         self._trust = trust or Trust()
-        self.by_topic: dict[bytes, Place] = {}
+        self.by_topic: dict[bytes, DeviceTopic] = {}
         self._strangers: set[bytes] = set()
         self._boots: dict[tuple[str, bytes], BootRun] = {}
-        self._turns: dict[str, Turns] = {}
+        self._turns: dict[str, DeviceBoots] = {}
         self._unsaved: list[PlaceRow] = []
         self._last = log.last_place()
 
-    def find(self, topic: bytes) -> Place | None:
+    def find(self, topic: bytes) -> DeviceTopic | None:
         """The place of a topic, None when it is no reading's; those in `by_topic` are known already."""
         place = self.by_topic.get(topic)
         if place is None and topic not in self._strangers:
             place = self._open(topic, topic)
         return place
 
-    def replan(self, place: Place) -> None:
+    def replan(self, place: DeviceTopic) -> None:
         """Bring the plan of a place up to date."""
         place.plan, place.threshold_id = self.plans.plan(place.device_id, place.policy)
         place.alone, place.needs, place.cut = place.plan.alone, place.plan.needs, place.plan.cut
         place.left_out = place.plan.left_out
         place.version = self.plans.head.version
 
-    def of_device(self, topic: bytes, device_id: str) -> Place | None:
+    def of_device(self, topic: bytes, device_id: str) -> DeviceTopic | None:
         """The place of a topic where something else than the topic says which device it was."""
         key = b"%b\0%b" % (topic, device_id.encode())  # no topic holds a NUL
         return self.by_topic.get(key) or self._open(topic, key, device_id)
@@ -199,7 +199,7 @@ class Places:
         """Whether a topic is one of those that are followed."""
         return len(topic.encode()) <= MAX_TOPIC_BYTES and any(one.match(topic) for one in self._templates)
 
-    def boot(self, place: Place, boot_nonce: bytes) -> BootRun:
+    def boot(self, place: DeviceTopic, boot_nonce: bytes) -> BootRun:
         """The runs of a boot; one device's boots are the same on all of its topics."""
         run = place.boots.get(boot_nonce)
         if run is None:
@@ -229,7 +229,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.by_topic)
 
-    def _open(self, topic: bytes, key: bytes, device_id: str | None = None) -> Place | None:
+    def _open(self, topic: bytes, key: bytes, device_id: str | None = None) -> DeviceTopic | None:
         if len(topic) > MAX_TOPIC_BYTES:
             return None
         row = self._row(topic, device_id)
@@ -238,8 +238,8 @@ class Places:
             return None
         policy = self._trust.of(row.topic)
         plain = device_id is None and policy == Policy.CONTINUE and self._is_plain(row.template)
-        turns = self._turns.setdefault(row.device_id, Turns())
-        place = Place(row, plain, self._tails(row.device_id), self._tenant, turns, policy)
+        turns = self._turns.setdefault(row.device_id, DeviceBoots())
+        place = DeviceTopic(row, plain, self._tails(row.device_id), self._tenant, turns, policy)
         self.by_topic[key] = place
         return place
 

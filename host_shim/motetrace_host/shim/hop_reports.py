@@ -42,7 +42,7 @@ class HopReports:
         self._services: dict[tuple[str, str], Service] = {}
         self._deltas: list[Delta] = []
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take one report in; `device_id` is the reporter's name.
 
         Raises:
@@ -62,16 +62,16 @@ class HopReports:
         self._add(Service(device_id, report.hop, now_ms, report.unnumbered, report.shed))
         self._deltas += report.deltas(now_ms)
 
-    def deltas(self) -> Iterable[Delta]:
-        """Give what was reported since `written`, for the ledger."""
+    def runs(self) -> Iterable[Delta]:
+        """Give what was reported since `committed`, for the ledger."""
         return self._deltas
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Write which reports these were; inside the transaction that takes the deltas."""
         hop_reports.forget(connection, self._forgotten)
         hop_reports.save(connection, self._changed.items(), self._services.values())
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """All of it is on disk."""
         self._changed.clear()
         self._forgotten.clear()

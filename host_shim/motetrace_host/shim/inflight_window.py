@@ -8,7 +8,7 @@ _SURE: Final = 5  # times in a row
 _PROBE: Final = 64  # takes from one doubt to the next
 
 
-class Window:
+class InflightWindow:
     """Says for how many messages to wait before a batch is begun.
 
     A broker with a narrow window (RabbitMQ: 10 messages by default, EMQX: 32) sends so many and then nothing until we

@@ -15,9 +15,9 @@ from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import HOP, Batch
-from motetrace_host.shim.counters import Tally
-from motetrace_host.shim.device_topics import Places
-from motetrace_host.shim.side_topic import Keeper
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.device_topics import DeviceTopics
+from motetrace_host.shim.side_topic import BatchParticipant
 from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import Ledger, Unnumbered
 from motetrace_host.storage.message_log import MessageLog
@@ -32,7 +32,7 @@ class Findings:
 
 
 class Rejected(NamedTuple):
-    """What the tally is told once it is on disk; see `Tally.saved`."""
+    """What the counters is told once it is on disk; see `Counters.saved`."""
 
     counts: dict[tuple[str, str], int]
     faults: list[tuple[str, str]]
@@ -45,10 +45,10 @@ class Journal:
         self,
         connection: sqlite3.Connection,
         seen: SeenStore,
-        places: Places,
+        places: DeviceTopics,
         bare_seq: BareSeq,
-        keepers: Sequence[Keeper],
-        tally: Tally,
+        keepers: Sequence[BatchParticipant],
+        counters: Counters,
     ) -> None:
         self._connection = connection
         with database.translated():
@@ -60,7 +60,7 @@ class Journal:
         self._places = places
         self._bare_seq = bare_seq
         self._keepers = keepers
-        self._tally = tally
+        self._counters = counters
         self._batch_id = 0
 
     def connected(self) -> None:
@@ -88,12 +88,12 @@ class Journal:
             self._seen.forget_cache()
             raise
         self._surroundings_kept(batch)
-        self._tally.saved(*rejected)
+        self._counters.saved(*rejected)
         return findings.again
 
     def _deltas(self, batch: Batch) -> list[Delta]:
         """The numbers that a batch brings, those of its messages first."""
-        return [*batch.deltas(), *(delta for keeper in self._keepers for delta in keeper.deltas())]
+        return [*batch.deltas(), *(delta for keeper in self._keepers for delta in keeper.runs())]
 
     def _find(
         self, batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], known_keys: Iterable[bytes] = ()
@@ -118,7 +118,7 @@ class Journal:
             (run.device_id, run.boot_nonce, run.inferred, batch.received_unix_ns) for run in batch.runs if not run.known
         )
         for keeper in self._keepers:
-            keeper.write(self._connection)
+            keeper.save(self._connection)
         self._ledger.keep_boot_states(self._bare_seq.changed())
         self._ledger.keep_reasons(self._bare_seq.begun())
 
@@ -127,7 +127,7 @@ class Journal:
             run.known = True
         batch.close()
         for keeper in self._keepers:
-            keeper.written()
+            keeper.committed()
         self._bare_seq.kept()
         self._places.saved()
 
@@ -145,7 +145,7 @@ class Journal:
             if number not in again
             for reason in reasons
         ]
-        rejected = Rejected(self._tally.unsaved(faults), faults)
+        rejected = Rejected(self._counters.unsaved(faults), faults)
         self._ledger.reject(rejected.counts)
         return rejected
 

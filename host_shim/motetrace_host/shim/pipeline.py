@@ -10,16 +10,16 @@ from typing import Any, Protocol
 from motetrace_host.core.messages import record
 from motetrace_host.core.mqtt.connection import Chunk, Published
 from motetrace_host.core.printable import printable
-from motetrace_host.shim.ack_queue import AckLine
+from motetrace_host.shim.ack_queue import AckQueue
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.births import Births
-from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import AbandonedError, DatabaseRetry, RefusedError
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.inflight_window import Window
+from motetrace_host.shim.inflight_window import InflightWindow
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.retrying import AbandonedError, Patience, RefusedError
 
 BATCH_MESSAGES = 4_000
 GATHER_S = 0.005
@@ -56,9 +56,9 @@ class Pipeline:
         journal: Journal,
         link: Link,
         republisher: Republisher,
-        tally: Tally,
+        counters: Counters,
         log: Log,
-        patience: Patience,
+        retry: DatabaseRetry,
         *,
         log_messages: bool = False,
         on_failure: Callable[[str], None] = lambda why: None,
@@ -70,14 +70,14 @@ class Pipeline:
         self._journal = journal
         self._link = link
         self._republisher = republisher
-        self._tally = tally
+        self._counters = counters
         self._log = log
-        self._patience = patience
+        self._retry = retry
         self._log_messages = log_messages
         self._on_failure = on_failure
         self._on_stored = on_stored
-        self._ack_line = AckLine()
-        self._window = Window(BATCH_MESSAGES)
+        self._ack_queue = AckQueue()
+        self._window = InflightWindow(BATCH_MESSAGES)
         self._connection = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="motetrace-pipeline", daemon=True)
@@ -94,13 +94,13 @@ class Pipeline:
         self._closing.set()
         self._inbox.close()
         self._thread.join(timeout_s)
-        self._patience.end()
+        self._retry.end()
         self._thread.join(1.0)
-        return not (self._thread.is_alive() or len(self._inbox) or len(self._ack_line))
+        return not (self._thread.is_alive() or len(self._inbox) or len(self._ack_queue))
 
     def _run(self) -> None:
         try:
-            while not self._patience.ended:
+            while not self._retry.ended:
                 takes = BATCH_MESSAGES if len(self._republisher) < _MAX_UNANSWERED else 0
                 wait_s = 0.05 if self._closing.is_set() else 0.5
                 chunks, published = self._inbox.take(takes, wait_s, GATHER_S, self._window.enough)
@@ -112,9 +112,9 @@ class Pipeline:
                 for connection, group in itertools.groupby(chunks, lambda chunk: chunk.connection):
                     self._batch(connection, list(group))
                 self._acknowledge()
-                if not self._closing.is_set() and not len(self._ack_line) and (overflown := self._inbox.overdue()):
+                if not self._closing.is_set() and not len(self._ack_queue) and (overflown := self._inbox.overdue()):
                     self._link.renew(overflown)
-                if self._closing.is_set() and not chunks and not len(self._inbox) and not len(self._ack_line):
+                if self._closing.is_set() and not chunks and not len(self._inbox) and not len(self._ack_queue):
                     return
         except AbandonedError:
             pass
@@ -125,7 +125,7 @@ class Pipeline:
     def _batch(self, connection: int, chunks: Sequence[Chunk]) -> None:
         if connection != self._connection:
             self._connection = connection
-            self._patience(self._journal.connected)
+            self._retry.run(self._journal.connected)
         batch = Batch(connection, chunks[-1].received_unix_ns)
         for chunk in chunks:
             self._reader.read(chunk, batch)
@@ -136,20 +136,20 @@ class Pipeline:
             self._store(Batch(connection, batch.received_unix_ns))
             self._store_parts(batch, error)
         waits_for = {position: self._republish(one) for position, one in batch.republishes}
-        if waits_for or len(self._ack_line):
-            self._ack_line.extend(connection, batch.acks, waits_for)
+        if waits_for or len(self._ack_queue):
+            self._ack_queue.extend(connection, batch.acks, waits_for)
         elif batch.acks:
             self._link.acknowledge(connection, batch.acks)
         self._on_stored()
 
     def _acknowledge(self) -> None:
-        for connection, packet_ids in self._ack_line.ready():
+        for connection, packet_ids in self._ack_queue.ready():
             self._link.acknowledge(connection, packet_ids)
 
     def _store(self, batch: Batch) -> None:
-        again = self._patience(lambda: self._journal.write(batch))
-        self._tally.stored += len(batch.records) - len(again)
-        self._tally.duplicates += len(again)
+        again = self._retry.run(lambda: self._journal.write(batch))
+        self._counters.stored += len(batch.records) - len(again)
+        self._counters.duplicates += len(again)
         if self._log_messages:
             for number in range(len(batch.records)):
                 self._log_message(batch, number, number not in again)
@@ -176,21 +176,21 @@ class Pipeline:
                 message, one.delivery, self._births.of(message.device_id, boot_nonce).baggage
             )
         except Exception as error:  # noqa: BLE001
-            self._tally.reject(message.device_id, "republish_impossible")
+            self._counters.reject(message.device_id, "republish_impossible")
             self._log.warning("republish_impossible", topic=printable(message.topic), error=printable(str(error)))
             return 0
 
     def _answered(self, answer: Published) -> None:
         self._republisher.answered(answer.packet_id)
-        self._ack_line.answered(answer.packet_id)
+        self._ack_queue.answered(answer.packet_id)
         if answer.refused:
-            self._tally.reject("", "republish_refused")
+            self._counters.reject("", "republish_refused")
             self._log.warning("republish_refused", reason=answer.refused)
         else:
-            self._tally.republished += 1
+            self._counters.republished += 1
 
     def _poisoned(self, device_id: str, error: Exception) -> None:
-        self._tally.reject(device_id, "internal_error")
+        self._counters.reject(device_id, "internal_error")
         poisoned(self._log, device_id, error)
 
     def _log_message(self, batch: Batch, number: int, is_new: bool) -> None:

@@ -24,11 +24,11 @@ from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.shim.command_replies import Answers
-from motetrace_host.shim.counters import Tally
-from motetrace_host.shim.device_topics import MAX_TOPIC_BYTES, BootRun, Place, Places, Tenant
+from motetrace_host.shim.command_replies import CommandReplies
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import AbandonedError, RefusedError
+from motetrace_host.shim.device_topics import MAX_TOPIC_BYTES, BootRun, DeviceTopic, DeviceTopics, Tenant
 from motetrace_host.shim.nonces import Nonces
-from motetrace_host.shim.retrying import AbandonedError, RefusedError
 from motetrace_host.shim.side_topic import SideTopic
 
 _UNSAMPLED, _RATE = int(Reason.UNSAMPLED), int(Reason.RATE)
@@ -53,12 +53,12 @@ class Reader:
 
     def __init__(
         self,
-        places: Places,
+        places: DeviceTopics,
         side_topics: Sequence[SideTopic],
         tenant: Tenant,
         bare_seq: BareSeq,
-        answers: Answers,
-        tally: Tally,
+        answers: CommandReplies,
+        counters: Counters,
         nonces: Nonces,
         with_trailer: frozenset[str] = frozenset(),
         republished: frozenset[str] = frozenset(),
@@ -74,7 +74,7 @@ class Reader:
         self._tenant = tenant
         self._bare_seq = bare_seq
         self._answers = answers
-        self._tally = tally
+        self._counters = counters
         self._nonces = nonces
         self._with_trailer = with_trailer
         self._republished = republished
@@ -82,7 +82,7 @@ class Reader:
         self._on_poison = on_poison
         self._device_property = device_property
         self._from_devices = from_devices
-        self._clones = clones or CloneWatch(tally)
+        self._clones = clones or CloneWatch(counters)
         self._expiry_s = expiry_s
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
@@ -93,7 +93,7 @@ class Reader:
         read_plain, pack = fast_path.read, RECORD.pack
         if self._device_property:
             known, find = {}, _nowhere
-        self._tally.received += len(chunk.frames)
+        self._counters.received += len(chunk.frames)
         if received_unix_ns >= self._nonces.due_unix_ns:
             self._nonces.look(received_unix_ns)
         for first, body in chunk.frames:
@@ -118,7 +118,7 @@ class Reader:
                         run = place.turns.last
                         if run is None or run.boot_nonce != nonce:
                             run = place.boots.get(nonce) or self._meet(place, nonce, received_unix_ns)
-                            self._clones.turned(place.turns, run, received_unix_ns)
+                            self._clones.boot_changed(place.turns, run, received_unix_ns)
                         if run.open or run.before:
                             batch.saw(run, seq)
                         else:  # the same, written out
@@ -144,12 +144,12 @@ class Reader:
                         continue
             self._read_long(Delivery(publish_packet.read(first, body), connection, received_unix_ns), batch)
 
-    def _meet(self, place: Place, boot_nonce: bytes, received_unix_ns: int) -> BootRun:
+    def _meet(self, place: DeviceTopic, boot_nonce: bytes, received_unix_ns: int) -> BootRun:
         """A boot on a place for the first time since the shim began."""
         self._answers.learn(place.device_id, boot_nonce)
         run = self._places.boot(place, boot_nonce)
-        if not run.met:
-            run.met = True
+        if not run.checked:
+            run.checked = True
             self._nonces.meet(place.device_id, boot_nonce, received_unix_ns)
         return run
 
@@ -161,7 +161,7 @@ class Reader:
             raise
         except Exception as error:  # noqa: BLE001 (whatever a device sent, the next message is read)
             device_id = self._device_of(packet)
-            self._tally.reject(device_id, "internal_error")
+            self._counters.reject(device_id, "internal_error")
             self._on_poison(device_id, error)
         if packet.packet_id:
             batch.acks.append(packet.packet_id)
@@ -171,16 +171,16 @@ class Reader:
         try:
             place = self._place_of(packet)
         except WireError as error:
-            self._tally.reject("", packet.fault or error.reason)
+            self._counters.reject("", packet.fault or error.reason)
             return
         if place is None:
             self._not_a_reading(delivery)
             return
         if packet.retain:
             if packet.fault:
-                self._tally.reject(place.device_id, packet.fault)
+                self._counters.reject(place.device_id, packet.fault)
             # Sent at subscribe, with the context of long ago: that trace must not be extended.
-            self._tally.retained += 1
+            self._counters.retained += 1
             return
         found = self.identify(place, delivery)
         decision = self._decide(place, found)
@@ -193,12 +193,12 @@ class Reader:
             elif run is None:
                 run = self._meet(place, found.boot_nonce, delivery.received_unix_ns)
             if run is not place.turns.last and not run.inferred:
-                self._clones.turned(place.turns, run, delivery.received_unix_ns)
+                self._clones.boot_changed(place.turns, run, delivery.received_unix_ns)
             batch.saw(run, found.seq)
         if place.template in self._republished:
             batch.republishes.append((len(batch.acks) if packet.packet_id else -1, Republish(found, delivery)))
 
-    def _decide(self, place: Place, found: Message) -> int:
+    def _decide(self, place: DeviceTopic, found: Message) -> int:
         head = self._places.plans.head
         if found.origin in ("traceparent", "seqref"):
             if place.version != head.version:
@@ -209,7 +209,7 @@ class Reader:
         randomness = ot_member.randomness(found.tracestate, found.trace_id)
         return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
 
-    def identify(self, place: Place, delivery: Delivery) -> Message:
+    def identify(self, place: DeviceTopic, delivery: Delivery) -> Message:
         """Read a message the long way."""
         packet = delivery.packet
         may_have_trailer = place.template in self._with_trailer
@@ -252,7 +252,7 @@ class Reader:
         held_s = message.held_s(self._expiry_s(place.device_id, identified.boot_nonce), left_s)
         return replace(identified, held_s=held_s) if held_s else identified
 
-    def _place_of(self, packet: PublishPacket) -> Place | None:
+    def _place_of(self, packet: PublishPacket) -> DeviceTopic | None:
         """Where a packet belongs, None when it is no reading. Raises WireError when it does not say which device's."""
         topic = packet.topic.encode()
         if not self._device_property:
@@ -276,25 +276,25 @@ class Reader:
         for side in self._side_topics:
             device_id = side.template.match(packet.topic)
             if device_id is not None:
-                self._hear(side, device_id, delivery)
+                self._receive_side(side, device_id, delivery)
                 return
         too_long = len(packet.topic.encode()) > MAX_TOPIC_BYTES
-        self._tally.reject("", packet.fault or ("topic_too_long" if too_long else "topic_without_device"))
+        self._counters.reject("", packet.fault or ("topic_too_long" if too_long else "topic_without_device"))
 
-    def _hear(self, side: SideTopic, device_id: str, delivery: Delivery) -> None:
+    def _receive_side(self, side: SideTopic, device_id: str, delivery: Delivery) -> None:
         packet = delivery.packet
         if self._device_property and side in self._from_devices:
             try:
                 device_id = device_identity.device_of(packet.user_properties, self._device_property)
             except WireError as error:
-                self._tally.reject("", packet.fault or error.reason)
+                self._counters.reject("", packet.fault or error.reason)
                 return
         try:
-            side.hear(device_id, packet, delivery.received_unix_ns)
+            side.receive(device_id, packet, delivery.received_unix_ns)
         except WireError as error:
-            self._tally.reject(device_id, error.reason)
+            self._counters.reject(device_id, error.reason)
 
 
-def _nowhere(topic: bytes) -> Place | None:
+def _nowhere(topic: bytes) -> DeviceTopic | None:
     """No place by topic alone."""
     return None

@@ -16,7 +16,7 @@ class ThresholdLog(Protocol):
     def thresholds(self) -> dict[int, int]: ...
 
 
-class Plans:
+class SamplingPlans:
     """The head's plans, and a number for each threshold that they would write.
 
     A threshold beyond 255 different ones gets no number, and `th` is not written then: none is better than a wrong one.

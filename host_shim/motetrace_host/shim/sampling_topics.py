@@ -34,7 +34,7 @@ class DesiredTopic:
         self.template = TopicTemplate(prefix + "{device_id}/sampling/desired")
         self._head = head
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take a wish in.
 
         A wish says when it ends by the operator's clock, or (written by hand) only for how long: then it begins when
@@ -77,7 +77,7 @@ class ReportedTopic:
         self._head = head
         self._said: OrderedDict[str, _Said] = OrderedDict()
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take in what a device applied; an empty message says nothing.
 
         Raises:

@@ -28,16 +28,16 @@ from motetrace_host.network.subscriber import Subscriber
 from motetrace_host.shim import build, logging
 from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.config import Config, ConfigError
-from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.connection_log import ConnectionLog
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import DatabaseRetry
 from motetrace_host.shim.device_topics import Tenant
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.link_log import LinkLog
 from motetrace_host.shim.nonces import NOTICES
 from motetrace_host.shim.retention import Limits, Retention
-from motetrace_host.shim.retrying import Patience
 from motetrace_host.shim.span_intake import SpanIntake
 from motetrace_host.shim.span_outbox import SpanOutbox, unsent_elsewhere
-from motetrace_host.shim.tail_sampler import TailJudge
+from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database, headers_file, password_file, secret_files, state_folder
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.forward_cursor import ForwardCursor
@@ -133,31 +133,31 @@ class Shim:
             lambda gone: self._log.info("forgetting", **gone),
         )
         self._where = Where(f"{config.broker.host}:{config.broker.port}", self._client_id)
-        self._link_log = LinkLog(self._log, self._where.broker, config.broker.tls)
+        self._connection_log = ConnectionLog(self._log, self._where.broker, config.broker.tls)
         shared = _shared(config)
         mark = shared_ledger.fingerprint(self._tenant.key, self._tenant.name)
         self._shared = shared_ledger.of_shim(shared, self._connection, mark, self._log)
         with database.transaction(self._connection):
             Running(self._connection).note(_noted(config, self._where) | (shared.noted() if shared else {}))
             known_devices = {device for device, _, _ in self._ledger.rejections()}
-        self._tally = Tally(known_devices)
+        self._counters = Counters(known_devices)
         self._inbox = Inbox(config.queue)
         self._broker_watch = BrokerWatch(self._log)
-        self._departure = Departure(self._inbox, self._tally, self._unsent) if leaving else None
+        self._departure = Departure(self._inbox, self._counters, self._unsent) if leaving else None
         self._outbox: SpanOutbox | None = None
         self._head = build.head(config)
-        self._judge = self._new_judge()
+        self._tail = self._new_tail()
         self._forwarder = self._new_forwarder()
         self._receiver = self._new_receiver()
         connection = database.connect(self._path)
         births_changed = self._outbox.births_changed if self._outbox else lambda: None
-        patience = Patience(self._log, lambda: len(self._inbox))
+        retry = DatabaseRetry(self._log, lambda: len(self._inbox))
         self._listeners = build.listeners(
-            config, connection, patience, self._head, self._tally, on_birth=births_changed, on_nonce=self._on_nonce
+            config, connection, retry, self._head, self._counters, on_birth=births_changed, on_nonce=self._on_nonce
         )
         self._subscriber = self._new_subscriber()
         self._pipeline = build.pipeline(
-            config, connection, patience, self._tenant, self._inbox, self._listeners, self._subscriber, self._tally,
+            config, connection, retry, self._tenant, self._inbox, self._listeners, self._subscriber, self._counters,
             self._log, self._shared, on_failure=self._fail, on_stored=self._on_stored,
         )  # fmt: skip
 
@@ -183,10 +183,10 @@ class Shim:
         url = traces_url(self._config.otlp)
         file = self._config.otlp_headers_file
         headers = headers_file.load(file) if file else {}
-        self._outbox = SpanOutbox(database.connect(self._path), url, self._where, self._judge)
+        self._outbox = SpanOutbox(database.connect(self._path), url, self._where, self._tail)
         return OtlpForwarder(self._outbox, url, headers=headers, compression=self._config.otlp_compression)
 
-    def _new_judge(self) -> TailJudge | None:
+    def _new_tail(self) -> TailSampler | None:
         rules = self._config.tail_rules
         if rules is None:
             return None
@@ -195,7 +195,7 @@ class Shim:
         connection = database.connect(self._path)
         shared = _shared(self._config)
         seen = shared_ledger.connected(shared, "tail") if shared else SqliteSeen(connection)  # only read from
-        return TailJudge(connection, seen, rules, self._config.sample, self._head.targets)
+        return TailSampler(connection, seen, rules, self._config.sample, self._head.targets)
 
     def _new_receiver(self) -> OtlpReceiver | None:
         listen = self._config.otlp_listen
@@ -204,8 +204,8 @@ class Shim:
         return OtlpReceiver(SpanIntake(database.connect(self._path), self._on_spans), listen.host, listen.port)
 
     def _on_spans(self, rows: Sequence[SpanRow]) -> None:
-        if self._judge:
-            self._judge.heard(rows)
+        if self._tail:
+            self._tail.observe(rows)
         if self._forwarder:
             self._forwarder.notify()
 
@@ -240,7 +240,7 @@ class Shim:
             self._inbox.put_published,
             self._on_link,
             broker_queue.TOPICS,
-            self._broker_watch.hear,
+            self._broker_watch.receive,
             tls.of(broker),
             leaving=self._departure is not None,
         )
@@ -316,7 +316,7 @@ class Shim:
 
     def _summary(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {
-            **self._tally.summary(),
+            **self._counters.summary(),
             "shed": self._inbox.shed,
             "held_back": self._inbox.held_back,
             "waiting": len(self._inbox),
@@ -343,21 +343,23 @@ class Shim:
 
     def _on_link(self, event: str, fields: dict[str, Any]) -> None:
         if self._departure:
-            self._departure.heard(event)
+            self._departure.connection_event(event)
         if event == "refused":
             self._fail(f"broker {self._where.broker}: {fields['reason']}")
         else:
-            self._link_log.say(event, fields)
+            self._connection_log.record(event, fields)
 
     def _fail(self, why: str) -> None:
         self._failure = why
         self._stop.set()
 
 
-def _shared(config: Config) -> shared_ledger.Where | None:
+def _shared(config: Config) -> shared_ledger.LedgerAddress | None:
     if not config.ledger:
         return None
-    return shared_ledger.Where(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
+    return shared_ledger.LedgerAddress(
+        config.ledger, config.tenant, config.ledger_username, config.ledger_password_file
+    )
 
 
 def _noted(config: Config, where: Where) -> dict[str, str]:

@@ -24,18 +24,18 @@ class SideTopic(Protocol):
     @property
     def retained(self) -> bool: ...
 
-    def hear(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
+    def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take a message in. Raises WireError, whose reason is counted."""
 
 
-class Keeper(Protocol):
+class BatchParticipant(Protocol):
     """Something that is written with the batch in which it was heard, before that is acknowledged."""
 
-    def deltas(self) -> Iterable[Delta]:
+    def runs(self) -> Iterable[Delta]:
         """What the ledger of numbers is to merge."""
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> None:
         """Write the rest down, inside the transaction of the batch; called again when that fails."""
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """It is on disk."""

@@ -18,7 +18,7 @@ from motetrace_host.core.messages.record import Extra
 from motetrace_host.core.spans.envelope import join
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec
-from motetrace_host.shim.tail_sampler import TailJudge
+from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database
 from motetrace_host.storage.device_lookup import Origins
 from motetrace_host.storage.forward_cursor import ForwardCursor, Position
@@ -70,11 +70,11 @@ class SpanOutbox:
         connection: from `database.connect`, used by nobody else.
         target: names the cursor; the backend's URL as `otlp_forwarder.traces_url` gives it, so that two ways to write
             it are one target.
-        judge: the tail of the sampling; None: what the head kept is sent at once.
+        tail: the tail of the sampling; None: what the head kept is sent at once.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, target: str, where: Where, judge: TailJudge | None = None
+        self, connection: sqlite3.Connection, target: str, where: Where, tail: TailSampler | None = None
     ) -> None:
         self._connection = connection
         self._spans = SpanStore(connection)
@@ -82,9 +82,9 @@ class SpanOutbox:
         self._cursor = ForwardCursor(connection, target)
         origins = Origins(connection)
         self._hops = Hops(where, origins.of, origins.threshold)
-        self._judge = judge
+        self._tail = tail
         self._verdicts = VerdictLog(connection)
-        self._horizon = _Horizon(judge.rules.wait_s + 1 if judge else 0)
+        self._horizon = _Horizon(tail.rules.wait_s + 1 if tail else 0)
         self._block: Block | None = None
         self._after = 0  # the block that it stands behind
         self._stale = False
@@ -100,8 +100,8 @@ class SpanOutbox:
         if self._stale:
             self._stale = False
             self._hops.forget()
-        if self._judge:
-            self._judge.revive()
+        if self._tail:
+            self._tail.revive()
         with database.translated():
             begun = self._cursor.position()
             load = _Load(begun, max_spans // SPANS_PER_MESSAGE)
@@ -135,7 +135,7 @@ class SpanOutbox:
 
     def _load_revivals(self, load: _Load) -> None:
         """Make spans of the messages that the tail kept after it had let them go."""
-        for revival in self._verdicts.revivals(min(load.max_messages, _STEP)) if self._judge else ():
+        for revival in self._verdicts.revivals(min(load.max_messages, _STEP)) if self._tail else ():
             block = self._log.block(revival.block_id)
             if block is not None:
                 self._hops.add(
@@ -146,9 +146,9 @@ class SpanOutbox:
     def _load_block(self, load: _Load) -> bool:
         """Make spans of the next block, as far as there is room; False when there is none, or its time has not come."""
         block = self._next_block(load.at.block)
-        if block is None or (self._judge and not self._judge.due(block)):
+        if block is None or (self._tail and not self._tail.due(block)):
             return False
-        reasons = self._judge.reasons(block) if self._judge else b""
+        reasons = self._tail.reasons(block) if self._tail else b""
         offset = load.at.offset
         kept = record.keeping(reasons, offset) if reasons else record.kept(block.records, offset)
         extras = _extras(block)
@@ -164,12 +164,12 @@ class SpanOutbox:
     def _stage_spans(self, load: _Load, max_spans: int) -> list[SpanRow]:
         """The next spans that the stages sent; with a tail, those whose messages were decided about."""
         rows = self._spans.after(load.at.span_id, max_spans, MAX_BATCH_BYTES)
-        if self._judge:
+        if self._tail:
             upto = self._horizon.upto(self._spans.last_id())
             rows = [row for row in rows if row.id <= upto]
         if rows:
             load.at = load.at._replace(span_id=rows[-1].id)
-        return [row for row in rows if self._judge.keeps(row)] if self._judge else rows
+        return [row for row in rows if self._tail.keeps(row)] if self._tail else rows
 
     def _next_block(self, after: int) -> Block | None:
         """The block behind one; the same block is asked for again and again while it is sent in parts.

@@ -25,7 +25,7 @@ from motetrace_host.core.messages.record import Record
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import span_facts
 from motetrace_host.core.sampling.tail.interesting import Interesting
-from motetrace_host.core.sampling.tail.rules import TailRules, TailSampler
+from motetrace_host.core.sampling.tail.rules import TailRules, TailRulesEngine
 from motetrace_host.core.sampling.tail.verdicts import Verdicts
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.storage import database
@@ -52,7 +52,7 @@ class _Call(NamedTuple):
     reason: int
 
 
-class TailJudge:
+class TailSampler:
     """Decides, and remembers.
 
     Args:
@@ -83,7 +83,7 @@ class TailJudge:
         self._unix_ns = unix_ns
         self._lock = threading.Lock()
         self._interesting = Interesting()
-        self._sampler = TailSampler(rules, self._interesting)
+        self._sampler = TailRulesEngine(rules, self._interesting)
         self._verdicts = Verdicts()
         self._calls: deque[_Call] = deque()
         self._devices: dict[int, str] = {}
@@ -91,7 +91,7 @@ class TailJudge:
         self._hop_counts: dict[tuple[bytes, str], int] = {}
         self._remember()
 
-    def heard(self, rows: Sequence[SpanRow]) -> None:
+    def observe(self, rows: Sequence[SpanRow]) -> None:
         """Take in what spans of stages tell; called from the receiver's threads."""
         with self._lock:
             for row in rows:

@@ -20,17 +20,17 @@ from motetrace_host.network import otlp_codec
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.births import Births
-from motetrace_host.shim.command_replies import Answers
-from motetrace_host.shim.counters import Tally
-from motetrace_host.shim.device_topics import Places, Tenant
+from motetrace_host.shim.command_replies import CommandReplies
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
+from motetrace_host.shim.device_topics import DeviceTopics, Tenant
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.pipeline import Pipeline, poisoned
 from motetrace_host.shim.reader import Reader
 from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.retrying import Patience, PatientReads
-from motetrace_host.shim.sampling_plans import Plans
+from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import Entry, MessageLog
@@ -59,32 +59,32 @@ class Bench:
         self.connection = database.connect(path)
         self.ledger = Ledger(self.connection)
         self.log = MessageLog(self.connection)
-        self.tally = Tally()
+        self.counters = Counters()
         self.inbox = Inbox(1_000)
-        patience = Patience(self, lambda: len(self.inbox))
-        asked = PatientReads(self.ledger, self.log, patience)
+        retry = DatabaseRetry(self, lambda: len(self.inbox))
+        asked = RetryingReads(self.ledger, self.log, retry)
         self.bare_seq = BareSeq(asked)
-        answers = Answers(asked, max_devices)
+        answers = CommandReplies(asked, max_devices)
 
         def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
             answers.learn(device_id, boot_nonce)
             self.nonces.announced(device_id, boot_nonce)
-            self.tally.births += 1
+            self.counters.births += 1
 
         self.births = Births(asked, TopicTemplate("motetrace/{device_id}/birth"), heard)
-        self.nonces = Nonces(self.births, asked, self.tally.reject, self.notice)
+        self.nonces = Nonces(self.births, asked, self.counters.reject, self.notice)
         self.topics = [TopicTemplate(template) for template in templates]
         tenant = Tenant("", bytes(32))
         self.head = HeadSampler(sample or HeadSettings())
         rules = [(TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust]
         plain = not (republish or trailer)
-        self.places = places = Places(
+        self.places = places = DeviceTopics(
             asked,
             self.topics,
             tenant,
             lambda template: plain,
             answers.tails,
-            Plans(self.head, asked),
+            SamplingPlans(self.head, asked),
             self.births.live,
             Trust(rules),
             max_devices,
@@ -101,7 +101,7 @@ class Bench:
             tenant,
             self.bare_seq,
             answers,
-            self.tally,
+            self.counters,
             self.nonces,
             with_trailer=frozenset(templates if trailer else ()),
             republished=frozenset(source for source, _ in routes),
@@ -111,7 +111,7 @@ class Bench:
             expiry_s=self.births.expiry_s,
         )
         self.bare_seq_shared: list[str] = []
-        parts = (places, self.bare_seq, [self.births], self.tally)
+        parts = (places, self.bare_seq, [self.births], self.counters)
         self.journal: Journal = (
             Journal(self.connection, SqliteSeen(self.connection), *parts)
             if shared is None
@@ -124,9 +124,9 @@ class Bench:
             self.journal,
             self,
             Republisher(routes, self.publish),
-            self.tally,
+            self.counters,
             self,
-            patience,
+            retry,
             on_failure=self.failures.append,
         )
 

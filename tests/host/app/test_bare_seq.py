@@ -28,7 +28,7 @@ def test_what_a_reconnect_repeats_is_no_new_boot_however_much_it_is(bench: Bench
     send(bench, 501, 501, connection=2)
     assert bench.run()
     assert boots(bench) == [(501, 1, 501)]
-    assert bench.tally.duplicates == 200
+    assert bench.counters.duplicates == 200
 
 
 def test_a_killed_shim_goes_on_with_the_same_boot(make_bench: MakeBench) -> None:

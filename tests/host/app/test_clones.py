@@ -4,7 +4,7 @@ import pytest
 
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.shim.device_topics import BootRun, Turns
+from motetrace_host.shim.device_topics import BootRun, DeviceBoots
 from motetrace_host.storage import clones
 from motetrace_host.storage.clones import CloneRow
 from tests.host.app.conftest import NOW, Bench, publish_frame
@@ -17,7 +17,7 @@ DEVICE = "devices/s/telemetry"
 @pytest.fixture
 def watched(bench: Bench) -> Bench:
     """A pipeline that watches for clones, as assembly makes it."""
-    watch = CloneWatch(bench.tally, bench)
+    watch = CloneWatch(bench.counters, bench)
     bench.reader._clones = watch
     bench.journal._keepers = [*bench.journal._keepers, watch]
     return bench
@@ -47,7 +47,7 @@ def test_two_boots_that_take_turns_are_told_once_and_written_down(watched: Bench
     assert "give each its own" in str(told["remedy"])
     row = clones.read(watched.connection)["s"]
     assert (row.older.hex(), row.newer.hex(), row.times) == (OLD, NEW, 1)
-    assert watched.tally.summary()["clones"] == 1
+    assert watched.counters.summary()["clones"] == 1
 
 
 def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(watched: Bench) -> None:
@@ -67,11 +67,11 @@ def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(watched: Ben
 def test_nothing_is_asked_while_the_boot_stays_the_same(watched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def turned(self: CloneWatch, turns: Turns, run: BootRun, received_unix_ns: int) -> None:
+    def boot_changed(self: CloneWatch, turns: DeviceBoots, run: BootRun, received_unix_ns: int) -> None:
         asked.append(turns.last)
         turns.last = run
 
-    monkeypatch.setattr(CloneWatch, "turned", turned)
+    monkeypatch.setattr(CloneWatch, "boot_changed", boot_changed)
     for seq in range(1, 101):
         arrive(watched, OLD, seq, 0)
     arrive(watched, NEW, 1, 0)

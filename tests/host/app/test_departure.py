@@ -6,7 +6,7 @@ import pytest
 
 from motetrace_host.cluster.departure import QUIET_S, Departure
 from motetrace_host.core.mqtt.connection import Chunk
-from motetrace_host.shim.counters import Tally
+from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
 
 
@@ -18,17 +18,17 @@ class Leaving:
     unsent: int = 0
 
     def __post_init__(self) -> None:
-        self.inbox, self.tally = Inbox(10), Tally()
-        self.departure = Departure(self.inbox, self.tally, lambda: self.unsent, lambda: self.now_s)
-        self.departure.heard("connected")
-        self.departure.heard("unsubscribed")
+        self.inbox, self.counters = Inbox(10), Counters()
+        self.departure = Departure(self.inbox, self.counters, lambda: self.unsent, lambda: self.now_s)
+        self.departure.connection_event("connected")
+        self.departure.connection_event("unsubscribed")
 
     def get(self, messages: int, connection: int = 1) -> None:
         self.departure.put(Chunk([(0x32, b"")] * messages, connection, 0, messages))
 
     def store(self) -> None:
         for chunk in self.inbox.take(1_000, 0, 0)[0]:
-            self.tally.received += len(chunk.frames)
+            self.counters.received += len(chunk.frames)
         self.departure.stored()
 
     def over_after(self, seconds: float) -> bool:
@@ -61,10 +61,10 @@ def test_what_the_inbox_held_back_comes_again_and_is_waited_for(leaving: Leaving
     leaving.get(4)
     assert leaving.inbox.held_back == 4
     leaving.store()
-    leaving.departure.heard("disconnected")
+    leaving.departure.connection_event("disconnected")
     assert not leaving.over_after(10 * QUIET_S), "the broker has not repeated them yet"
-    leaving.departure.heard("connected")
-    leaving.departure.heard("unsubscribed")
+    leaving.departure.connection_event("connected")
+    leaving.departure.connection_event("unsubscribed")
     leaving.get(4, connection=2)
     assert not leaving.over_after(QUIET_S)
     leaving.store()
@@ -79,7 +79,7 @@ def test_it_waits_for_the_trace_backend(leaving: Leaving) -> None:
 
 
 def test_without_an_answer_of_the_broker_it_never_is(leaving: Leaving) -> None:
-    leaving.departure.heard("disconnected")
+    leaving.departure.connection_event("disconnected")
     assert not leaving.over_after(1_000)
-    leaving.departure.heard("connected")
+    leaving.departure.connection_event("connected")
     assert not leaving.over_after(1_000)

@@ -26,7 +26,7 @@ def devices(bench: Bench) -> set[str]:
 
 def run(bench: Bench) -> Bench:
     assert bench.run()
-    assert "internal_error" not in bench.tally.rejected
+    assert "internal_error" not in bench.counters.rejected
     return bench
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from motetrace_host.shim.retrying import Patience, PatientReads
+from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
 from motetrace_host.storage.device_lookup import Origins
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
@@ -50,8 +50,8 @@ def test_after_a_restart_it_is_known_again(make_bench: MakeBench) -> None:
     assert [boot.boot_nonce for boot in bench.ledger.boots(DEVICE)] == [NONCE]
 
 
-def reads(bench: Bench) -> PatientReads:
-    return PatientReads(bench.ledger, bench.log, Patience(bench, lambda: 0))
+def reads(bench: Bench) -> RetryingReads:
+    return RetryingReads(bench.ledger, bench.log, DatabaseRetry(bench, lambda: 0))
 
 
 def test_what_was_told_holds_until_something_is_written(bench: Bench) -> None:

@@ -33,7 +33,7 @@ def held(bench: Bench, *frames: tuple[int, bytes]) -> list[int]:
 
 def born(bench: Bench, **members: Any) -> None:
     text = json.dumps({"v": 1, "nonce": NONCE, **members})
-    bench.births.hear("s", publish_packet.PublishPacket(BIRTH, 0, 0, False, False, text.encode()), NOW)
+    bench.births.receive("s", publish_packet.PublishPacket(BIRTH, 0, 0, False, False, text.encode()), NOW)
 
 
 LONG = b"\x01\x01"  # payload format indicator

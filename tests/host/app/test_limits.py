@@ -128,7 +128,7 @@ def rejected(make_bench: MakeBench, limit: Limit, size: int) -> dict[str, int]:
     bench.send(2, ("who", "s"), topic="devices/s/telemetry")
     assert bench.run()
     assert bench.acknowledged == [1, 2], "and the next message is read"
-    return dict(bench.tally.rejected)
+    return dict(bench.counters.rejected)
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
@@ -190,7 +190,7 @@ def test_messages_that_do_not_fit_into_memory_are_shed_or_held_back() -> None:
 
 
 def test_devices_beyond_those_told_apart_are_counted_without_a_name() -> None:
-    counts = counters.Tally()
+    counts = counters.Counters()
     for number in range(counters.MAX_DEVICES + 5):
         counts.reject(f"d{number}", "seq_type")
     assert counters.MAX_DEVICES == 10_000
@@ -201,7 +201,7 @@ def test_boots_beyond_those_that_can_wait_are_counted(bench: Bench) -> None:
     assert nonces.MAX_WATCHED == 20_000
     for number in range(nonces.MAX_WATCHED + 3):
         bench.nonces.meet("s", number.to_bytes(5, "big"), NOW)
-    assert bench.tally.rejected == {nonces.UNWATCHED: 3}
+    assert bench.counters.rejected == {nonces.UNWATCHED: 3}
 
 
 def test_devices_beyond_those_that_memory_is_for_are_counted_all_the_same(

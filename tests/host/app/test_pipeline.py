@@ -44,7 +44,7 @@ def test_a_message_that_came_twice_is_one_row_two_deliveries_and_two_acknowledge
     assert bench.acknowledged == [1, 2]
     assert [entry.deliveries for entry in bench.messages()] == [2]
     assert len(bench.spans()) == 2
-    assert (bench.tally.stored, bench.tally.duplicates) == (1, 1)
+    assert (bench.counters.stored, bench.counters.duplicates) == (1, 1)
 
 
 def test_an_unsampled_message_is_counted_and_has_no_spans(bench: Bench) -> None:
@@ -58,7 +58,7 @@ def test_a_retained_reading_is_counted_acknowledged_and_extends_no_trace(bench: 
     bench.send(1, seqref(1), retain=True)
     assert bench.run()
     assert bench.acknowledged == [1]
-    assert bench.tally.retained == 1
+    assert bench.counters.retained == 1
     assert bench.messages() == []
 
 
@@ -193,7 +193,7 @@ def test_what_the_birth_said_is_on_the_spans_of_its_boot(bench: Bench) -> None:
     assert (first.attributes["device.firmware"], first.attributes["baggage.site"]) == ("1.4.2", "hall")
     assert "device.firmware" not in second.attributes
     assert bench.rows("SELECT firmware FROM device_boot WHERE birth IS NOT NULL") == [("1.4.2",)]
-    assert bench.tally.births == 1
+    assert bench.counters.births == 1
     assert bench.rows("SELECT * FROM rejection") == [("s", "birth_format", 1)]
 
 
@@ -247,7 +247,7 @@ def test_the_faults_of_a_message_are_counted_once_however_often_it_comes(bench: 
         ("s", "baggage_format", 1),
         ("s", "traceparent_length", 1),
     ]
-    assert bench.tally.rejected == {"baggage_format": 1, "traceparent_length": 1}
+    assert bench.counters.rejected == {"baggage_format": 1, "traceparent_length": 1}
 
 
 def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None:
@@ -277,7 +277,7 @@ def test_faults_of_a_batch_that_the_disk_refused_at_first_are_counted_once(
     bench.send(1, ("traceparent", "00-zz"), seqref(1))
     assert bench.run()
     assert bench.rows("SELECT * FROM rejection") == [("s", "traceparent_length", 1)]
-    assert bench.tally.rejected == {"traceparent_length": 1}
+    assert bench.counters.rejected == {"traceparent_length": 1}
 
 
 def test_a_republished_message_is_acknowledged_when_its_republish_is(make_bench: MakeBench) -> None:
@@ -310,8 +310,8 @@ def test_answers_release_acknowledgements_in_order(make_bench: MakeBench) -> Non
         bench.send(packet_id, seqref(packet_id))
     assert bench.run()
     assert bench.acknowledged == [11, 12, 13]
-    assert bench.tally.republished == 2
-    assert bench.tally.rejected["republish_refused"] == 1
+    assert bench.counters.republished == 2
+    assert bench.counters.rejected["republish_refused"] == 1
 
 
 def test_a_message_that_comes_again_while_its_republish_is_unanswered_is_not_published_twice(

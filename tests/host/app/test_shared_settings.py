@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.cluster import shared_ledger
-from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim import config
 from tests.host.app.test_config import load, mistakes
@@ -59,14 +59,16 @@ def test_a_filter_is_shared_only_in_a_group() -> None:
 
 @pytest.mark.parametrize("password_file", [None, Path("/run/secrets/redis")])
 def test_a_report_finds_the_ledger_by_what_the_shim_noted(password_file: Path | None) -> None:
-    where = Where(REDIS, "tenant", "shim", password_file)
-    assert Where.of_notes(where.noted()) == where
-    assert Where.of_notes({"broker": "b:1883"}) is None
+    where = LedgerAddress(REDIS, "tenant", "shim", password_file)
+    assert LedgerAddress.of_notes(where.noted()) == where
+    assert LedgerAddress.of_notes({"broker": "b:1883"}) is None
 
 
 @given(st.lists(st.text(max_size=70), max_size=5, unique=True))
 def test_every_tenant_has_keys_of_its_own_whatever_its_name(tenants: list[str]) -> None:
-    names = [shared_ledger.connected(Where(REDIS, tenant), "s")._prefix for tenant in [*tenants, ""] if tenant != ""]
+    names = [
+        shared_ledger.connected(LedgerAddress(REDIS, tenant), "s")._prefix for tenant in [*tenants, ""] if tenant != ""
+    ]
     assert len(set(names)) == len(names)
 
 
@@ -89,4 +91,4 @@ def test_without_the_package_the_refusal_says_what_to_install(monkeypatch: pytes
     monkeypatch.delattr("motetrace_host.cluster.redis_ledger", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(StoreError, match=r"needs the Python package redis: pip install 'motetrace\[redis\]'"):
-        shared_ledger.connected(Where(REDIS, ""), "s")
+        shared_ledger.connected(LedgerAddress(REDIS, ""), "s")

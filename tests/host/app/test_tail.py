@@ -14,7 +14,7 @@ from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER
 from motetrace_host.core.spans.span import SpanRow, Status
 from motetrace_host.shim.span_outbox import SpanOutbox
-from motetrace_host.shim.tail_sampler import TailJudge
+from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database
 from motetrace_host.storage.span_store import SpanStore
 from motetrace_host.storage.sqlite_ledger import SqliteSeen
@@ -49,7 +49,7 @@ class Tail:
 
     def start(self) -> None:
         connection = database.connect(self.path)
-        self.judge = TailJudge(
+        self.judge = TailSampler(
             connection, SqliteSeen(connection), self._rules, self._sample.threshold,
             lambda device_id, trace_id, at: device_id in self.targeted, lambda: self.now,
         )  # fmt: skip
@@ -63,7 +63,7 @@ class Tail:
         with database.transaction(connection):
             SpanStore(connection).insert([row])
         connection.close()
-        self.judge.heard([row])
+        self.judge.observe([row])
         return row
 
     def sent(self, settle: bool = True) -> list[tuple[str, int, str]]:

@@ -34,7 +34,7 @@ def run(bench: Bench, *sent: tuple[Any, ...], **options: Any) -> Bench:
         bench.send(packet_id, *pairs, **options)
     bench.pipeline.start()
     bench.pipeline.stop(0.5)
-    assert "internal_error" not in bench.tally.rejected
+    assert "internal_error" not in bench.counters.rejected
     return bench
 
 

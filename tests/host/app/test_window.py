@@ -6,12 +6,12 @@ import time
 
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.inflight_window import Window
+from motetrace_host.shim.inflight_window import InflightWindow
 
 MOST = 4_000
 
 
-def batches(window: Window, arrivals: "list[int]") -> list[int]:
+def batches(window: InflightWindow, arrivals: "list[int]") -> list[int]:
     """Take batches where so many messages come within each time for company; gives how many were enough for each."""
     enough = []
     for messages in arrivals:
@@ -21,18 +21,18 @@ def batches(window: Window, arrivals: "list[int]") -> list[int]:
 
 
 def test_a_narrow_window_is_learned_and_then_no_time_is_lost() -> None:
-    enough = batches(Window(MOST), [10] * 60)
+    enough = batches(InflightWindow(MOST), [10] * 60)
     assert enough[:6] == [MOST] * 6
     assert enough[6:] == [10] * 54
 
 
 def test_it_is_doubted_now_and_then() -> None:
-    enough = batches(Window(MOST), [10] * 1_000)
+    enough = batches(InflightWindow(MOST), [10] * 1_000)
     assert 5 < enough.count(MOST) - 6 < 30
 
 
 def test_more_at_once_ends_it() -> None:
-    window = Window(MOST)
+    window = InflightWindow(MOST)
     batches(window, [10] * 20)
     assert window.enough == 10
     window.took(11)
@@ -40,22 +40,22 @@ def test_more_at_once_ends_it() -> None:
 
 
 def test_a_window_that_became_narrower_is_learned_anew() -> None:
-    window = Window(MOST)
+    window = InflightWindow(MOST)
     assert batches(window, [32] * 20 + [10] * 20)[-1] == 10
 
 
 def test_messages_that_come_one_by_one_are_no_window() -> None:
-    assert set(batches(Window(MOST), [1] * 100)) == {MOST}
+    assert set(batches(InflightWindow(MOST), [1] * 100)) == {MOST}
 
 
 def test_a_stream_of_changing_batches_is_no_window() -> None:
     draw = random.Random(1)
-    assert set(batches(Window(MOST), [draw.randrange(30, 50) for _ in range(1_000)])) == {MOST}
+    assert set(batches(InflightWindow(MOST), [draw.randrange(30, 50) for _ in range(1_000)])) == {MOST}
 
 
 def test_a_stream_that_was_mistaken_for_a_window_is_found_out() -> None:
     """Batches end at 4 because 4 were said to be enough; in the time for company 9 would have come."""
-    window = Window(MOST)
+    window = InflightWindow(MOST)
     batches(window, [4] * 10)
     assert window.enough == 4
     enough = []

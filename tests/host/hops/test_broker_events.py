@@ -141,7 +141,7 @@ def test_no_damage_makes_the_reader_raise_anything_else(data: st.DataObject) -> 
 def hear(side: BrokerEvents, payload: bytes) -> None:
     name = side.template.match("motetrace/emqx/dropped")
     assert name == "emqx"
-    side.hear(name, PublishPacket("", 1, 1, False, False, payload), NOW_NS)
+    side.receive(name, PublishPacket("", 1, 1, False, False, payload), NOW_NS)
 
 
 def test_events_feed_the_ledger_and_are_counted_by_device_subscriber_and_reason(
@@ -152,19 +152,19 @@ def test_events_feed_the_ledger_and_are_counted_by_device_subscriber_and_reason(
     hear(side, event(id="2", pub_props={}))
     hear(side, event(DELIVERY_DROPPED))
     hear(side, event(id="4", topic="elsewhere"))
-    assert list(side.deltas()) == [Delta("sensor-0042", NONCE, "broker.dropped", ((42, 42),), NOW_NS // 10**6)] * 2
+    assert list(side.runs()) == [Delta("sensor-0042", NONCE, "broker.dropped", ((42, 42),), NOW_NS // 10**6)] * 2
     for _ in range(2):
         connection.execute("BEGIN")
-        side.write(connection)
+        side.save(connection)
         connection.execute("COMMIT")
-        side.written()
+        side.committed()
     assert set(broker_drops.read(connection)) == {
         DropCount("sensor-0042", "", "message.dropped", "no_subscribers", 2, 1),
         DropCount("sensor-0042", "dashboard", "delivery.dropped", "queue_full", 1, 0),
         DropCount("", "", "message.dropped", "no_subscribers", 1, 1),
     }
     assert len(broker_drops.read(connection, "sensor-0042")) == 2
-    assert list(side.deltas()) == []
+    assert list(side.runs()) == []
 
 
 def test_an_event_that_comes_again_counts_once_and_two_subscribers_copies_twice() -> None:
@@ -172,7 +172,7 @@ def test_an_event_that_comes_again_counts_once_and_two_subscribers_copies_twice(
     for payload in (event(), event(), event(DELIVERY_DROPPED), event(DELIVERY_DROPPED, clientid="archive")):
         hear(side, payload)
     assert side.repeated == 1
-    assert len(list(side.deltas())) == 3
+    assert len(list(side.runs())) == 3
 
 
 def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection) -> None:

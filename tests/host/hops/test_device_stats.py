@@ -123,11 +123,11 @@ def test_no_damage_makes_the_reader_raise_anything_else(data: st.DataObject) -> 
 def hear(side: DeviceStatistics, connection: sqlite3.Connection, payload: bytes, at_ms: int = NOW_MS) -> None:
     device_id = side.template.match("motetrace/sensor-0042/stats")
     assert device_id == "sensor-0042"
-    side.hear(device_id, PublishPacket("", 1, 1, False, False, payload), at_ms * 10**6)
+    side.receive(device_id, PublishPacket("", 1, 1, False, False, payload), at_ms * 10**6)
     connection.execute("BEGIN")
-    side.write(connection)
+    side.save(connection)
     connection.execute("COMMIT")
-    side.written()
+    side.committed()
 
 
 def test_the_latest_of_a_boot_is_kept_and_tells_the_last_number_assigned(connection: sqlite3.Connection) -> None:

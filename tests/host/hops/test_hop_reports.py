@@ -29,14 +29,14 @@ def packet(number: int, process: bytes = PROCESS, unnumbered: int = 0, shed: int
 
 
 def numbers(side: HopReports) -> list[int]:
-    return [delta.runs[0][0] for delta in side.deltas()]
+    return [delta.runs[0][0] for delta in side.runs()]
 
 
 def commit(side: HopReports, connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
-    side.write(connection)
+    side.save(connection)
     connection.execute("COMMIT")
-    side.written()
+    side.committed()
 
 
 def test_its_topic_names_the_reporter() -> None:
@@ -48,16 +48,16 @@ def test_its_topic_names_the_reporter() -> None:
 def test_a_report_that_comes_again_is_counted_once() -> None:
     side = HopReports("motetrace/")
     for number in (1, 2, 1, 2, 3, 3):
-        side.hear("rule-engine", packet(number), NOW_NS)
+        side.receive("rule-engine", packet(number), NOW_NS)
     assert numbers(side) == [1, 2, 3]
     assert side.repeated == 3
 
 
 def test_processes_and_services_have_numbers_of_their_own() -> None:
     side = HopReports("motetrace/")
-    side.hear("rule-engine", packet(1), NOW_NS)
-    side.hear("rule-engine", packet(1, b"another!"), NOW_NS)
-    side.hear("store-function", packet(1), NOW_NS)
+    side.receive("rule-engine", packet(1), NOW_NS)
+    side.receive("rule-engine", packet(1, b"another!"), NOW_NS)
+    side.receive("store-function", packet(1), NOW_NS)
     assert numbers(side) == [1, 1, 1]
 
 
@@ -68,7 +68,7 @@ def test_numbers_in_any_order_count_once_each_within_what_is_remembered(sent: li
     for number in sent:
         if number not in counted and (not counted or number >= max(counted) - REMEMBERED):
             counted.append(number)
-        side.hear("rule-engine", packet(number), NOW_NS)
+        side.receive("rule-engine", packet(number), NOW_NS)
     assert numbers(side) == counted
     assert side.repeated == len(sent) - len(counted)
 
@@ -87,12 +87,12 @@ def test_after_a_kill_the_broker_repeats_and_nothing_counts_twice(steps: list[tu
         if number < max(sent, default=0) - REMEMBERED:
             continue  # no sender is that far behind
         sent.add(number)
-        side.hear("rule-engine", packet(number), NOW_NS)
+        side.receive("rule-engine", packet(number), NOW_NS)
         unacknowledged.append(number)
         if then == "kill":
             side = HopReports("motetrace/", hop_report_store.load(connection))
             for again in unacknowledged:
-                side.hear("rule-engine", packet(again), NOW_NS)
+                side.receive("rule-engine", packet(again), NOW_NS)
         elif then == "commit":
             ledger += numbers(side)
             commit(side, connection)
@@ -104,9 +104,9 @@ def test_after_a_kill_the_broker_repeats_and_nothing_counts_twice(steps: list[tu
 
 def test_a_batch_that_was_rolled_back_is_given_again(connection: sqlite3.Connection) -> None:
     side = HopReports("motetrace/")
-    side.hear("rule-engine", packet(1, unnumbered=2), NOW_NS)
+    side.receive("rule-engine", packet(1, unnumbered=2), NOW_NS)
     connection.execute("BEGIN")
-    side.write(connection)
+    side.save(connection)
     connection.execute("ROLLBACK")
     assert numbers(side) == [1]
     commit(side, connection)
@@ -118,7 +118,7 @@ def test_a_batch_that_was_rolled_back_is_given_again(connection: sqlite3.Connect
 def test_what_could_not_be_counted_is_added_up_by_service_and_hop(connection: sqlite3.Connection) -> None:
     side = HopReports("motetrace/")
     for number in (1, 2):
-        side.hear("rule-engine", packet(number, unnumbered=3, shed=1), NOW_NS)
+        side.receive("rule-engine", packet(number, unnumbered=3, shed=1), NOW_NS)
         commit(side, connection)
     assert hop_report_store.uncounted(connection) == [("rule-engine", "rule", 6, 2)]
 
@@ -129,7 +129,7 @@ def test_memory_and_table_hold_the_processes_heard_last(
     monkeypatch.setattr(hop_reports, "MAX_PROCESSES", 3)
     side = HopReports("motetrace/")
     for process in (1, 2, 3, 1, 4, 5, 2):
-        side.hear("rule-engine", packet(process, bytes([process]) * 8), NOW_NS + process * 10**6)
+        side.receive("rule-engine", packet(process, bytes([process]) * 8), NOW_NS + process * 10**6)
         if process == 4:
             commit(side, connection)
     commit(side, connection)
@@ -140,7 +140,7 @@ def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection, mo
     monkeypatch.setattr(hop_reports, "MAX_REPORTERS", 2)
     side = HopReports("motetrace/")
     for name in "abcd":
-        side.hear(name, packet(1, unnumbered=1), NOW_NS)
+        side.receive(name, packet(1, unnumbered=1), NOW_NS)
     commit(side, connection)
     assert hop_report_store.uncounted(connection) == [("", "rule", 2, 0), ("a", "rule", 1, 0), ("b", "rule", 1, 0)]
 
@@ -148,7 +148,7 @@ def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection, mo
 def test_a_broken_report_is_refused_and_leaves_nothing_behind() -> None:
     side = HopReports("motetrace/")
     with pytest.raises(WireError, match="JSON"):
-        side.hear("rule-engine", PublishPacket("", 1, 1, False, False, b"{"), NOW_NS)
+        side.receive("rule-engine", PublishPacket("", 1, 1, False, False, b"{"), NOW_NS)
     assert numbers(side) == []
 
 
@@ -156,7 +156,7 @@ def test_it_is_known_since_when_and_until_when_each_hop_is_heard(connection: sql
     assert hop_report_store.heard(connection) == {}
     side = HopReports("motetrace/")
     for number, name in enumerate("aba", 1):
-        side.hear(name, packet(number, name.encode() * 8), NOW_NS + number * 10**6)
+        side.receive(name, packet(number, name.encode() * 8), NOW_NS + number * 10**6)
         commit(side, connection)
     assert hop_report_store.heard(connection) == {"rule": (NOW_NS // 10**6 + 1, NOW_NS // 10**6 + 3)}
     assert hop_report_store.uncounted(connection) == []

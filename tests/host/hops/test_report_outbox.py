@@ -173,7 +173,7 @@ def test_the_shim_counts_each_message_once_whatever_happens_on_the_way(steps: li
             if receipt.state == "waiting":
                 got.append(report)
                 packet = PublishPacket(TOPIC, 1, 1, False, False, hop_report.format(report))
-                shim.hear("rule-engine", packet, 1_795_000_000_000_000_000)
+                shim.receive("rule-engine", packet, 1_795_000_000_000_000_000)
                 receipt.state = "arrived" if heard else "waiting"
 
     def act(step: str) -> None:
@@ -206,7 +206,7 @@ def test_the_shim_counts_each_message_once_whatever_happens_on_the_way(steps: li
         act(step)
     assert outbox.is_empty
     counted: list[int] = []
-    for delta in shim.deltas():
+    for delta in shim.runs():
         counted += [number for start, end in delta.runs for number in range(start, end + 1)]
     assert sorted(counted) == list(range(1, seq + 1))
     assert shim.repeated == len(got) - len({report.number for report in got})

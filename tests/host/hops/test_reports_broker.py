@@ -68,11 +68,11 @@ class Shim:
         assert name is not None
         packet = PublishPacket(message.topic, message.mid, message.qos, message.dup, message.retain, message.payload)
         with self._lock:
-            self.side.hear(name, packet, time.time_ns())
-            for delta in self.side.deltas():
+            self.side.receive(name, packet, time.time_ns())
+            for delta in self.side.runs():
                 for start, end in delta.runs:
                     self.counted[delta.hop] |= {(delta.boot_nonce, seq) for seq in range(start, end + 1)}
-            self.side.written()
+            self.side.committed()
 
     def numbers(self) -> Numbers:
         with self._lock:

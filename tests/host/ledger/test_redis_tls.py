@@ -10,7 +10,7 @@ import pytest
 from services import Valkey, free_port
 
 from motetrace_host.cluster import shared_ledger
-from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.core.store_error import StoreError
 
 
@@ -42,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[TlsValkey]:
 def test_a_certificate_is_checked_and_its_authority_can_be_named(
     server: TlsValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = Where(f"rediss://127.0.0.1:{server.tls_port}/0", "")
+    where = LedgerAddress(f"rediss://127.0.0.1:{server.tls_port}/0", "")
     with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
         shared_ledger.connected(where, "s").enter(bytes(16))
     monkeypatch.setenv("SSL_CERT_FILE", str(server.folder / "ca.pem"))

@@ -221,7 +221,7 @@ def test_a_state_folder_from_a_backup_is_refused_and_goes_on_under_another_name(
     make_shim: Callable[[], Shim], redis_ledger: RedisLedger, tmp_path: Path
 ) -> None:
     """The backup has a pending batch, too: it was merged since, so its messages are known."""
-    from motetrace_host.cluster.shared_ledger import Where, of_shim
+    from motetrace_host.cluster.shared_ledger import LedgerAddress, of_shim
 
     shim = make_shim()
     shim.store.dies = "before merge"
@@ -239,7 +239,7 @@ def test_a_state_folder_from_a_backup_is_refused_and_goes_on_under_another_name(
         shim.read(*numbered(4))
     assert not refused.value.retry
 
-    where = Where(redis_ledger.server.url, redis_ledger.tenant)
+    where = LedgerAddress(redis_ledger.server.url, redis_ledger.tenant)
     ledger = of_shim(where, shim.bench.connection, bytes(16), shim.bench)
     assert ledger is not None
     shim.kill()

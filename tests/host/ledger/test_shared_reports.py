@@ -8,7 +8,7 @@ import pytest
 from services import Valkey
 
 from motetrace_host.cluster import shared_ledger
-from motetrace_host.cluster.shared_ledger import Where
+from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands import devices
 from motetrace_host.commands import trace as reading
 from motetrace_host.commands.report_error import ReportError
@@ -21,7 +21,7 @@ from tests.host.ledger.test_shared_journal import BOOT, numbered
 @pytest.fixture
 def folder(valkey: Valkey, tmp_path: Path) -> Path:
     """The state folder of a shim that has 1 and 3 of a device; 2 went to another shim."""
-    where = Where(valkey.url, "")
+    where = LedgerAddress(valkey.url, "")
     for name, seqs in (("here", (1, 3)), ("elsewhere", (2,))):
         bench = Bench(tmp_path / name / "motetrace.db", shared=shared_ledger.connected(where, name))
         bench.journal.connected()

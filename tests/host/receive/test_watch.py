@@ -79,7 +79,7 @@ def test_drops_are_told_with_the_remedy_at_most_once_a_minute_and_counted() -> N
     watch = BrokerWatch(log, lambda: now[0])
 
     def say(value: bytes) -> None:
-        watch.hear(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
+        watch.receive(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
 
     for value in (b"17", b"17", b"20", b"25"):
         now[0] += 1
@@ -96,6 +96,6 @@ def test_a_value_that_is_no_number_is_told_once_and_passed_over() -> None:
     log = Log()
     watch = BrokerWatch(log)
     for value in (b"many", b"more", b"5", b"6"):
-        watch.hear(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
+        watch.receive(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
     assert [event for event, _ in log.lines] == ["broker_queue_unreadable", "broker_dropped_messages"]
     assert watch.dropped == 1

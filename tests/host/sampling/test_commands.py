@@ -142,7 +142,7 @@ def test_what_a_sleeping_device_was_asked_waits_for_it_and_the_shim_keeps_to_it_
     assert abs(request.parse(wish).until_unix_s - time.time() - 7200) < 60
     head = HeadSampler(HeadSettings(NEVER))
     now = time.time_ns()
-    DesiredTopic("motetrace/", head).hear("d", PublishPacket("", 0, 1, False, True, wish), now)
+    DesiredTopic("motetrace/", head).receive("d", PublishPacket("", 0, 1, False, True, wish), now)
     decision = head.decide(head.plan("d"), bytes(16), 0, now)
     assert (decision.keep, decision.reason) == (True, Reason.TARGETED)
     with Session("micropython64") as device:

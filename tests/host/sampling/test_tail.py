@@ -12,7 +12,7 @@ from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import rules as tail
 from motetrace_host.core.sampling.tail import span_facts
 from motetrace_host.core.sampling.tail.interesting import Interesting
-from motetrace_host.core.sampling.tail.rules import TailRules, TailSampler, TraceFacts
+from motetrace_host.core.sampling.tail.rules import TailRules, TailRulesEngine, TraceFacts
 from motetrace_host.core.sampling.tail.span_facts import COLD_START, ERROR, LOST, NEIGHBOUR, SLOW
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
 from motetrace_host.core.spans.span import Span, SpanKind, Status
@@ -50,7 +50,7 @@ def test_the_fast_decision_is_the_plain_one(messages: list[tuple[bytes, int, Rea
     for trace_id, bits, _, _ in messages:
         known[trace_id] = known.get(trace_id, 0) | bits
         interesting.add(trace_id, bits)
-    sampler = TailSampler(rules, interesting)
+    sampler = TailRulesEngine(rules, interesting)
     for trace_id, _, head, targeted in messages:
         fast = sampler.decide(trace_id, head.keeps, head, targeted)
         plain = tail.decide(TraceFacts(known[trace_id], targeted, head, randomness(trace_id)), rules, plan)
@@ -75,7 +75,7 @@ def test_what_happened_keeps_what_the_head_did_not_and_the_first_of_it_is_the_re
 ) -> None:
     interesting = Interesting()
     interesting.add(TRACE, bits)
-    sampler = TailSampler(TailRules(slow_ms=1, before=1), interesting)
+    sampler = TailRulesEngine(TailRules(slow_ms=1, before=1), interesting)
     assert sampler.decide(TRACE, False, Reason.UNSAMPLED, True) == expected
     assert sampler.decide(TRACE, True, Reason.RATE, True) == Reason.RATE
 
@@ -83,8 +83,8 @@ def test_what_happened_keeps_what_the_head_did_not_and_the_first_of_it_is_the_re
 def test_lost_messages_and_their_neighbours_are_known_by_boot_and_seq() -> None:
     interesting = Interesting()
     interesting.add_runs(TRACE[:5], [(int.from_bytes(TRACE[5:9], "big"),) * 2], LOST)
-    assert TailSampler(TailRules(), interesting).decide(TRACE, False, 0, False) == Reason.LOST
-    assert TailSampler(TailRules(lost=False), interesting).decide(TRACE, False, 0, False) == 0
+    assert TailRulesEngine(TailRules(), interesting).decide(TRACE, False, 0, False) == Reason.LOST
+    assert TailRulesEngine(TailRules(lost=False), interesting).decide(TRACE, False, 0, False) == 0
 
 
 @pytest.mark.parametrize("rule", ["errors", "lost", "cold_start", "targeted"])
@@ -92,8 +92,8 @@ def test_a_rule_that_is_off_keeps_nothing(rule: str) -> None:
     bit = {"errors": ERROR, "lost": LOST, "cold_start": COLD_START, "targeted": 0}[rule]
     interesting = Interesting()
     interesting.add(TRACE, bit)
-    assert TailSampler(TailRules(), interesting).decide(TRACE, False, 0, not bit)
-    assert not TailSampler(TailRules(**{rule: False}), interesting).decide(TRACE, False, 0, not bit)
+    assert TailRulesEngine(TailRules(), interesting).decide(TRACE, False, 0, not bit)
+    assert not TailRulesEngine(TailRules(**{rule: False}), interesting).decide(TRACE, False, 0, not bit)
 
 
 def test_deciding_takes_well_under_a_microsecond() -> None:
@@ -102,7 +102,7 @@ def test_deciding_takes_well_under_a_microsecond() -> None:
     for number in range(1000):
         interesting.add(number.to_bytes(16, "little"), ERROR)
         interesting.add_runs(number.to_bytes(5, "little"), [(7, 9)], LOST)
-    decide = TailSampler(TailRules(baseline=ONE_PERCENT), interesting).decide
+    decide = TailRulesEngine(TailRules(baseline=ONE_PERCENT), interesting).decide
     best = min(timeit.repeat(lambda: decide(TRACE, True, 16, False), number=20_000, repeat=5)) / 20_000
     assert best < 3e-6
 

@@ -140,10 +140,10 @@ def test_a_wish_makes_its_device_a_target_for_its_time(wish: Desired, until: int
     head = HeadSampler(HeadSettings(NEVER))
     head.target("d", NEVER, NOW + 1)
     topic = DesiredTopic("motetrace/", head)
-    topic.hear("d", packet(request.format(wish)), NOW)
+    topic.receive("d", packet(request.format(wish)), NOW)
     assert head.targeted_until("d") == until
     assert topic.template.match("motetrace/d/sampling/desired") == "d"
-    topic.hear("d", packet(b""), NOW)
+    topic.receive("d", packet(b""), NOW)
     assert head.targeted_until("d") == 0
 
 
@@ -151,7 +151,7 @@ def test_a_broken_wish_changes_nothing() -> None:
     head = HeadSampler(HeadSettings(NEVER))
     head.target("d", ALWAYS, NOW + 1)
     with pytest.raises(WireError):
-        DesiredTopic("motetrace/", head).hear("d", packet(b"{"), NOW)
+        DesiredTopic("motetrace/", head).receive("d", packet(b"{"), NOW)
     assert head.targeted_until("d") == NOW + 1
 
 
@@ -166,8 +166,8 @@ def test_what_a_device_says_of_its_odds_is_known_in_either_order(birth_first: bo
     if birth_first:
         topic.birth("d", birth())
         assert known(head) == of_device(32768)
-    topic.hear("d", packet(report()), NOW)
-    topic.hear("d", packet(b""), NOW)
+    topic.receive("d", packet(report()), NOW)
+    topic.receive("d", packet(b""), NOW)
     if not birth_first:
         assert known(head) == UNKNOWN  # in mode seqref the threshold would say nothing of R
         topic.birth("d", birth())

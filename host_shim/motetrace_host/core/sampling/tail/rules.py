@@ -72,7 +72,7 @@ class TraceFacts:
 
 
 def decide(facts: TraceFacts, rules: TailRules, plan: Plan) -> Decision:
-    """Decide about one trace in the rules' own words; `TailSampler.decide` says the same, faster.
+    """Decide about one trace in the rules' own words; `TailRulesEngine.decide` says the same, faster.
 
     Args:
         plan: of its device and topic, for `th`.
@@ -96,7 +96,7 @@ def thinned_th(plan: Plan, reason: int, randomness: int, baseline: int) -> int:
     return threshold if threshold < 0 or randomness < baseline else max(threshold, baseline)
 
 
-class TailSampler:
+class TailRulesEngine:
     """The rules over what is known; about 0.3 us a message, 0.8 us where its boot lost something."""
 
     def __init__(self, rules: TailRules, interesting: Interesting) -> None:

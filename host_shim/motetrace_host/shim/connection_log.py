@@ -25,7 +25,7 @@ class Log(Protocol):
     def error(self, event: str, **fields: Any) -> Any: ...
 
 
-class LinkLog:
+class ConnectionLog:
     """Writes the lines.
 
     Args:
@@ -37,7 +37,7 @@ class LinkLog:
         self._broker = broker
         self._tls = tls
 
-    def say(self, event: str, fields: Mapping[str, Any]) -> None:
+    def record(self, event: str, fields: Mapping[str, Any]) -> None:
         """Write the line of an event of `network/subscriber`."""
         if event in ("connected", "subscribed", "unsubscribed"):
             self._log.info(event, broker=self._broker, **fields)

@@ -29,7 +29,7 @@ class AbandonedError(Exception):
     """Stopping: the disk did not come back in time."""
 
 
-class Patience:
+class DatabaseRetry:
     """Does work until it succeeds.
 
     Args:
@@ -50,7 +50,7 @@ class Patience:
         """`end` was called."""
         return self._over.is_set()
 
-    def __call__(self, work: Callable[[], Result]) -> Result:
+    def run(self, work: Callable[[], Result]) -> Result:
         """Do it.
 
         Raises:
@@ -72,54 +72,54 @@ class Patience:
                 raise RefusedError(f"{type(error).__name__}: {error}") from error
 
 
-class PatientReads:
+class RetryingReads:
     """What reading a message asks of the database. A disk that does not answer must not look like a broken message.
 
     A device that is new is asked about several times in a row: once its boots were told, what is none of them needs no
     further question, until something is written. (A nonce that the host drew is not told, and no device sends it.)
     """
 
-    def __init__(self, ledger: Ledger, log: MessageLog, patience: Patience) -> None:
+    def __init__(self, ledger: Ledger, log: MessageLog, retry: DatabaseRetry) -> None:
         self._ledger = ledger
         self._log = log
-        self._patience = patience
+        self._retry = retry
         self._told: tuple[str, int] = ("", -1)  # whose boots, as of which change
         self._boots: list[bytes] = []
 
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """See `Ledger`."""
-        nonces = self._patience(lambda: self._ledger.latest_nonces(device_id, limit))
+        nonces = self._retry.run(lambda: self._ledger.latest_nonces(device_id, limit))
         if len(nonces) < limit:
             self._told, self._boots = (device_id, self._ledger.changes), nonces
         return nonces
 
     def boot_state(self, device_id: str) -> bytes | None:
         """See `Ledger`."""
-        return self._patience(lambda: self._ledger.boot_state(device_id))
+        return self._retry.run(lambda: self._ledger.boot_state(device_id))
 
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """See `Ledger`."""
         if boot_nonce is not None and self._is_new(device_id, boot_nonce):
             return None
-        return self._patience(lambda: self._ledger.birth(device_id, boot_nonce))
+        return self._retry.run(lambda: self._ledger.birth(device_id, boot_nonce))
 
     def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
         """See `Ledger`."""
         if self._is_new(device_id, boot_nonce):
             return None
-        return self._patience(lambda: self._ledger.first_seen(device_id, boot_nonce))
+        return self._retry.run(lambda: self._ledger.first_seen(device_id, boot_nonce))
 
     def _is_new(self, device_id: str, boot_nonce: bytes) -> bool:
         return self._told == (device_id, self._ledger.changes) and boot_nonce not in self._boots
 
     def place_id(self, topic: str, device_id: str, template: str) -> int:
         """See `MessageLog`."""
-        return self._patience(lambda: self._log.place_id(topic, device_id, template))
+        return self._retry.run(lambda: self._log.place_id(topic, device_id, template))
 
     def last_place(self) -> int:
         """See `MessageLog`."""
-        return self._patience(self._log.last_place)
+        return self._retry.run(self._log.last_place)
 
     def thresholds(self) -> dict[int, int]:
         """See `MessageLog`."""
-        return self._patience(self._log.thresholds)
+        return self._retry.run(self._log.thresholds)
