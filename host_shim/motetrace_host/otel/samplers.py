@@ -22,6 +22,7 @@ from opentelemetry.util.types import Attributes
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.threshold import NEVER
+from motetrace_host.core.wire.traceparent import FLAG_RANDOM
 from motetrace_host.core.wire.tracestate import MAX_MEMBERS
 
 _R_BITS = 2**56 - 1
@@ -56,7 +57,7 @@ class ProbabilitySampler(Sampler):
         parent = get_current_span(parent_context).get_span_context()
         state = parent.trace_state if parent.is_valid else trace_state
         random, explicit = _randomness(state, trace_id)
-        if parent.is_valid and not explicit and not parent.trace_flags.random_trace_id:
+        if parent.is_valid and not explicit and not parent.trace_flags & FLAG_RANDOM:
             self._presume()
         kept = random >= self._threshold
         return _result(kept, attributes, state, self._threshold if kept else None)

@@ -22,6 +22,7 @@ from motetrace_host.core.messages.message_number import MessageNumber
 from motetrace_host.core.wire import baggage, tracestate
 from motetrace_host.core.wire import context as wire
 from motetrace_host.core.wire.baggage import Members, Policy
+from motetrace_host.core.wire.traceparent import FLAG_RANDOM
 from motetrace_host.stages import reporting, settings
 
 _RAW = create_key("motetrace-raw-context")
@@ -52,6 +53,7 @@ class RawContext(NamedTuple):
         baggage: what of it may pass by `policy`.
         number: of the message, for the stages inside this one.
         retained: an old message shown again, which no stage counts.
+        random: FLAG_RANDOM when the message's trace-id came with it, else 0.
     """
 
     trace_id: int
@@ -62,6 +64,7 @@ class RawContext(NamedTuple):
     policy: Policy
     number: MessageNumber | None = None
     retained: bool = False
+    random: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,8 @@ def read(message: Message, base: Context) -> Incoming:
     number = message_number.of_context(carried) if reporting.current() is not None else None
     trace_state = TraceState.from_header([carried.tracestate]) if carried.tracestate else TraceState()
     trace_id = 0 if ids is None else ids[0]
-    raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage, number, retained)
+    random = carried.flags & FLAG_RANDOM
+    raw = RawContext(trace_id, carried.tracestate, trace_state, text, members, config.baggage, number, retained, random)
     context = set_value(_RAW, raw, context)
     context = set_value(_DEVICE_MESSAGE, DeviceMessage(device_id, carried.seq), context)
     remote = None if ids is None else SpanContext(ids[0], ids[1], True, TraceFlags(carried.flags), trace_state)

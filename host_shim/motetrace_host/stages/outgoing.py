@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from opentelemetry import baggage as otel_baggage
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import get_current_span
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from motetrace_host.core.wire import baggage
 from motetrace_host.core.wire.json_members import strip
 from motetrace_host.stages import settings
 from motetrace_host.stages.incoming import raw_context, user_properties
+
+if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
 
 _OURS = frozenset({"traceparent", "tracestate", "baggage", "seqref"})
 _JSON_SPACE = b" \t\r\n"
@@ -32,7 +34,8 @@ def inject(properties: Properties | None = None, context: Context | None = None)
             came with the properties still passes through.
     Source: docs/wire-format.md, "Carriers".
     """
-    properties = Properties(PacketTypes.PUBLISH) if properties is None else properties  # type: ignore[no-untyped-call]
+    if properties is None:
+        properties = _new_properties()
     fields = carried_fields(context)
     if not fields:
         return properties
@@ -41,6 +44,13 @@ def inject(properties: Properties | None = None, context: Context | None = None)
         del properties.UserProperty  # paho appends on assignment
     properties.UserProperty = kept + list(fields.items())
     return properties
+
+
+def _new_properties() -> Properties:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    return Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
 
 
 def inject_json(payload: bytes, context: Context | None = None) -> bytes:
@@ -77,8 +87,11 @@ def carried_fields(context: Context | None = None) -> Mapping[str, str]:
     span = get_current_span(context).get_span_context()
     if not span.is_valid:
         return {}
-    fields = {"traceparent": f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"}
     raw = raw_context(context)
+    flags = int(span.trace_flags)
+    if raw is not None and raw.trace_id == span.trace_id:
+        flags |= raw.random  # of the trace-id, and so of every span in it; SDKs before 1.42 forget it
+    fields = {"traceparent": f"00-{span.trace_id:032x}-{span.span_id:016x}-{flags:02x}"}
     tracestate = span.trace_state.to_header()
     if raw is not None and raw.trace_id == span.trace_id and raw.parsed_tracestate == span.trace_state:
         tracestate = raw.tracestate

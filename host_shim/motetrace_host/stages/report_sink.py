@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any, Protocol
 
-from motetrace_host.core.mqtt.connection import Broker
-from motetrace_host.network import tls
-from motetrace_host.network.report_client import ReportClient
 from motetrace_host.stages.report_outbox import Publish
 
 _log = logging.getLogger("motetrace")
@@ -60,24 +56,3 @@ class CallableSink:
     def forked(self) -> CallableSink:
         """The function goes on in the child."""
         return self
-
-
-class BrokerSink:
-    """A small MQTT client of our own, for processes that have none. It connects when there is something to report.
-
-    Raises:
-        TlsFilesError: a certificate or a key cannot be used.
-    """
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}", tls.of(broker))
-        self.publish = self._client.publish
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.close()
-
-    def forked(self) -> BrokerSink:
-        """A child needs a connection of its own; the parent's stays as it is."""
-        return BrokerSink(self._broker)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind, Tracer
-from paho.mqtt.client import MQTTv5, error_string
-from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.properties import Properties
 
 from motetrace_host.stages.incoming import Incoming, Message
 from motetrace_host.stages.outgoing import inject, inject_json
 from motetrace_host.stages.stage import Stage, flag, named
+
+if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
+
+_MQTT_5: Final = 5  # paho's `protocol`
+_SUCCESS: Final = 0  # paho's MQTT_ERR_SUCCESS and MQTT_ERR_NO_CONN, the same in all its versions
+_NO_CONNECTION: Final = 4
 
 
 class RuleEvaluate(Stage):
@@ -66,7 +70,7 @@ class RuleEvaluate(Stage):
         if payload is None:
             payload = self.payload
         body = payload.encode() if isinstance(payload, str) else bytes(payload)
-        if getattr(client, "protocol", MQTTv5) == MQTTv5:
+        if _protocol(client) == _MQTT_5:
             info = client.publish(topic, body, qos, retain, inject(properties, self.context))
         else:
             try:
@@ -76,9 +80,9 @@ class RuleEvaluate(Stage):
             info = client.publish(topic, body, qos, retain)
         self._published = True
         self.span.set_attribute("rule.destination", topic)
-        refused = info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS
-        if refused and not (qos and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN):  # that one is queued and sent later
-            self._fail(f"publish to {topic} was refused by the MQTT client: {error_string(info.rc)}", info.rc.name)
+        if info.rc != _SUCCESS and not (qos and info.rc == _NO_CONNECTION):  # that one is queued and sent later
+            words, name = _refusal(info.rc)
+            self._fail(f"publish to {topic} was refused by the MQTT client: {words}", name)
         return info
 
     def _describe(self, incoming: Incoming) -> None:
@@ -100,6 +104,20 @@ class RuleEvaluate(Stage):
 
     def _outcome(self) -> str:
         return "filtered" if not self._failed and not self._has_matched() else super()._outcome()
+
+
+def _protocol(client: Any) -> int:
+    """Which MQTT a client speaks, as paho's `protocol`; paho 1.6 keeps it to itself, and what says nothing speaks 5."""
+    found: int = getattr(client, "protocol", None) or getattr(client, "_protocol", _MQTT_5)
+    return found
+
+
+def _refusal(code: int) -> tuple[str, str]:
+    """What paho's return code of a publish means, in words and as a name; paho 1.6 has numbers without names."""
+    from paho.mqtt import client
+
+    names = {value: name for name, value in vars(client).items() if name.startswith("MQTT_ERR_")}
+    return client.error_string(code), names.get(code, f"MQTT_ERR_{code}")
 
 
 def rule_evaluate(

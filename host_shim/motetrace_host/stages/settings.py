@@ -18,7 +18,7 @@ from motetrace_host.core.wire.baggage import DEFAULT_MAX_BYTES, Policy
 from motetrace_host.settings import broker as broker_url
 from motetrace_host.settings import prefix as side_topics
 from motetrace_host.stages import reporting
-from motetrace_host.stages.report_sink import BrokerSink, CallableSink, ClientSink, Sink
+from motetrace_host.stages.report_sink import CallableSink, ClientSink, Sink
 from motetrace_host.stages.reporting import ReportSettings
 from motetrace_host.storage import password_file as password_files
 from motetrace_host.storage import secret_files as key_files
@@ -28,6 +28,11 @@ REPORT_EVERY_S = 5.0
 MAX_EVERY_S = 3_600.0
 DEFAULT_TOPICS = ("devices/{device_id}/telemetry",)
 ALL_BAGGAGE = Policy()
+
+_REPORT_CLIENT = (
+    "paho-mqtt 2.1 or newer, which is not installed: pip install 'paho-mqtt>=2.1', or give the application's own MQTT "
+    "client, report=client"
+)
 
 _log = logging.getLogger("motetrace")
 
@@ -226,7 +231,12 @@ def _reports(
 
 def _sink(report: Any, login: _Login) -> Sink:
     if isinstance(report, str):
-        return BrokerSink(_broker(report, login))
+        broker = _broker(report, login)
+        try:
+            from motetrace_host.stages.report_client import BrokerSink
+        except ImportError as error:
+            raise ValueError(f"report {report!r} needs {_REPORT_CLIENT}") from error
+        return BrokerSink(broker)
     if callable(getattr(report, "publish", None)):
         return ClientSink(report)
     if callable(report):

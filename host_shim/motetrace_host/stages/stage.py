@@ -146,7 +146,7 @@ def _number_within(context: Context) -> tuple[MessageNumber | None, bool]:
     span = trace.get_current_span(context).get_span_context()
     if not span.is_valid:
         return None, True
-    return message_number.of_trace_id(span.trace_id.to_bytes(16, "big"), span.trace_flags), True
+    return message_number.of_trace_id(span.trace_id.to_bytes(16, "big")), True
 
 
 def readable(text: str) -> str:

@@ -162,6 +162,5 @@ def test_foreign_traces_end_as_unnumbered_and_take_no_more_memory_than_allowed(m
 
 def test_a_trace_id_without_the_random_flag_or_a_nonce_is_foreign() -> None:
     ours = bytes.fromhex("0123456789000000110a0b0c0d0e0f10")
-    assert of_trace_id(ours, 3) == (bytes.fromhex("0123456789"), 0x11, False)
-    assert of_trace_id(ours, 1) is None
-    assert of_trace_id(bytes(8) + ours[8:], 3) is None  # 64-bit ids with zeros in front
+    assert of_trace_id(ours) == (bytes.fromhex("0123456789"), 0x11, False)
+    assert of_trace_id(bytes(8) + ours[8:]) is None  # 64-bit ids with zeros in front

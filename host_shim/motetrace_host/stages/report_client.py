@@ -1,11 +1,13 @@
 """A small MQTT 5 client of its own for reports, for processes that have none: paho-mqtt, publishing only.
 
-It does not keep what it cannot send: its owner does, and gives it again.
+It does not keep what it cannot send: its owner does, and gives it again. Imported only where reports go to a URL,
+because it is the one part of the stages that needs paho-mqtt.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 import threading
 from typing import Any, Final
@@ -15,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from motetrace_host.core.mqtt.connection import Broker
+from motetrace_host.network import tls
 
 NO_SUBSCRIBER: Final = 0x10
 _KEEPALIVE_S: Final = 60
@@ -49,10 +52,10 @@ class ReportClient:
     Args:
         broker: Where to; needs MQTT 5.
         client_id: Of this process alone.
-        tls: By `broker_tls.of(broker)`.
+        context: Of the connection, None without TLS.
     """
 
-    def __init__(self, broker: Broker, client_id: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, broker: Broker, client_id: str, context: ssl.SSLContext | None) -> None:
         self.refusals: dict[int, str] = {}
         self._broker = broker
         self._lock = threading.Lock()
@@ -66,8 +69,8 @@ class ReportClient:
         client.reconnect_delay_set(1, _MAX_PAUSE_S)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
-        if tls:
-            client.tls_set_context(tls)
+        if context:
+            client.tls_set_context(context)
 
     def publish(self, topic: str, payload: bytes) -> Receipt:
         """Hand a report to the broker at QoS 1; comes back at once.
@@ -110,3 +113,24 @@ class ReportClient:
             self.refusals[packet_id] = f"the broker refused it: {reason}"
         elif reason.value == NO_SUBSCRIBER:
             self.refusals[packet_id] = "nobody subscribes to it; has the shim run yet, with the same prefix?"
+
+
+class BrokerSink:
+    """A small MQTT client of our own, for processes that have none. It connects when there is something to report.
+
+    Raises:
+        TlsFilesError: a certificate or a key cannot be used.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._client = ReportClient(broker, f"motetrace-{os.urandom(8).hex()}", tls.of(broker))
+        self.publish = self._client.publish
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close()
+
+    def forked(self) -> BrokerSink:
+        """A child needs a connection of its own; the parent's stays as it is."""
+        return BrokerSink(self._broker)
