@@ -1,7 +1,7 @@
 # make help lists what there is. Everything lands in .venv/ and .cache/; nothing needs root.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast bench soak lint format parts clean
+.PHONY: help demo test test-fast test-oldest bench soak lint format parts clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -23,6 +23,10 @@ test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
 test-fast: .venv/.dev.stamp  ## run the tests that take seconds, not minutes
 	@$(VENV_PYTHON) .ci/parts.py all
 	@$(VENV_PYTHON) -m pytest -n 3 -m "not slow" $(ARGS)
+
+test-oldest: .venv/.dev.stamp  ## run tests with the oldest versions of libraries that pyproject.toml allows
+	@$(VENV_PYTHON) .ci/oldest.py base
+	@$(VENV_PYTHON) .ci/oldest.py shim
 
 bench: .venv/.dev.stamp  ## measure against the obvious ways, as ratios
 	@$(VENV_PYTHON) .ci/parts.py all

@@ -1,6 +1,6 @@
 """What the base install does beside the versions of an existing service: `.ci/oldest.py base` runs it.
 
-Its virtual environment has opentelemetry-api and -sdk 1.30, protobuf 5.29 and paho-mqtt 1.6, and nothing of the extra `shim`.
+Its virtual environment has opentelemetry-api and -sdk 1.30, protobuf 5.29, paho-mqtt 1.6, and nothing of `[shim]`.
 """
 
 import json

@@ -108,8 +108,7 @@ class RuleEvaluate(Stage):
 
 def _protocol(client: Any) -> int:
     """Which MQTT a client speaks, as paho's `protocol`; paho 1.6 keeps it to itself, and what says nothing speaks 5."""
-    found: int = getattr(client, "protocol", None) or getattr(client, "_protocol", _MQTT_5)
-    return found
+    return int(getattr(client, "protocol", 0) or getattr(client, "_protocol", _MQTT_5))
 
 
 def _refusal(code: int) -> tuple[str, str]:
