@@ -123,9 +123,9 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
 
     try:
         settings = config.load(flags, os.environ, _default_state())
-        from motetrace_host.shim import service
+        from motetrace_host.commands.run import run as run_shim
 
-        code = service.run(settings, leaving=leaving)
+        code = run_shim(settings, leaving=leaving)
     except config.ConfigError as error:
         for mistake in error.mistakes:
             click.echo(f"motetrace: {mistake}", err=True)

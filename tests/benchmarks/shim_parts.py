@@ -53,7 +53,7 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
         batch = Batch(1, NOW)
         chunk = Chunk(frames, 1, NOW, len(data))  # type: ignore[arg-type]
         watch("device, context, decision, record", lambda c=chunk, b=batch: bench.reader.read(c, b))
-        deltas: list[Delta] = batch.deltas()
+        deltas: list[Delta] = batch.runs()
         with database.transaction(ledger):
             watch("of which the ledger of numbers", lambda at=first, d=deltas: alone.merge(at // BATCH + 1, d))
         watch("ledger, records, commit", lambda b=batch: bench.journal.write(b))
@@ -64,7 +64,7 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
         watch("gzip", lambda b=body: gzip.compress(b, 1, mtime=0))  # type: ignore[arg-type]
     assert bench.log.count() == MESSAGES
     assert sum(len(block.records) for block in bench.log.blocks()) == record.SIZE * MESSAGES
-    bench.connection.close()
+    bench.close()
     ledger.close()
     return {part: seconds / MESSAGES * 1e6 for part, seconds in watch.spent.items()}
 

@@ -59,7 +59,7 @@ def receive_messages(path: Path) -> None:
     bench.send(6, *FOREIGN, topic="devices/linked/telemetry")
     bench.send(7, topic="devices/mute/telemetry")
     assert bench.run()
-    bench.connection.close()
+    bench.close()
 
 
 def stage_spans() -> list[Span]:
@@ -186,7 +186,7 @@ def start_rotel(tmp_path: Path) -> Iterator[Callable[[str], Rotel]]:
 
 def forward(folder: Path, url: str) -> list[SpanRow]:
     """Receive messages and stages' spans as the shim does, and forward them; gives what was sent."""
-    path = folder / "shim.db"
+    path = folder / "motetrace.db"
     receive_messages(path)
     connection = database.connect(path)
     stored = [pack(span) for span in stage_spans()]

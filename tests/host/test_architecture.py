@@ -17,7 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"core"},
     "storage": {"core"},
     "network": {"core"},
-    "shim": {"core", "settings", "storage", "network", "cluster", "commands"},
+    "shim": {"core", "settings", "storage", "network"},
     "cluster": {"core", "storage", "shim"},
     "commands": {"core", "settings", "storage", "network", "shim", "cluster"},
     "stages": {"core", "settings", "storage", "network"},

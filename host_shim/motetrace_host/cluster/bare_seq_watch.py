@@ -10,35 +10,32 @@ are stored in no particular order, so a message would have its trace only after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable
 
-from motetrace_host.shim.device_topics import BootRun
+from motetrace_host.cluster.redis_ledger import RedisSeen
+from motetrace_host.core.printable import printable
+from motetrace_host.shim.boot_runs import BootRun
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.logging import Log
 
 REASON = "bare_seq_shared"
 _HOUR_NS = 3_600_000_000_000
 _MAX_DEVICES = 100_000
 
 
-class Attendance(Protocol):
-    """What is needed of the shared ledger."""
-
-    def attend(self, devices: Iterable[str]) -> set[str]: ...
-
-
 class BareSeqWatch:
-    """Tells the shared ledger once an hour which devices this shim infers boots of.
+    """Notes in the shared ledger, once an hour, which devices this shim infers boots of.
 
-    Args:
-        on_shared: told devices that another shim reads too, each once.
+    A device that another shim reads too is counted and logged once.
     """
 
-    def __init__(self, attendance: Attendance, on_shared: Callable[[set[str]], None]) -> None:
-        self._attendance = attendance
-        self._on_shared = on_shared
+    def __init__(self, ledger: RedisSeen, counters: Counters, log: Log) -> None:
+        self._ledger = ledger
+        self._counters = counters
+        self._log = log
         self._hour = 0
         self._attended: set[str] = set()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def look(self, runs: Iterable[BootRun], received_unix_ns: int) -> None:
         """Look at the boots of a batch. Raises StoreError, and then looks at them again."""
@@ -52,8 +49,19 @@ class BareSeqWatch:
         devices -= self._attended
         if not devices:
             return
-        shared = self._attendance.attend(devices) - self._told
+        shared = self._ledger.attend(devices) - self._reported
         self._attended |= devices
-        if shared and len(self._told) < _MAX_DEVICES:
-            self._told |= shared
-            self._on_shared(shared)
+        if shared and len(self._reported) < _MAX_DEVICES:
+            self._reported |= shared
+            self._report(shared)
+
+    def _report(self, devices: set[str]) -> None:
+        for device_id in devices:
+            self._counters.reject(device_id, REASON)
+        self._log.warning(
+            REASON,
+            **{"device.id": printable(min(devices))},
+            devices=len(devices),
+            reason="another shim reads this device too, and each infers boots of its own: losses are false",
+            remedy="let the broker keep a device on one shim, read such topics with one shim, or send a seqref",
+        )

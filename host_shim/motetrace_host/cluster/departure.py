@@ -4,8 +4,8 @@ A broker such as mosquitto goes on giving an absent member its share, and keeps 
 share would be lost with a shim that never comes back. So a shim leaves in this order: unsubscribe, so that the others
 get everything from now on; work off what was kept; send its spans on; end the session.
 
-No broker says that its queue is empty. It sends as long as it has something and the receive maximum allows it, so the
-queue is empty when everything that came is acknowledged and nothing more comes for a while.
+No broker announces that its queue is empty. It sends as long as it has something and the receive maximum allows it, so
+the queue is empty when everything that came is acknowledged and nothing more comes for a while.
 """
 
 from __future__ import annotations
@@ -16,23 +16,20 @@ from collections.abc import Callable
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.membership import Membership
 
 QUIET_S = 5.0
 
 
-class Departure:
-    """Watches what comes in and what was stored.
+class Departure(Membership):
+    """Watches what comes in and what was stored."""
 
-    Args:
-        unsent: how many spans still wait for the trace backend.
-    """
+    leaving = True
 
     def __init__(
         self, inbox: Inbox, counters: Counters, unsent: Callable[[], int], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._inbox = inbox
-        self._counters = counters
-        self._unsent = unsent
+        super().__init__(inbox, counters, unsent)
         self._clock = clock
         self._arrived = 0
         self._stored = 0
@@ -40,17 +37,17 @@ class Departure:
         self._changed = clock()
 
     def put(self, chunk: Chunk) -> None:
-        """Leave messages in the inbox; on the network thread."""
+        """See `Membership`."""
         self._changed = self._clock()
         self._arrived += len(chunk.frames)
-        self._inbox.put(chunk)
+        super().put(chunk)
 
     def stored(self) -> None:
-        """All that was read is stored and acknowledged; on the pipeline's thread."""
+        """See `Membership`."""
         self._stored = self._counters.received
 
     def connection_event(self, event: str) -> None:
-        """Something happened to the connection; see `Subscriber`."""
+        """See `Membership`."""
         self._changed = self._clock()
         self._unsubscribed = event == "unsubscribed"
 

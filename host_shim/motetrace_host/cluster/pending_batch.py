@@ -54,11 +54,11 @@ def pack(batch: Batch, deltas: Sequence[Delta]) -> bytes:
     return _encoder.encode(content)
 
 
-def unpack(batch_id: int, data: bytes, place: Callable[[int], DeviceTopic]) -> Pending:
+def unpack(batch_id: int, data: bytes, topic: Callable[[int], DeviceTopic]) -> Pending:
     """Read what `pack` wrote.
 
     Args:
-        place: a place by its number in the message log.
+        topic: a device topic by its number in the message log.
     Raises:
         ValueError: it was not made by `pack`.
     """
@@ -72,8 +72,8 @@ def unpack(batch_id: int, data: bytes, place: Callable[[int], DeviceTopic]) -> P
         packed = content.records[at : at + record.SIZE]
         number = record.unpack(packed).place
         if number not in known:
-            known[number] = place(number)
+            known[number] = topic(number)
         batch.records.append(packed)
-        batch.places.append(known[number])
+        batch.topics.append(known[number])
     batch.extras, batch.keys, batch.faults = content.extras, content.keys, content.faults
     return Pending(batch_id, batch, content.deltas)

@@ -22,39 +22,22 @@ batch waits in step 2, and nothing is acknowledged. Only one batch is pending at
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from motetrace_host.cluster import pending_batch
-from motetrace_host.cluster.bare_seq_watch import REASON, BareSeqWatch
+from motetrace_host.cluster.bare_seq_watch import BareSeqWatch
 from motetrace_host.cluster.pending_batch import Pending
-from motetrace_host.core.ledger.store import SeenStore
+from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.wire.trust import Policy
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.boot_runs import DeviceBoots
 from motetrace_host.shim.counters import Counters
-from motetrace_host.shim.device_topics import DeviceBoots, DeviceTopic, DeviceTopics, Tenant
+from motetrace_host.shim.device_topics import DeviceTopic
 from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.side_topic import BatchParticipant
 from motetrace_host.storage import database, pending_batches
-
-_NOBODY = Tenant("", b"")
-
-
-class SharedLedger(SeenStore, Protocol):
-    """A ledger that several shims use; see `cluster/redis_ledger.py`."""
-
-    def claim(self, batch_id: int, keys: Iterable[bytes]) -> set[bytes]:
-        """Take keys of messages without a number; gives those that another batch took before."""
-        ...
-
-    def attend(self, devices: Iterable[str]) -> set[str]:
-        """Note that this shim infers the boots of devices; gives those that another shim noted before."""
-        ...
-
-    def enter(self, fingerprint: bytes) -> int:
-        """Make sure that all shims have one key; gives this shim's last batch id."""
-        ...
 
 
 class SharedJournal(Journal):
@@ -62,25 +45,23 @@ class SharedJournal(Journal):
 
     Args:
         fingerprint: of the key; see `RedisSeen.enter`.
-        on_bare_seq_shared: told devices with a bare seq that another shim reads too, each once.
+        watch: notices devices with a bare seq that another shim reads too.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
-        seen: SharedLedger,
-        places: DeviceTopics,
+        seen: RedisSeen,
+        participants: Sequence[BatchParticipant],
         bare_seq: BareSeq,
-        keepers: Sequence[BatchParticipant],
         counters: Counters,
-        fingerprint: bytes = b"",
-        on_bare_seq_shared: Callable[[set[str]], None] = lambda devices: None,
+        fingerprint: bytes,
+        watch: BareSeqWatch,
     ) -> None:
-        super().__init__(connection, seen, places, bare_seq, keepers, counters)
+        super().__init__(connection, seen, participants, bare_seq, counters)
         self._shared = seen
         self._fingerprint = fingerprint
-        self._on_bare_seq_shared = on_bare_seq_shared
-        self._watch = BareSeqWatch(seen, self._bare_seq_shared)
+        self._watch = watch
         self._pending = self._left_over()
 
     def connected(self) -> None:
@@ -117,7 +98,8 @@ class SharedJournal(Journal):
                 raise StoreError(f"{error}; {remedy}", retry=False) from error
 
     def _place(self, number: int) -> DeviceTopic:
-        return DeviceTopic(self._log.place(number), False, {}, _NOBODY, DeviceBoots())
+        row = self._log.place(number)
+        return DeviceTopic(row, DeviceBoots(row.device_id), {}, Policy.CONTINUE, plain=False)
 
     def _prepare(self, batch: Batch) -> bool:
         """Step 1; False when there is nothing in the batch that the shared ledger has to know."""
@@ -127,10 +109,10 @@ class SharedJournal(Journal):
         content = pending_batch.pack(batch, deltas)
         with database.transaction(self._connection):
             batch_id = pending_batches.add(self._connection, content)
-            self._keep_surroundings(batch)
+            self._save_participants(batch)
         batch.id = batch_id
         self._pending = Pending(batch_id, batch, deltas)
-        self._surroundings_kept(batch)
+        self._participants_committed(batch)
         return True
 
     def _settle_pending(self) -> set[int]:
@@ -140,16 +122,11 @@ class SharedJournal(Journal):
         batch_id, batch, deltas = self._pending
         known = self._shared.merge(batch_id, deltas) if deltas else ()
         taken = self._shared.claim(batch_id, batch.keys.values()) if batch.keys else ()
-        self._watch.look(batch.runs, batch.received_unix_ns)
+        self._watch.look(batch.boot_runs, batch.received_unix_ns)
         with database.transaction(self._connection):
             findings = self._find(batch, deltas, known, taken)
-            rejected = self._keep_messages(batch, findings)
+            self._save_messages(batch, findings)
             pending_batches.settle(self._connection, batch_id)
         self._pending = None
-        self._counters.saved(*rejected)
+        self._counters.committed()
         return findings.again
-
-    def _bare_seq_shared(self, devices: set[str]) -> None:
-        for device_id in devices:
-            self._counters.reject(device_id, REASON)
-        self._on_bare_seq_shared(devices)

@@ -69,18 +69,11 @@ def _head(noted: Mapping[str, str]) -> HeadSettings:
 
 
 def rules_of(text: str) -> TailRules | None:
-    """Read what `rules_text` wrote; "" is none: the tail is off."""
+    """Read the rules as `shim.build.rules_text` writes them; "" is none: the tail is off."""
     if not text:
         return None
     known = {field.name for field in fields(TailRules)}
     return TailRules(**{name: value for name, value in json.loads(text).items() if name in known})
-
-
-def rules_text(rules: TailRules | None) -> str:
-    """Write the tail's rules for the table of settings in force, as `tail`."""
-    if rules is None:
-        return ""
-    return json.dumps({field.name: getattr(rules, field.name) for field in fields(rules)})
 
 
 def _counts(

@@ -16,36 +16,27 @@ A seqref has no such doubts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import sqlite3
 
 from motetrace_host.core.ledger import inferred_boots
 from motetrace_host.core.ledger.inferred_boots import BootState
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.database_retry import RetryingReads
+from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.message_log import MessageLog
 
 _MAX_REPEATED = 65_535
 _MAX_DEVICES = 20_000  # states in memory; the ledger has all of them
 
 
-class BootLedger(Protocol):
-    """What is needed of the ledger."""
-
-    def boot_state(self, device_id: str) -> bytes | None: ...
-
-
-class RecentMessages(Protocol):
-    """What is needed of the message log."""
-
-    def recent_inferred(self, limit: int) -> list[tuple[str, int, bytes]]: ...
-
-
-class BareSeq:
+class BareSeq(BatchParticipant):
     """Boot states of the devices that send a bare seq.
 
     What a reconnect repeats is looked for among the last 65,535 messages: so many packet ids there are. The receive
     maximum would be the tighter bound, but mosquitto 2.0.11 exceeds it.
     """
 
-    def __init__(self, ledger: BootLedger) -> None:
+    def __init__(self, ledger: RetryingReads) -> None:
         self._ledger = ledger
         self._states: dict[str, BootState | None] = {}
         self._changed: set[str] = set()
@@ -54,7 +45,7 @@ class BareSeq:
         self._recent: dict[tuple[str, int], list[tuple[int, bytes]]] = {}
         self._repeated: dict[str, int] = {}
 
-    def connected(self, log: RecentMessages) -> None:
+    def connected(self, log: MessageLog) -> None:
         """A connection begins: what it repeats is among the last messages of the log."""
         self._recent.clear()
         self._repeated.clear()
@@ -82,19 +73,14 @@ class BareSeq:
             self._begun[device_id, sighting.boot_nonce] = sighting.why
         return sighting.boot_nonce
 
-    def changed(self) -> Iterator[tuple[str, bytes]]:
-        """What the ledger has to keep."""
-        for device_id in self._changed:
-            state = self._states[device_id]
-            if state is not None:
-                yield device_id, inferred_boots.pack(state)
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Write states, and by which rule boots began; those boots are in the ledger by then."""
+        ledger, states = Ledger(connection), [(device_id, self._states[device_id]) for device_id in self._changed]
+        ledger.keep_boot_states((device_id, inferred_boots.pack(state)) for device_id, state in states if state)
+        ledger.keep_reasons((*boot, why) for boot, why in self._begun.items())
 
-    def begun(self) -> list[tuple[str, bytes, str]]:
-        """The boots that began since `kept`, and by which rule of `core.boots`: device, nonce, why."""
-        return [(*boot, why) for boot, why in self._begun.items()]
-
-    def kept(self) -> None:
-        """The ledger keeps them now."""
+    def committed(self) -> None:
+        """See `BatchParticipant`."""
         self._changed.clear()
         self._begun.clear()
         if len(self._states) > _MAX_DEVICES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,7 +10,10 @@ from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import Message
 from motetrace_host.core.mqtt.connection import Delivery
-from motetrace_host.shim.device_topics import BootRun, DeviceTopic
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.boot_runs import BootRun
+from motetrace_host.shim.device_topics import DeviceTopic
+from motetrace_host.storage.boot_table import Ledger
 
 HOP = "shim"
 
@@ -21,13 +25,14 @@ class Republish(NamedTuple):
     delivery: Delivery
 
 
-class Batch:
+class Batch(BatchParticipant):
     """Messages of one connection, in order of arrival.
 
     Attributes:
         id: given by the journal at its first attempt to write; the same at the next.
-        records, places: one entry per message; a record's number here is its number in the block.
+        records, topics: one entry per message; a record's number here is its number in the block.
         extras, keys, faults: by number, of the few messages that have them.
+        boot_runs: those with numbers of this batch.
         acks: packet ids to acknowledge, in the order of arrival of everything, readings or not.
         republishes: with their position in `acks`, -1 for what needs no acknowledgement.
     """
@@ -37,38 +42,54 @@ class Batch:
         self.connection = connection
         self.received_unix_ns = received_unix_ns
         self.records: list[bytes] = []
-        self.places: list[DeviceTopic] = []
+        self.topics: list[DeviceTopic] = []
         self.extras: dict[int, bytes] = {}
         self.keys: dict[int, bytes] = {}
         self.faults: dict[int, tuple[str, ...]] = {}
-        self.runs: list[BootRun] = []
+        self.boot_runs: list[BootRun] = []
         self.acks: list[int] = []
         self.republishes: list[tuple[int, Republish]] = []
 
-    def add(self, message: Message, place: DeviceTopic, decision: int, threshold_id: int) -> None:
-        """Add a message that went the long way."""
-        packed, extra = record.pack(message, place.id, decision, threshold_id)
+    def add(
+        self,
+        message: Message,
+        topic: DeviceTopic,
+        decision: int,
+        threshold_id: int,
+        run: BootRun | None,
+        republish: Republish | None,
+    ) -> None:
+        """Add a message that went the long way, before its acknowledgement.
+
+        Args:
+            run: of its boot; None when it has no number.
+        """
+        packed, extra = record.pack(message, topic.id, decision, threshold_id)
         number = len(self.records)
+        if run is not None and message.seq is not None:
+            self.saw(run, message.seq)
+        elif extra and not message.origin.startswith("none"):
+            self.keys[number] = message.key
         self.records.append(packed)
-        self.places.append(place)
+        self.topics.append(topic)
         if extra:
             self.extras[number] = extra
-            if not record.unpack(packed).numbered and not message.origin.startswith("none"):
-                self.keys[number] = message.key
         if message.faults:
             self.faults[number] = message.faults
+        if republish is not None:
+            self.republishes.append((len(self.acks) if republish.delivery.packet.packet_id else -1, republish))
 
     def saw(self, run: BootRun, seq: int) -> None:
         """Note the number of a message."""
         if not run.open:
-            self.runs.append(run)
+            self.boot_runs.append(run)
         elif run.end + 1 == seq:
             run.end = seq
             return
         run.begin(seq)
 
-    def deltas(self) -> list[Delta]:
-        """What the ledger is to merge, in the order of `runs`."""
+    def runs(self) -> list[Delta]:
+        """The numbers of its messages, in the order of `boot_runs`."""
         at_unix_ms = self.received_unix_ns // 1_000_000
         make = tuple.__new__  # as Delta(...), at a third of the price
         return [
@@ -83,12 +104,26 @@ class Batch:
                     None if run.known else run.expected_first,
                 ),
             )
-            for run in self.runs
+            for run in self.boot_runs
         ]
 
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Write the boots that the ledger does not have yet."""
+        Ledger(connection).add_boots(
+            (run.device_id, run.boot_nonce, run.inferred, self.received_unix_ns)
+            for run in self.boot_runs
+            if not run.known
+        )
+
+    def committed(self) -> None:
+        """See `BatchParticipant`."""
+        for run in self.boot_runs:
+            run.known = True
+        self.close()
+
     def close(self) -> None:
-        """Nothing of it is needed any more."""
-        for run in self.runs:
+        """Give its runs back, for the next batch."""
+        for run in self.boot_runs:
             run.open = False
 
     def halves(self) -> Iterable[Batch]:
@@ -108,9 +143,9 @@ class Batch:
             self.faults[len(self.records)] = other.faults[number]
         found = record.unpack(other.records[number])
         self.records.append(other.records[number])
-        self.places.append(other.places[number])
+        self.topics.append(other.topics[number])
         if found.numbered:
             # A run of its own: that of the whole batch is still in the other's hands.
-            run = BootRun(other.places[number].device_id, found.boot_nonce)
+            run = BootRun(other.topics[number].device_id, found.boot_nonce)
             run.begin(found.seq)
-            self.runs.append(run)
+            self.boot_runs.append(run)

@@ -1,29 +1,23 @@
-"""What devices said at boot, near at hand for every message."""
+"""What devices say at boot, in memory for every message."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.spans.span import AttributeValue
 from motetrace_host.core.wire import baggage, birth
 from motetrace_host.core.wire.birth import Birth
 from motetrace_host.core.wire_error import WireError
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.database_retry import RetryingReads
 from motetrace_host.storage.boot_table import Ledger
 
 _MAX_BOOTS = 20_000
-
-
-class BirthLedger(Protocol):
-    """What is needed of the ledger."""
-
-    def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +32,23 @@ class Known:
 _NOTHING = Known()
 
 
-class Births:
-    """Births by (device, boot nonce); None stands for a device's latest boot. A side topic and a keeper.
+class Births(BatchParticipant):
+    """Births by (device, boot nonce); None stands for a device's latest boot. A side topic.
 
     Args:
         template: where births come, PREFIX{device_id}/birth.
-        on_boot: told device, nonce and payload of each.
+        on_boot: called with device, nonce and payload of each.
     """
 
-    retained = True  # what a boot said belongs on the spans of its readings, whenever this shim began to listen
+    retained = True  # what a birth says belongs on the spans of its readings, whenever this shim began to listen
+    from_device = True
 
     def __init__(
-        self, ledger: BirthLedger, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]
+        self, ledger: RetryingReads, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]
     ) -> None:
         self.template = template
         self.live: set[tuple[str, bytes]] = set()
-        """Boots (device, nonce) that were heard to begin: what is missing of them before the first message is lost."""
+        """Boots (device, nonce) whose birth came as it happened: what is missing before their first message is lost."""
         self._ledger = ledger
         self._on_boot = on_boot
         self._known: dict[tuple[str, bytes | None], Known] = {}
@@ -92,18 +87,14 @@ class Births:
         """The message expiry interval that readings of a boot are published with, 0 when it did not say."""
         return self.of(device_id, boot_nonce).expiry_s
 
-    def runs(self) -> Iterable[Delta]:
-        """A birth has no number."""
-        return ()
-
     def save(self, connection: sqlite3.Connection) -> None:
-        """Keep what was heard."""
+        """Write the births."""
         ledger = Ledger(connection)
         for device_id, parsed, received_unix_ns in self._unsaved:
             ledger.store_birth(device_id, parsed, received_unix_ns)
 
     def committed(self) -> None:
-        """The ledger has it now."""
+        """See `BatchParticipant`."""
         self._unsaved.clear()
         if len(self._known) > _MAX_BOOTS:
             self._known.clear()

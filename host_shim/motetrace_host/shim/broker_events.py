@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import emqx_drop
+from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.storage import broker_drops
 from motetrace_host.storage.broker_drops import DropCount
 
@@ -17,7 +18,7 @@ _REMEMBERED: Final = 10_000
 _Key = tuple[str, str, str, str]
 
 
-class BrokerEvents:
+class BrokerEvents(BatchParticipant):
     """Takes events in.
 
     An event that is delivered again is known by its message id while that is remembered: among the last 10,000, not
@@ -29,6 +30,7 @@ class BrokerEvents:
     """
 
     retained = False
+    from_device = False
 
     def __init__(self, prefix: str, topics: Sequence[TopicTemplate]) -> None:
         self.template = TopicTemplate(prefix + "{device_id}/dropped")
@@ -45,27 +47,27 @@ class BrokerEvents:
             WireError: an `event_*` reason.
         """
         drop = emqx_drop.parse(packet.payload)
+        device = drop.device_id(self._topics)
+        deltas = [] if device is None else drop.deltas(device, received_unix_ns // 1_000_000)
         if drop.message_id and not self._is_new((drop.message_id, drop.event, drop.receiver)):
             self.repeated += 1
             return
-        device = drop.device_id(self._topics)
-        deltas = [] if device is None else drop.deltas(device, received_unix_ns // 1_000_000)
         self._deltas += deltas
         key = (device or "", drop.receiver, drop.event, drop.reason)
         count, unnamed = self._counts.get(key, (0, 0))
         self._counts[key] = (count + 1, unnamed + (not deltas))
 
-    def runs(self) -> Iterable[Delta]:
-        """Give the messages that were dropped, for the ledger."""
+    def runs(self) -> list[Delta]:
+        """The messages that were dropped."""
         return self._deltas
 
     def save(self, connection: sqlite3.Connection) -> None:
-        """Add up the reasons; inside the transaction that takes the deltas."""
+        """Add to the counts of reasons."""
         if self._counts:
             broker_drops.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
 
     def committed(self) -> None:
-        """All of it is on disk."""
+        """See `BatchParticipant`."""
         self._counts.clear()
         self._deltas = []
 

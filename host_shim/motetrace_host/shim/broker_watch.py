@@ -1,25 +1,18 @@
-"""What the broker says of its own queues, as lines in the log and a number in the summary."""
+"""What the broker reports of its own queues, as lines in the log and a number in the summary."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from motetrace_host.core.mqtt.broker_queue import BrokerQueue
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire_error import WireError
-
-
-class Log(Protocol):
-    """What is needed of a structured logger."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
+from motetrace_host.shim.logging import Log
 
 
 class BrokerWatch:
-    """Hears the topics of `core/mqtt/broker_queue`, on the network thread: it works while the disk does not.
+    """Receives the topics of `core/mqtt/broker_queue`, on the network thread: it works while the disk does not.
 
     Args:
         now_s: a monotonic clock.
@@ -32,7 +25,7 @@ class BrokerWatch:
         self._unreadable = False
 
     def receive(self, packet: PublishPacket) -> None:
-        """Take in what the broker says; warn when it has dropped messages."""
+        """Take in what the broker reports; warn when it has dropped messages."""
         try:
             warning = self._queue.hear(packet.topic, packet.payload, self._now_s())
         except WireError as error:
@@ -46,5 +39,5 @@ class BrokerWatch:
 
     @property
     def dropped(self) -> int:
-        """Messages to any of its subscribers that the broker has dropped since this began to listen."""
+        """Messages to any of its subscribers that the broker has dropped since the shim began."""
         return self._queue.dropped

@@ -1,181 +1,240 @@
-"""The parts behind the broker's connection, put together: what listens, what decides, what writes.
-
-`app` starts and stops them; tests put them together by themselves (tests/host/app/conftest.py).
-"""
+"""A shim put together from its settings and its ports; `motetrace run` and the tests use the same."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from motetrace_host.cluster.shared_journal import SharedJournal, SharedLedger
-from motetrace_host.cluster.shared_ledger import fingerprint
-from motetrace_host.core.printable import printable
+from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.mqtt.connection import Subscription
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.wire.trust import Trust
-from motetrace_host.network.subscriber import Subscriber
+from motetrace_host.network.otlp_forwarder import traces_url
 from motetrace_host.shim.bare_seq import BareSeq
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.batch_store import BatchStore
 from motetrace_host.shim.births import Births
+from motetrace_host.shim.boot_runs import BootRuns
 from motetrace_host.shim.broker_events import BrokerEvents
+from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.command_replies import CommandReplies
 from motetrace_host.shim.config import Config
+from motetrace_host.shim.connection_log import ConnectionLog
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
 from motetrace_host.shim.device_stats import DeviceStatistics
-from motetrace_host.shim.device_topics import DeviceTopics, Tenant
+from motetrace_host.shim.device_topics import DeviceTopics, Tenant, TopicRules
+from motetrace_host.shim.fast_path import FastPath
+from motetrace_host.shim.guard import Guard
 from motetrace_host.shim.hop_reports import HopReports
+from motetrace_host.shim.identifier import Identifier
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.journal import Journal
+from motetrace_host.shim.logging import Log
 from motetrace_host.shim.nonces import Nonces
-from motetrace_host.shim.pipeline import Log, Pipeline, poisoned
-from motetrace_host.shim.reader import Reader
+from motetrace_host.shim.pipeline import Pipeline
+from motetrace_host.shim.ports import BrokerConnection, Ports, Receivers
 from motetrace_host.shim.republisher import Republisher
+from motetrace_host.shim.retention import Limits, Retention
 from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.shim.sampling_topics import DesiredTopic, ReportedTopic
-from motetrace_host.shim.side_topic import BatchParticipant, SideTopic
-from motetrace_host.storage import hop_reports
+from motetrace_host.shim.service import Ending, Shim
+from motetrace_host.shim.side_topic import SideTopic
+from motetrace_host.shim.slow_path import SlowPath
+from motetrace_host.shim.span_exchange import SpanExchange
+from motetrace_host.shim.upkeep import Upkeep
+from motetrace_host.storage import database, hop_reports, secret_files, state_folder
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import MessageLog
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.run_settings import Running
+
+DATABASE_NAME = "motetrace.db"
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """What hears the messages beside the readings.
+    """What takes in the messages beside the readings, and what that is written with.
 
     Attributes:
-        from_devices: those that hear devices. side_topics: all of them. keepers: those that write something down.
+        connection: to the database; of the pipeline, once that runs.
+        participants: those that write something down.
     """
 
+    connection: sqlite3.Connection
+    retry: DatabaseRetry
+    reads: RetryingReads
+    counters: Counters
     head: HeadSampler
-    answers: CommandReplies
+    replies: CommandReplies
     births: Births
     nonces: Nonces
-    from_devices: tuple[SideTopic, ...]
     side_topics: tuple[SideTopic, ...]
-    keepers: tuple[BatchParticipant, ...]
+    participants: tuple[BatchParticipant, ...]
 
 
-def head(config: Config) -> HeadSampler:
-    """Make the head of the sampling."""
-    return HeadSampler(
+def build(config: Config, ports: Ports) -> Shim:
+    """Make a shim on the state folder of its settings; `Shim.run` starts it.
+
+    Raises:
+        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, PasswordFileError, EndpointError,
+            BindError, OSError: a part cannot be had.
+    """
+    tenant = Tenant(config.tenant, _key(config))
+    client_id = config.client_id or state_folder.client_id(config.state)
+    where = Where(f"{config.broker.host}:{config.broker.port}", client_id)
+    path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
+    connection = database.connect(path)
+    with database.translated():
+        counters = Counters({device for device, _, _ in Ledger(connection).rejections()})
+    inbox = Inbox(config.queue)
+    head = HeadSampler(
         HeadSettings(
             config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, config.max_devices
         )
     )
+    spans = SpanExchange(config, connection, path, where, head, ports.ledger, log)
+    membership = ports.membership(inbox, counters, spans.unsent)
+    listeners = _listeners(config, database.connect(path), head, counters, inbox, spans.births_changed, log)
+    connection_log = ConnectionLog(log, where.broker, config.broker.tls)
+
+    def on_connection(event: str, event_fields: dict[str, Any]) -> None:
+        membership.connection_event(event)
+        if event == "refused":
+            ending.fail(f"broker {where.broker}: {event_fields['reason']}")
+        else:
+            connection_log.record(event, event_fields)
+
+    def on_stored() -> None:
+        spans.notify()
+        membership.stored()
+
+    broker_watch = BrokerWatch(log)
+    receivers = Receivers(membership.put, inbox.put_published, on_connection, broker_watch.receive)
+    broker = ports.connect(config, client_id, _subscriptions(config, listeners), receivers, membership.leaving)
+    pipeline = _pipeline(config, ports, tenant, inbox, listeners, broker, ending.fail, on_stored)
+    with database.transaction(connection):
+        Running(connection).note(settings_in_force(config, where) | ports.ledger.settings())
+    limits = Limits(
+        config.keep * _DAY_MS, config.max_messages, config.max_spans, ledger_is_here=not ports.ledger.is_shared
+    )
+    retention = Retention(connection, limits, ending.stop.wait, lambda gone: log.info("forgetting", **gone))
+    summaries: list[Callable[[], dict[str, Any]]] = [
+        counters.summary,
+        inbox.summary,
+        lambda: {"qos_2": broker.qos_2, "broker_dropped": broker_watch.dropped},
+        spans.summary,
+    ]
+    started = {
+        "broker": where.broker,
+        "topics": [topic.template for topic in config.topics],
+        "client_id": client_id,
+        "state": str(config.state),
+        "ledger": ports.ledger.name,
+    }
+    upkeep = Upkeep(log, retention, head, summaries)
+    return Shim(log, ending, pipeline, broker, spans, membership, upkeep, started)
 
 
-def listeners(
+def _listeners(
     config: Config,
     connection: sqlite3.Connection,
-    retry: DatabaseRetry,
-    sampler: HeadSampler,
+    head: HeadSampler,
     counters: Counters,
-    *,
+    inbox: Inbox,
     on_birth: Callable[[], None],
-    on_nonce: Callable[[str, str, bytes, str], None],
+    log: Log,
 ) -> Listeners:
-    """Make what listens; `on_birth` is told that some boot's attributes changed, `on_nonce` what `Nonces` notices."""
-    ledger = RetryingReads(Ledger(connection), MessageLog(connection), retry)
-    answers = CommandReplies(ledger, config.max_devices)
-    reported = ReportedTopic(config.prefix, sampler)
+    retry = DatabaseRetry(log, lambda: len(inbox))
+    reads = RetryingReads(Ledger(connection), MessageLog(connection), retry)
+    replies = CommandReplies(reads, config.max_devices)
+    reported = ReportedTopic(config.prefix, head)
 
-    def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
-        answers.learn(device_id, boot_nonce)
+    def on_boot(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
+        replies.learn(device_id, boot_nonce)
         nonces.announced(device_id, boot_nonce)
         reported.birth(device_id, payload)
         counters.births += 1
         on_birth()
 
-    births = Births(ledger, config.birth_topic, heard)
-    nonces = Nonces(births, ledger, counters.reject, on_nonce)
-    hops = HopReports(config.prefix, hop_reports.load(connection))
-    statistics = DeviceStatistics(config.prefix)
-    drops = BrokerEvents(config.prefix, config.topics)
-    keepers = (births, hops, statistics, drops)
-    side_topics = (*keepers, DesiredTopic(config.prefix, sampler), reported)
-    return Listeners(sampler, answers, births, nonces, (births, statistics, reported), side_topics, keepers)
+    births = Births(reads, config.birth_topic, on_boot)
+    nonces = Nonces(births, reads, counters, log)
+    reports = HopReports(config.prefix, hop_reports.load(connection))
+    statistics, drops = DeviceStatistics(config.prefix), BrokerEvents(config.prefix, config.topics)
+    participants = (births, reports, statistics, drops)
+    side_topics = (*participants, DesiredTopic(config.prefix, head), reported)
+    return Listeners(connection, retry, reads, counters, head, replies, births, nonces, side_topics, participants)
 
 
-def pipeline(
+def _subscriptions(config: Config, listeners: Listeners) -> list[Subscription]:
+    # Side topics first: what they bring belongs on the spans of the readings that follow.
+    subscriptions = [
+        # What the broker keeps is for each shim to know; what passes by is for one of a group to count.
+        Subscription(side.template.filter, retained=True)
+        if side.retained
+        else Subscription(config.on_share(side.template.filter))
+        for side in listeners.side_topics
+    ]
+    return subscriptions + [Subscription(config.on_share(topic.filter)) for topic in config.topics]
+
+
+def _pipeline(
     config: Config,
-    connection: sqlite3.Connection,
-    retry: DatabaseRetry,
+    ports: Ports,
     tenant: Tenant,
     inbox: Inbox,
-    listening: Listeners,
-    subscriber: Subscriber,
-    counters: Counters,
-    log: Log,
-    shared: SharedLedger | None = None,
-    *,
+    listeners: Listeners,
+    broker: BrokerConnection,
     on_failure: Callable[[str], None],
     on_stored: Callable[[], None],
 ) -> Pipeline:
-    """Make the pipeline, which owns the connection from then on."""
-    asked = RetryingReads(Ledger(connection), MessageLog(connection), retry)
-    bare_seq = BareSeq(asked)
-    clones = CloneWatch(counters, log)
+    """Make the pipeline, which owns the connection of `listeners` from then on."""
+    log, counters, reads, births = ports.log, listeners.counters, listeners.reads, listeners.births
     routes = [(source.template, target) for source, target in config.republish]
-    republished = frozenset(source for source, _ in routes)
-    with_trailer = frozenset(topic.template for topic in config.trailer)
-    special = republished | with_trailer
-    places = DeviceTopics(
-        asked,
-        config.topics,
-        tenant,
-        is_plain=lambda template: template not in special,
-        tails=listening.answers.tails,
-        plans=SamplingPlans(listening.head, asked),
-        live=listening.births.live,
-        trust=Trust(config.trust),
-        max_places=config.max_devices,
+    trailer = frozenset(topic.template for topic in config.trailer)
+    rules = TopicRules(
+        config.topics, Trust(config.trust), trailer, frozenset(source for source, _ in routes), config.device_property
     )
-    reader = Reader(
-        places,
-        listening.side_topics,
-        tenant,
-        bare_seq,
-        listening.answers,
-        counters,
-        listening.nonces,
-        with_trailer,
-        republished,
-        on_poison=lambda device_id, error: poisoned(log, device_id, error),
-        device_property=config.device_property,
-        from_devices=listening.from_devices,
-        clones=clones,
-        expiry_s=listening.births.expiry_s,
-    )
-    parts = (places, bare_seq, (*listening.keepers, clones), counters)
-    if shared is None:
-        journal = Journal(connection, SqliteSeen(connection), *parts)
-    else:
-        mark = fingerprint(tenant.key, tenant.name)
-        journal = SharedJournal(connection, shared, *parts, mark, lambda devices: _bare_seq_shared(log, devices))
-    return Pipeline(
-        inbox,
-        reader,
-        listening.births,
-        journal,
-        subscriber,
-        Republisher(routes, subscriber.publish),
-        counters,
-        log,
-        retry,
-        log_messages=config.log_level == "debug",
-        on_failure=on_failure,
-        on_stored=on_stored,
-    )
+    bare_seq, guard, clones = BareSeq(reads), Guard(counters, log), CloneWatch(counters, log)
+    plans = SamplingPlans(listeners.head, reads)
+    boots = BootRuns(births.live, listeners.replies, listeners.nonces, clones)
+    topics = DeviceTopics(reads, rules, tenant, boots, listeners.replies.tails, plans, config.max_devices)
+    identifier = Identifier(tenant, bare_seq, listeners.replies, trailer, births.expiry_s, ports.random_bytes)
+    slow_path = SlowPath(topics, identifier, listeners.side_topics, counters)
+    reader = FastPath(topics, slow_path, listeners.nonces, births.expiry_s, guard, counters)
+    participants = (topics, plans, *listeners.participants, clones)
+    journal = ports.ledger.journal(listeners.connection, tenant, participants, bare_seq, counters, log)
+    store = BatchStore(journal, listeners.retry, counters, guard, log, log_messages=config.log_level == "debug")
+    republisher = Republisher(routes, broker.publish, births, counters, log)
+    return Pipeline(inbox, reader, store, republisher, broker, log, on_failure, on_stored)
 
 
-def _bare_seq_shared(log: Log, devices: set[str]) -> None:
-    log.warning(
-        "bare_seq_shared",
-        **{"device.id": printable(min(devices))},
-        devices=len(devices),
-        reason="another shim reads this device too, and each infers boots of its own: losses are false",
-        remedy="let the broker keep a device on one shim, read such topics with one shim, or send a seqref",
-    )
+def settings_in_force(config: Config, where: Where) -> dict[str, str]:
+    """What reports need to know of the settings; `commands/` reads it."""
+    return {
+        "broker": where.broker,
+        "client_id": where.client_id,
+        "keep": str(config.keep),
+        "max_messages": str(config.max_messages),
+        "max_spans": str(config.max_spans),
+        "sample": str(config.sample),
+        "sample_limit": str(config.sample_limit),
+        "sample_flag_cap": str(config.sample_flag_cap),
+        "sample_device_rate": str(config.sample_device_rate),
+        "tail": rules_text(config.tail_rules),
+        "otlp": traces_url(config.otlp) if config.otlp else "",
+    }
+
+
+def rules_text(rules: TailRules | None) -> str:
+    """Write the tail's rules as a setting in force; "" when it is off."""
+    return json.dumps({one.name: getattr(rules, one.name) for one in fields(rules)}) if rules else ""
+
+
+def _key(config: Config) -> bytes:
+    is_default = config.key_file == config.default_key_file
+    return secret_files.load_or_make(config.key_file) if is_default else secret_files.load(config.key_file)

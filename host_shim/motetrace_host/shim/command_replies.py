@@ -6,21 +6,15 @@ the last 4 bytes of the boot nonce, then seq. Without this each answer would loo
 
 from __future__ import annotations
 
-from typing import Protocol
+from motetrace_host.shim.database_retry import RetryingReads
 
 _MAX_BOOTS = 16  # the latest of a device that an answer may come from
-
-
-class BootLedger(Protocol):
-    """What is needed of the ledger."""
-
-    def latest_nonces(self, device_id: str, limit: int) -> list[bytes]: ...
 
 
 class CommandReplies:
     """The boots of devices, by the part of their nonce that an answer carries; of at most `max_devices` in memory."""
 
-    def __init__(self, ledger: BootLedger, max_devices: int = 200_000) -> None:
+    def __init__(self, ledger: RetryingReads, max_devices: int = 200_000) -> None:
         self._ledger = ledger
         self._max_devices = max_devices
         self._boots: dict[str, dict[bytes, bytes]] = {}
@@ -34,7 +28,7 @@ class CommandReplies:
             boots[boot_nonce[1:]] = boot_nonce
 
     def boot_nonce(self, device_id: str, parent_id: bytes) -> bytes | None:
-        """The boot whose answer has this parent-id; None when it is nobody's answer.
+        """The boot whose answer has this parent-id; None when it is no answer of this device.
 
         A foreign parent-id passes for an answer once in 2**32 for each boot that is known of the device.
         Source: docs/wire-format.md, "Answers to commands".

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from motetrace_host.core.mqtt import broker_queue, tls_refusal
+from motetrace_host.shim.logging import Log
 
 _QOS_2_REMEDY: Final = (
     "QoS 1 was asked for: perhaps another client subscribed with this client id before; they are taken, but give the "
@@ -15,14 +16,6 @@ _SHORT_REMEDY: Final = (
     "when the shim is away for longer, the broker forgets it, and what devices send then is lost: raise the broker's "
     "longest session expiry, or ask for less with --session-expiry"
 )
-
-
-class Log(Protocol):
-    """What is needed of a structured logger."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class ConnectionLog:
@@ -53,10 +46,10 @@ class ConnectionLog:
             self._log.warning(event, broker=self._broker, **fields, **self._remedy(fields.get("reason", "")))
 
     def _remedy(self, reason: str) -> dict[str, str]:
-        """What to do about a lost connection, where something can be said; the names are of Python's exceptions."""
+        """What to do about a lost connection, where one is known; the names are of Python's exceptions."""
         if reason.startswith("ConnectionRefusedError"):
             return {"remedy": "is the broker up there? check --broker"}
         if reason.startswith("gaierror"):
             return {"remedy": "check the host name in --broker"}
-        told = tls_refusal.remedy(reason) if self._tls else ""
-        return {"remedy": told} if told else {}
+        remedy = tls_refusal.remedy(reason) if self._tls else ""
+        return {"remedy": remedy} if remedy else {}

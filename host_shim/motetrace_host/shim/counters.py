@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from motetrace_host.storage.boot_table import Ledger
 
 MAX_DEVICES = 10_000
+_Rejection = tuple[str, str]
+"""Device ('' when it is not known) and reason."""
 
 
 class Counters:
@@ -25,28 +30,34 @@ class Counters:
         self.republished = 0
         self.clones = 0
         self.rejected: Counter[str] = Counter()
-        self._unsaved: Counter[tuple[str, str]] = Counter()
+        self._unsaved: Counter[_Rejection] = Counter()
+        self._saving: tuple[Counter[_Rejection], Sequence[_Rejection]] = (Counter(), ())
         self._devices = set(known_devices)
 
     def reject(self, device_id: str, reason: str) -> None:
         """Count a rejection; `device_id` is '' when the topic did not name one."""
         self.rejected[reason] += 1
-        self._unsaved[self._told_apart(device_id), reason] += 1
+        self._unsaved[self._counted_as(device_id), reason] += 1
 
-    def unsaved(self, faults: Iterable[tuple[str, str]] = ()) -> dict[tuple[str, str], int]:
-        """Rejections that the ledger does not have yet, and `faults` (device, reason) of messages new in it.
+    def save(self, connection: sqlite3.Connection, faults: Sequence[_Rejection] = ()) -> None:
+        """Write the rejections that the ledger does not have yet, inside the transaction of a batch.
 
-        The faults are counted by `saved` only: a batch that the disk refuses is written again.
+        Args:
+            faults: of the messages that are new in the batch. They are counted by `committed` only: a batch that the
+                disk refuses is written again.
         """
-        return dict(self._unsaved + Counter((self._told_apart(device_id), reason) for device_id, reason in faults))
+        counts = self._unsaved + Counter((self._counted_as(device_id), reason) for device_id, reason in faults)
+        self._saving = counts, faults
+        Ledger(connection).reject(counts)
 
-    def saved(self, counts: dict[tuple[str, str], int], faults: Iterable[tuple[str, str]] = ()) -> None:
-        """The ledger has these now: what `unsaved` gave for these faults."""
+    def committed(self) -> None:
+        """Take what `save` wrote as written."""
+        counts, faults = self._saving
         for device_id, reason in faults:
             self.reject(device_id, reason)
-        self._unsaved -= Counter(counts)
+        self._unsaved -= counts
 
-    def _told_apart(self, device_id: str) -> str:
+    def _counted_as(self, device_id: str) -> str:
         if device_id not in self._devices:
             if len(self._devices) >= MAX_DEVICES:
                 return ""

@@ -1,24 +1,19 @@
-"""Work on the database that is done again and again while a retry may help: nothing is acknowledged meanwhile."""
+"""Work on the database, repeated while a retry may help: nothing is acknowledged meanwhile."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from motetrace_host.core.store_error import StoreError
+from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import MessageLog
 
 _BACKOFF_S = (0.1, 15.0)
 Result = TypeVar("Result")
-
-
-class Log(Protocol):
-    """What is needed of a structured logger."""
-
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class RefusedError(Exception):
@@ -33,7 +28,7 @@ class DatabaseRetry:
     """Does work until it succeeds.
 
     Args:
-        log: told of each failure. waiting: how many messages wait meanwhile, for the log.
+        log: gets each failure. waiting: how many messages wait meanwhile, for the log.
     """
 
     def __init__(self, log: Log, waiting: Callable[[], int]) -> None:
@@ -42,7 +37,7 @@ class DatabaseRetry:
         self._over = threading.Event()
 
     def end(self) -> None:
-        """Let go of what is tried: it raises AbandonedError."""
+        """Give up what is tried: it raises AbandonedError."""
         self._over.set()
 
     @property
@@ -51,7 +46,7 @@ class DatabaseRetry:
         return self._over.is_set()
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """Do it.
+        """Do a piece of work.
 
         Raises:
             RefusedError: no retry would help. AbandonedError: `end` was called.
@@ -75,22 +70,23 @@ class DatabaseRetry:
 class RetryingReads:
     """What reading a message asks of the database. A disk that does not answer must not look like a broken message.
 
-    A device that is new is asked about several times in a row: once its boots were told, what is none of them needs no
-    further question, until something is written. (A nonce that the host drew is not told, and no device sends it.)
+    A device that is new is asked about several times in a row: once its boots were read, a nonce that is none of
+    them is new, without a further question, until something is written. (Nonces that the host drew are not among them,
+    and no device sends those.)
     """
 
     def __init__(self, ledger: Ledger, log: MessageLog, retry: DatabaseRetry) -> None:
         self._ledger = ledger
         self._log = log
         self._retry = retry
-        self._told: tuple[str, int] = ("", -1)  # whose boots, as of which change
+        self._boots_of: tuple[str, int] = ("", -1)  # device, as of which change
         self._boots: list[bytes] = []
 
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
         """See `Ledger`."""
         nonces = self._retry.run(lambda: self._ledger.latest_nonces(device_id, limit))
         if len(nonces) < limit:
-            self._told, self._boots = (device_id, self._ledger.changes), nonces
+            self._boots_of, self._boots = (device_id, self._ledger.changes), nonces
         return nonces
 
     def boot_state(self, device_id: str) -> bytes | None:
@@ -110,7 +106,7 @@ class RetryingReads:
         return self._retry.run(lambda: self._ledger.first_seen(device_id, boot_nonce))
 
     def _is_new(self, device_id: str, boot_nonce: bytes) -> bool:
-        return self._told == (device_id, self._ledger.changes) and boot_nonce not in self._boots
+        return self._boots_of == (device_id, self._ledger.changes) and boot_nonce not in self._boots
 
     def place_id(self, topic: str, device_id: str, template: str) -> int:
         """See `MessageLog`."""

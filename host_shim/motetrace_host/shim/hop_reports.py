@@ -1,19 +1,19 @@
-"""The side topic on which the stages say what they saw: `<prefix><reporter>/seen`.
+"""The side topic on which the stages report what they saw: `<prefix><reporter>/seen`.
 
-A report may come twice: from a broker that repeats, or from a process that did not hear the acknowledgement. Its runs
+A report may come twice: from a broker that repeats, or from a process that did not get the acknowledgement. Its runs
 would do no harm, but each number in them would count as a duplicate; so each report is counted once, by its number.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from typing import Final
 
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import hop_report
+from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.storage import hop_reports
 from motetrace_host.storage.hop_reports import MAX_PROCESSES, Heard, Process, Service
 
@@ -22,20 +22,21 @@ MAX_REPORTERS: Final = 1_000
 _MASK: Final = (1 << REMEMBERED) - 1
 
 
-class HopReports:
+class HopReports(BatchParticipant):
     """Takes reports in, each once.
 
     Args:
         prefix: Of the side topics, such as `motetrace/`.
-        heard: What was counted before this start: `hop_report_store.load(connection)`.
+        counted: What was counted before this start: `storage.hop_reports.load(connection)`.
     """
 
     retained = False
+    from_device = False
 
-    def __init__(self, prefix: str, heard: dict[Process, Heard] | None = None) -> None:
+    def __init__(self, prefix: str, counted: dict[Process, Heard] | None = None) -> None:
         self.template = TopicTemplate(prefix + "{device_id}/seen")
         self.repeated = 0
-        self._heard = {} if heard is None else dict(heard)
+        self._counted = {} if counted is None else dict(counted)
         self._changed: dict[Process, Heard] = {}
         self._forgotten: list[Process] = []
         self._reporters: set[str] = set()
@@ -50,41 +51,44 @@ class HopReports:
         """
         report = hop_report.parse(packet.payload)
         now_ms = received_unix_ns // 1_000_000
+        deltas = report.deltas(now_ms)
         process = (device_id, report.process)
-        known = self._heard.pop(process, None)  # and in again at the end: the one heard longest ago stays first
+        known = self._counted.pop(
+            process, None
+        )  # and in again at the end: the one that reported longest ago stays first
         now = _with(known, report.number, now_ms)
         if now is None:
             assert known is not None  # noqa: S101 (mypy: only what is known repeats)
-            self._heard[process] = known
+            self._counted[process] = known
             self.repeated += 1
             return
         self._remember(process, now)
         self._add(Service(device_id, report.hop, now_ms, report.unnumbered, report.shed))
-        self._deltas += report.deltas(now_ms)
+        self._deltas += deltas
 
-    def runs(self) -> Iterable[Delta]:
-        """Give what was reported since `committed`, for the ledger."""
+    def runs(self) -> list[Delta]:
+        """What was reported since `committed`."""
         return self._deltas
 
     def save(self, connection: sqlite3.Connection) -> None:
-        """Write which reports these were; inside the transaction that takes the deltas."""
+        """Write which reports these were."""
         hop_reports.forget(connection, self._forgotten)
         hop_reports.save(connection, self._changed.items(), self._services.values())
 
     def committed(self) -> None:
-        """All of it is on disk."""
+        """See `BatchParticipant`."""
         self._changed.clear()
         self._forgotten.clear()
         self._services.clear()
         self._deltas = []
 
     def _remember(self, process: Process, now: Heard) -> None:
-        if len(self._heard) >= MAX_PROCESSES:
-            oldest = next(iter(self._heard))
-            del self._heard[oldest]
+        if len(self._counted) >= MAX_PROCESSES:
+            oldest = next(iter(self._counted))
+            del self._counted[oldest]
             self._changed.pop(oldest, None)
             self._forgotten.append(oldest)
-        self._heard[process] = self._changed[process] = now
+        self._counted[process] = self._changed[process] = now
         if process in self._forgotten:
             self._forgotten.remove(process)
 
@@ -102,7 +106,7 @@ class HopReports:
 
 
 def _with(known: Heard | None, number: int, now_ms: int) -> Heard | None:
-    """Add a number to what was heard of a process; None when it was heard before, or is too old to tell."""
+    """Add a number to those of a process; None when it was there before, or is too old to tell."""
     if known is None:
         return Heard(number, 0, now_ms)
     ahead = number - known.number

@@ -33,7 +33,7 @@ class Inbox:
         self._bytes = 0
         self._closed = False
         self._overflown = 0  # the connection that brought too much; connections count from 1
-        self._told = False
+        self._given = False
         self._change = threading.Condition()
         self.shed = 0
         self.held_back = 0
@@ -51,11 +51,11 @@ class Inbox:
                 self._change.notify_all()
 
     def overdue(self) -> int:
-        """A connection on which messages were held back, once all before them are taken; 0 for none. Told once."""
+        """A connection on which messages were held back, once all before them are taken; 0 for none. Given once."""
         with self._change:
-            if not self._overflown or self._told or self._chunks:
+            if not self._overflown or self._given or self._chunks:
                 return 0
-            self._told = True
+            self._given = True
             return self._overflown
 
     def put_published(self, published: Published) -> None:
@@ -69,7 +69,7 @@ class Inbox:
     ) -> tuple[list[Chunk], list[Published]]:
         """Wait at most `wait_s` for the first item, then `gather_s` for company; both lists may be empty.
 
-        Nothing is waited for once there are `enough` messages, `max_messages` when that is not said. Chunks are taken
+        Nothing is waited for once there are `enough` messages, `max_messages` by default. Chunks are taken
         until they hold `max_messages` or more; with 0 only answers are waited for and taken.
         """
         with self._change:
@@ -98,6 +98,10 @@ class Inbox:
             self._closed = True
             self._change.notify_all()
 
+    def summary(self) -> dict[str, int]:
+        """For the log."""
+        return {"shed": self.shed, "held_back": self.held_back, "waiting": self._messages}
+
     def __len__(self) -> int:
         return self._messages
 
@@ -114,5 +118,5 @@ class Inbox:
         if shed < len(chunk.frames):
             self.held_back += len(chunk.frames) - shed
             if chunk.connection != self._overflown:
-                self._overflown, self._told = chunk.connection, False
+                self._overflown, self._given = chunk.connection, False
         return chunk._replace(frames=())

@@ -1,12 +1,11 @@
-"""Everything of one batch in one transaction: messages, numbers seen, boots, what side topics heard, rejections."""
+"""Everything of one batch in one transaction: messages, numbers seen, boots, what side topics brought, rejections."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import Runs
@@ -15,9 +14,8 @@ from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import HOP, Batch
+from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters
-from motetrace_host.shim.device_topics import DeviceTopics
-from motetrace_host.shim.side_topic import BatchParticipant
 from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import Ledger, Unnumbered
 from motetrace_host.storage.message_log import MessageLog
@@ -25,41 +23,35 @@ from motetrace_host.storage.message_log import MessageLog
 
 @dataclass(slots=True)
 class Findings:
-    """What the ledger says of a batch: which of its messages were seen before, and how to count deliveries."""
+    """Which messages of a batch the ledger had before, and how to count deliveries."""
 
     again: set[int] = field(default_factory=set)
     deliveries: list[tuple[bytes, int, int]] = field(default_factory=list)
 
 
-class Rejected(NamedTuple):
-    """What the counters is told once it is on disk; see `Counters.saved`."""
-
-    counts: dict[tuple[str, str], int]
-    faults: list[tuple[str, str]]
-
-
 class Journal:
-    """Writes batches through one connection, which belongs to the pipeline's thread once that runs."""
+    """Writes batches through one connection, which belongs to the pipeline's thread once that runs.
+
+    Args:
+        participants: what is written with each batch, in this order; behind it the boots of `bare_seq`.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         seen: SeenStore,
-        places: DeviceTopics,
+        participants: Sequence[BatchParticipant],
         bare_seq: BareSeq,
-        keepers: Sequence[BatchParticipant],
         counters: Counters,
     ) -> None:
         self._connection = connection
         with database.translated():
             # Rare and large checkpoints: the write-ahead log grows to about 32 MiB (8000 pages of 4 KiB).
             connection.execute("PRAGMA wal_autocheckpoint=8000")
-        self._ledger = Ledger(connection)
         self._log = MessageLog(connection)
         self._seen = seen
-        self._places = places
+        self._participants = (*participants, bare_seq)
         self._bare_seq = bare_seq
-        self._keepers = keepers
         self._counters = counters
         self._batch_id = 0
 
@@ -82,18 +74,31 @@ class Journal:
             with database.transaction(self._connection):
                 known = self._seen.merge(batch.id, deltas) if deltas else ()
                 findings = self._find(batch, deltas, known)
-                self._keep_surroundings(batch)
-                rejected = self._keep_messages(batch, findings)
+                self._save_participants(batch)
+                self._save_messages(batch, findings)
         except BaseException:
             self._seen.forget_cache()
             raise
-        self._surroundings_kept(batch)
-        self._counters.saved(*rejected)
+        self._participants_committed(batch)
+        self._counters.committed()
         return findings.again
+
+    def _all(self, batch: Batch) -> Iterator[BatchParticipant]:
+        yield batch
+        yield from self._participants
 
     def _deltas(self, batch: Batch) -> list[Delta]:
         """The numbers that a batch brings, those of its messages first."""
-        return [*batch.deltas(), *(delta for keeper in self._keepers for delta in keeper.runs())]
+        return [delta for one in self._all(batch) for delta in one.runs()]
+
+    def _save_participants(self, batch: Batch) -> None:
+        """Write what holds whichever of the messages turn out to be new."""
+        for one in self._all(batch):
+            one.save(self._connection)
+
+    def _participants_committed(self, batch: Batch) -> None:
+        for one in self._all(batch):
+            one.committed()
 
     def _find(
         self, batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], known_keys: Iterable[bytes] = ()
@@ -101,7 +106,7 @@ class Journal:
         """Which messages of a batch were seen before: by the ledger's reply, by the log, or earlier in the batch.
 
         Args:
-            known_keys: of messages without a number, those that somebody else saw before.
+            known_keys: of messages without a number, those that another shim saw before.
         """
         findings = Findings()
         if any(known):
@@ -110,44 +115,17 @@ class Journal:
             _keyed_again(batch, self._log.known_keys(set(batch.keys.values())).union(known_keys), findings)
         return findings
 
-    def _keep_surroundings(self, batch: Batch) -> None:
-        """Write what holds whichever of the messages turn out to be new."""
-        self._log.add_places(self._places.unsaved())
-        self._log.add_thresholds(self._places.plans.unsaved())
-        self._ledger.add_boots(
-            (run.device_id, run.boot_nonce, run.inferred, batch.received_unix_ns) for run in batch.runs if not run.known
-        )
-        for keeper in self._keepers:
-            keeper.save(self._connection)
-        self._ledger.keep_boot_states(self._bare_seq.changed())
-        self._ledger.keep_reasons(self._bare_seq.begun())
-
-    def _surroundings_kept(self, batch: Batch) -> None:
-        for run in batch.runs:
-            run.known = True
-        batch.close()
-        for keeper in self._keepers:
-            keeper.committed()
-        self._bare_seq.kept()
-        self._places.saved()
-
-    def _keep_messages(self, batch: Batch, findings: Findings) -> Rejected:
+    def _save_messages(self, batch: Batch, findings: Findings) -> None:
         """Write the messages that are new, the deliveries of the others, and what was wrong with any."""
         again = findings.again
         records, extras = _without(batch, again)
         block = self._log.append(records, extras) if records else self._log.last_block()
         if findings.deliveries:
             self._log.delivered(findings.deliveries, block)
-        self._ledger.add_unnumbered(_unnumbered(batch, again))
-        faults = [
-            (batch.places[number].device_id, reason)
-            for number, reasons in batch.faults.items()
-            if number not in again
-            for reason in reasons
-        ]
-        rejected = Rejected(self._counters.unsaved(faults), faults)
-        self._ledger.reject(rejected.counts)
-        return rejected
+        Ledger(self._connection).add_unnumbered(_unnumbered(batch, again))
+        new = ((number, reasons) for number, reasons in batch.faults.items() if number not in again)
+        faults = [(batch.topics[number].device_id, reason) for number, reasons in new for reason in reasons]
+        self._counters.save(self._connection, faults)
 
 
 def _numbered_again(batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], findings: Findings) -> None:
@@ -155,7 +133,7 @@ def _numbered_again(batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs]
     numbers: dict[tuple[str, bytes], list[int]] = {}
     for number, packed in enumerate(batch.records):
         name = packed[record.SEQ_AT : record.SEQ_AT + 9]
-        numbers.setdefault((batch.places[number].device_id, name), []).append(number)
+        numbers.setdefault((batch.topics[number].device_id, name), []).append(number)
     for delta, runs in zip(deltas, known, strict=True):
         for start, end in runs if delta.hop == HOP else ():
             for seq in range(start, end + 1):
@@ -188,7 +166,7 @@ def _unnumbered(batch: Batch, again: set[int]) -> list[Unnumbered]:
     duplicates: Counter[str] = Counter()
     for number in batch.extras:
         if not record.unpack(batch.records[number]).numbered:
-            (duplicates if number in again else messages)[batch.places[number].device_id] += 1
+            (duplicates if number in again else messages)[batch.topics[number].device_id] += 1
     return [
         Unnumbered(device_id, messages[device_id], duplicates[device_id], batch.received_unix_ns)
         for device_id in messages.keys() | duplicates.keys()

@@ -16,12 +16,14 @@ import structlog
 
 from motetrace_host.core.printable import escaped
 
+Log = structlog.typing.FilteringBoundLogger
+"""The logger of all parts."""
 REPEAT_S = 10.0
 _MAX_EVENTS = 200
 
 
 class Repeats:
-    """Lets a warning or error through once in `REPEAT_S` seconds per event and reason; says how many were held back."""
+    """Lets a warning or error through once in `REPEAT_S` seconds per event and reason; with how many were held back."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -46,9 +48,9 @@ class Repeats:
 
 
 def on_one_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor: nothing that a device, a broker or a library said reaches a terminal raw.
+    """A structlog processor: no text of a device, a broker or a library reaches a terminal raw.
 
-    Whoever logs device text puts it through `printable`; this is for what nobody thought of, such as the text of an
+    Device text is logged through `printable`; this is for the rest, such as the text of an
     exception. The lines of a traceback are indented, so that none of them reads as a line of the log.
     """
     for key, value in event.items():
@@ -59,7 +61,7 @@ def on_one_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
 
 
 class _Library(logging.Handler):
-    """Brings what libraries say through `logging` (uvicorn, urllib3, asyncio) to structlog: no raw line, no traceback.
+    """Brings what libraries log through `logging` (uvicorn, urllib3, asyncio) to structlog: no raw line, no traceback.
 
     Without a handler, Python writes warnings and errors to stderr as they are.
     """
@@ -71,11 +73,11 @@ class _Library(logging.Handler):
             write = logger.error if record.levelno >= logging.ERROR else logger.warning
             exception = {"exc_info": record.exc_info} if record.exc_info else {}
             write(record.name, reason=record.getMessage().strip(), **exception)
-        except Exception:  # noqa: BLE001  what a library says must never fail the library
+        except Exception:  # noqa: BLE001  its log must never fail the library
             self.handleError(record)
 
 
-def configure(level: str, log_format: str, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
+def configure(level: str, log_format: str, stream: TextIO | None = None) -> Log:
     """Set up logging of the whole process and give its logger.
 
     Args:
@@ -105,5 +107,5 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> stru
     root = logging.getLogger()
     if not any(isinstance(handler, _Library) for handler in root.handlers):
         root.addHandler(_Library(logging.WARNING))
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    logger: Log = structlog.get_logger()
     return logger

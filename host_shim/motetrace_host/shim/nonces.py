@@ -1,20 +1,25 @@
-"""Boot nonces that contradict what devices said at boot: forged or copied contexts, relays, and lost births.
+"""Boot nonces that contradict the birth messages of devices: forged or copied contexts, relays, and lost births.
 
 A device that publishes birth messages announces each of its boots. Messages under a nonce that it never announced are
-somebody else's, or its birth was lost; one nonce under two device ids is a context that was copied, or a relay that
-speaks for others. Both are counted and told, and change nothing else: what to believe is the operator's to say
-(`--trust`). Asked once per boot, never per message.
+another sender's, or its birth was lost; one nonce under two device ids is a context that was copied, or a relay that
+speaks for others. Both are counted and logged, and change nothing else: what to believe is set by the operator
+(`--trust`). Looked at once per boot, never per message.
 
 What is not noticed:
 * a nonce of a device that never published a birth;
-* two device ids of which one was not heard since this shim began;
+* two device ids of which one sent nothing since this shim began;
 * a boot first seen less than GRACE_NS before the shim was killed, when it stays down for longer than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
+
+from motetrace_host.core.printable import printable
+from motetrace_host.shim.births import Births
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.database_retry import RetryingReads
+from motetrace_host.shim.logging import Log
 
 GRACE_NS: Final = 30 * 10**9
 """How long a birth may take: it can come behind the readings, from another queue of the broker."""
@@ -32,39 +37,18 @@ NOTICES: Final = {
 }
 
 
-class BornBoots(Protocol):
-    """What is needed of the births."""
-
-    def born(self, device_id: str, boot_nonce: bytes | None) -> bool: ...
-
-
-class BootLedger(Protocol):
-    """What is needed of the ledger."""
-
-    def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None: ...
-
-
 class Nonces:
     """Watches the nonces of structured ids, seqrefs and births.
 
-    Args:
-        reject: counts a reason for a device.
-        on_notice: told event, device, nonce, and the other device ("" for none), once per boot.
     Attributes:
         due_unix_ns: `look` has nothing to do before that.
     """
 
-    def __init__(
-        self,
-        births: BornBoots,
-        ledger: BootLedger,
-        reject: Callable[[str, str], None],
-        on_notice: Callable[[str, str, bytes, str], None] = lambda event, device_id, boot_nonce, other: None,
-    ) -> None:
+    def __init__(self, births: Births, ledger: RetryingReads, counters: Counters, log: Log) -> None:
         self._births = births
         self._ledger = ledger
-        self._reject = reject
-        self._on_notice = on_notice
+        self._counters = counters
+        self._log = log
         self._owners: dict[bytes, str] = {}
         self._shared: set[tuple[str, bytes]] = set()
         self._watched: dict[tuple[str, bytes], int] = {}
@@ -85,7 +69,7 @@ class Nonces:
         if received_unix_ns - since >= GRACE_NS:  # it was watched when it was new
             return
         if len(self._watched) >= MAX_WATCHED:
-            self._reject("", UNWATCHED)
+            self._counters.reject("", UNWATCHED)
             return
         self._watched[device_id, boot_nonce] = since
         self.due_unix_ns = min(self.due_unix_ns, since + GRACE_NS)
@@ -100,8 +84,7 @@ class Nonces:
             del self._watched[device_id, boot_nonce]
             looks += 1
             if self._births.born(device_id, None) and not self._births.born(device_id, boot_nonce):
-                self._reject(device_id, UNBORN)
-                self._on_notice(UNBORN, device_id, boot_nonce, "")
+                self._notice(UNBORN, device_id, boot_nonce)
         self.due_unix_ns = next(iter(self._watched.values())) + GRACE_NS if self._watched else NEVER
 
     def _compare_owner(self, device_id: str, boot_nonce: bytes) -> None:
@@ -116,5 +99,10 @@ class Nonces:
         if len(self._shared) >= MAX_WATCHED:
             self._shared.clear()
         self._shared.add((device_id, boot_nonce))
-        self._reject(device_id, SHARED)
-        self._on_notice(SHARED, device_id, boot_nonce, owner)
+        self._notice(SHARED, device_id, boot_nonce, other_device=printable(owner))
+
+    def _notice(self, reason: str, device_id: str, boot_nonce: bytes, **other: str) -> None:
+        """Count and log one; once per boot."""
+        self._counters.reject(device_id, reason)
+        fields = {"device.id": printable(device_id), "boot": boot_nonce.hex(), **other}
+        self._log.warning(reason, **fields, remedy=NOTICES[reason])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from motetrace_host.core.messages.message import Message
-from motetrace_host.core.mqtt.connection import Delivery
+from motetrace_host.core.mqtt.connection import Delivery, Published
 from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.printable import printable
 from motetrace_host.core.wire import baggage, binary_trailer, json_members, traceparent
 from motetrace_host.core.wire.traceparent import TraceParent
+from motetrace_host.shim.births import Births
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.logging import Log
 
 OURS = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
 
@@ -32,18 +36,53 @@ class Republisher:
         publish: `Subscriber.publish`.
     """
 
-    def __init__(self, routes: Sequence[tuple[str, TopicTemplate]], publish: Publish) -> None:
+    def __init__(
+        self,
+        routes: Sequence[tuple[str, TopicTemplate]],
+        publish: Publish,
+        births: Births,
+        counters: Counters,
+        log: Log,
+    ) -> None:
         self._routes = dict(routes)
         self._publish = publish
+        self._births = births
+        self._counters = counters
+        self._log = log
         # packet id -> the connection that brought the message last, ascending
         self._unanswered: dict[bytes, dict[int, int]] = {}
         self._keys: dict[int, bytes] = {}
 
-    def republish(self, message: Message, delivery: Delivery, birth_baggage: str) -> int:
-        """Publish a message if it is to be; gives the packet id to wait for, 0 for none."""
-        target = self._routes.get(message.template)
-        if target is None:
+    def republish(self, message: Message, delivery: Delivery) -> int:
+        """Publish a message once more; gives the packet id to wait for, 0 for none: what cannot be is counted."""
+        try:
+            return self._republish(message, delivery)
+        except Exception as error:  # noqa: BLE001 (it is stored: the next one is published)
+            self._counters.reject(message.device_id, "republish_impossible")
+            self._log.warning("republish_impossible", topic=printable(message.topic), error=printable(str(error)))
             return 0
+
+    def answered(self, answer: Published) -> None:
+        """Take the broker's answer: it has a republish, or refused it."""
+        key = self._keys.pop(answer.packet_id, None)
+        if key is not None:
+            del self._unanswered[key][answer.packet_id]
+            if not self._unanswered[key]:
+                del self._unanswered[key]
+        if answer.refused:
+            self._counters.reject("", "republish_refused")
+            self._log.warning("republish_refused", reason=answer.refused)
+        else:
+            self._counters.republished += 1
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _republish(self, message: Message, delivery: Delivery) -> int:
+        target = self._routes[message.template]
+        # An inferred boot has a nonce of ours, which no birth message names: the device's latest birth is meant.
+        boot_nonce = None if message.origin == "seq" else message.boot_nonce
+        birth_baggage = self._births.of(message.device_id, boot_nonce).baggage
         packet = delivery.packet
         repeated = self._repeated(message.key, delivery)
         if repeated:
@@ -61,17 +100,6 @@ class Republisher:
         self._unanswered.setdefault(message.key, {})[packet_id] = delivery.connection
         self._keys[packet_id] = message.key
         return packet_id
-
-    def answered(self, packet_id: int) -> None:
-        """The broker has it, or refused it."""
-        key = self._keys.pop(packet_id, None)
-        if key is not None:
-            del self._unanswered[key][packet_id]
-            if not self._unanswered[key]:
-                del self._unanswered[key]
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
     def _repeated(self, key: bytes, delivery: Delivery) -> int:
         unanswered = self._unanswered.get(key)

@@ -1,28 +1,25 @@
-"""What the head of the sampling decides by, for each place, and the numbers under which records name thresholds."""
+"""What the head sampler decides by, for each device topic, and the numbers under which records name thresholds."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import sqlite3
 
 from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, Plan
 from motetrace_host.core.wire.trust import Policy
+from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.database_retry import RetryingReads
+from motetrace_host.storage.message_log import MessageLog
 
 MAX_THRESHOLDS = 255  # a record has one byte for it
 
 
-class ThresholdLog(Protocol):
-    """What is needed of the message log."""
-
-    def thresholds(self) -> dict[int, int]: ...
-
-
-class SamplingPlans:
-    """The head's plans, and a number for each threshold that they would write.
+class SamplingPlans(BatchParticipant):
+    """The head sampler's plans, and a number for each threshold that they would write.
 
     A threshold beyond 255 different ones gets no number, and `th` is not written then: none is better than a wrong one.
     """
 
-    def __init__(self, head: HeadSampler, log: ThresholdLog) -> None:
+    def __init__(self, head: HeadSampler, log: RetryingReads) -> None:
         self.head = head
         self._numbers = {value: number for number, value in log.thresholds().items()}
         self._unsaved: list[tuple[int, int]] = []
@@ -32,12 +29,12 @@ class SamplingPlans:
         plan = self.head.plan(device_id, policy)
         return plan, self._number(plan.written)
 
-    def unsaved(self) -> list[tuple[int, int]]:
-        """Those numbers that the message log does not have yet, with their thresholds."""
-        return self._unsaved
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Write the numbers that the message log does not have yet, with their thresholds."""
+        MessageLog(connection).add_thresholds(self._unsaved)
 
-    def saved(self) -> None:
-        """It has them now."""
+    def committed(self) -> None:
+        """See `BatchParticipant`."""
         self._unsaved.clear()
 
     def _number(self, threshold: int) -> int:

@@ -1,7 +1,6 @@
-"""What the head learns by listening: wishes of operators make a device a target, devices say by what odds they sample.
+"""What the head sampler takes from side topics: operators make a device a target, devices report their rate.
 
-Objects for the shim's registry of side topics. Nothing is stored: the broker keeps both messages and sends them again
-at each connection.
+Nothing is stored: the broker keeps both messages and sends them again at each connection.
 """
 
 from __future__ import annotations
@@ -22,41 +21,42 @@ NO_END: Final = 2**63 - 1
 
 
 class DesiredTopic:
-    """`sampling/desired`: while a wish of mode `on` holds, the device is a target of the head.
+    """`sampling/desired`: while a request of mode `on` holds, the device is a target of the head.
 
     Why the shim listens to what is meant for the device: at a host rate of 1 % a device that samples 100 % would still
     show one trace in a hundred, and the operator who asked for all of them would not know why.
     """
 
     retained = True
+    from_device = False
 
     def __init__(self, prefix: str, head: HeadSampler) -> None:
         self.template = TopicTemplate(prefix + "{device_id}/sampling/desired")
         self._head = head
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
-        """Take a wish in.
+        """Take a request in.
 
-        A wish says when it ends by the operator's clock, or (written by hand) only for how long: then it begins when
-        it is heard, and anew with each connection, as on the device with each boot.
+        A request says when it ends by the operator's clock, or (written by hand) only for how long: then it begins when
+        it arrives, and anew with each connection, as on the device with each boot.
 
         Raises:
             WireError: a `desired_*` reason; the device refuses it too, so that nothing changes.
         """
-        wish = request.parse(packet.payload)
-        if wish.mode != request.ON:
+        wanted = request.parse(packet.payload)
+        if wanted.mode != request.ON:
             self._head.untarget(device_id)
             return
-        until = wish.until_unix_s * _SECOND_NS
+        until = wanted.until_unix_s * _SECOND_NS
         if not until:
-            until = received_unix_ns + wish.for_s * _SECOND_NS if wish.for_s else NO_END
+            until = received_unix_ns + wanted.for_s * _SECOND_NS if wanted.for_s else NO_END
         if until <= received_unix_ns:
             self._head.untarget(device_id)
         else:
-            self._head.target(device_id, of_rate(wish.rate), until)
+            self._head.target(device_id, of_rate(wanted.rate), until)
 
 
-class _Said(NamedTuple):
+class _DeviceRate(NamedTuple):
     birth: InBirth = InBirth(b"", "", None)
     reporting_boot: bytes = b""
     reported_16: int | None = None
@@ -68,34 +68,35 @@ class _Said(NamedTuple):
 
 
 class ReportedTopic:
-    """`sampling/reported`, and what a birth message says of sampling: the odds behind a device's flag."""
+    """`sampling/reported`, and what a birth message says of sampling: the rate behind a device's flag."""
 
     retained = True
+    from_device = True
 
     def __init__(self, prefix: str, head: HeadSampler) -> None:
         self.template = TopicTemplate(prefix + "{device_id}/sampling/reported")
         self._head = head
-        self._said: OrderedDict[str, _Said] = OrderedDict()
+        self._known: OrderedDict[str, _DeviceRate] = OrderedDict()
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
-        """Take in what a device applied; an empty message says nothing.
+        """Take in what a device applied; an empty message changes nothing.
 
         Raises:
             WireError: a `reported_*` reason.
         """
         if packet.payload:
             report = reported.parse(packet.payload)
-            said = self._said.get(device_id, _Said())
-            self._note(device_id, said._replace(reporting_boot=report.boot_nonce, reported_16=report.threshold))
+            known = self._known.get(device_id, _DeviceRate())
+            self._note(device_id, known._replace(reporting_boot=report.boot_nonce, reported_16=report.threshold))
 
     def birth(self, device_id: str, payload: bytes) -> None:
         """Take in a birth message, in either order with the report."""
-        said = self._said.get(device_id, _Said())
-        self._note(device_id, said._replace(birth=device_rate.in_birth(payload)))
+        known = self._known.get(device_id, _DeviceRate())
+        self._note(device_id, known._replace(birth=device_rate.in_birth(payload)))
 
-    def _note(self, device_id: str, said: _Said) -> None:
-        self._said.pop(device_id, None)
-        self._said[device_id] = said
-        if len(self._said) > self._head.settings.max_devices:
-            self._said.popitem(last=False)
-        self._head.device_samples_by(device_id, said.threshold())
+    def _note(self, device_id: str, known: _DeviceRate) -> None:
+        self._known.pop(device_id, None)
+        self._known[device_id] = known
+        if len(self._known) > self._head.settings.max_devices:
+            self._known.popitem(last=False)
+        self._head.device_samples_by(device_id, known.threshold())

@@ -103,6 +103,16 @@ class TailSampler:
                 if bits & span_facts.ERROR:
                     self._neighbours(row.trace_id[:5], [_run(row.trace_id)])
 
+    def summary(self) -> dict[str, int]:
+        """For the log: spans left out, and what had to go before it was of use."""
+        return {
+            "spans_left_out": self.left_out,
+            "calls_shed": self.calls_shed,
+            "traces_shed": self._interesting.shed_traces,
+            "runs_shed": self._interesting.shed_runs,
+            "verdicts_forgotten": self._verdicts.forgotten,
+        }
+
     def due(self, block: Block) -> bool:
         """Whether the stages have had their time. A block of the future is due: the clock was set back since."""
         now = self._unix_ns()

@@ -1,47 +1,45 @@
-"""A pipeline with real reader, ledger and spans, and with a broker that the test plays."""
+"""A shim as `motetrace run` builds it, with a broker and a log that the test plays."""
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from motetrace_host.cluster.shared_journal import SharedJournal, SharedLedger
-from motetrace_host.core.mqtt.connection import Chunk, Published
+from motetrace_host.core.mqtt.connection import Chunk, Published, Subscription
 from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.mqtt.topic_filter import TopicFilter
 from motetrace_host.core.mqtt.topics import TopicTemplate
-from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.spans.protobuf import varint
 from motetrace_host.core.spans.span import Span, SpanRow
-from motetrace_host.core.wire.trust import Policy, Trust
+from motetrace_host.core.wire.trust import Policy
 from motetrace_host.network import otlp_codec
-from motetrace_host.shim.bare_seq import BareSeq
+from motetrace_host.shim import config
 from motetrace_host.shim.batch import Batch
-from motetrace_host.shim.births import Births
-from motetrace_host.shim.command_replies import CommandReplies
-from motetrace_host.shim.counters import Counters
-from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
-from motetrace_host.shim.device_topics import DeviceTopics, Tenant
-from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.journal import Journal
-from motetrace_host.shim.nonces import Nonces
-from motetrace_host.shim.pipeline import Pipeline, poisoned
-from motetrace_host.shim.reader import Reader
-from motetrace_host.shim.republisher import Republisher
-from motetrace_host.shim.sampling_plans import SamplingPlans
-from motetrace_host.storage import database
+from motetrace_host.shim.build import DATABASE_NAME, build
+from motetrace_host.shim.config import Config
+from motetrace_host.shim.logging import Log
+from motetrace_host.shim.own_ledger import OwnLedger
+from motetrace_host.shim.ports import Ports, Receivers
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import Entry, MessageLog
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests import tables
 
 NOW = 1_795_000_000_000_000_000
+KEY = bytes(32)
 
 
 class Bench:
-    """All parts of a pipeline, with what goes to the broker and to the log kept in lists."""
+    """A built shim of which only the pipeline runs; what goes to the broker and to the log is kept in lists.
+
+    Args:
+        path: of the database; the state folder is the one around it.
+    """
+
+    qos_2 = 0
 
     def __init__(
         self,
@@ -52,83 +50,67 @@ class Bench:
         device_property: str = "",
         templates: Sequence[str] = ("devices/{device_id}/telemetry",),
         trailer: bool = False,
-        shared: SharedLedger | None = None,
+        ledger: OwnLedger | None = None,
         max_devices: int = 200_000,
     ) -> None:
+        assert path.name == DATABASE_NAME
         self.path = path
-        self.connection = database.connect(path)
-        self.ledger = Ledger(self.connection)
-        self.log = MessageLog(self.connection)
-        self.counters = Counters()
-        self.inbox = Inbox(1_000)
-        retry = DatabaseRetry(self, lambda: len(self.inbox))
-        asked = RetryingReads(self.ledger, self.log, retry)
-        self.bare_seq = BareSeq(asked)
-        answers = CommandReplies(asked, max_devices)
-
-        def heard(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
-            answers.learn(device_id, boot_nonce)
-            self.nonces.announced(device_id, boot_nonce)
-            self.counters.births += 1
-
-        self.births = Births(asked, TopicTemplate("motetrace/{device_id}/birth"), heard)
-        self.nonces = Nonces(self.births, asked, self.counters.reject, self.notice)
-        self.topics = [TopicTemplate(template) for template in templates]
-        tenant = Tenant("", bytes(32))
-        self.head = HeadSampler(sample or HeadSettings())
-        rules = [(TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust]
-        plain = not (republish or trailer)
-        self.places = places = DeviceTopics(
-            asked,
-            self.topics,
-            tenant,
-            lambda template: plain,
-            answers.tails,
-            SamplingPlans(self.head, asked),
-            self.births.live,
-            Trust(rules),
-            max_devices,
-        )
         self.acknowledged: list[int] = []
         self.renewed: list[int] = []
         self.published: list[tuple[str, bytes, list[tuple[str, str]], Sequence[Any]]] = []
         self.logged: list[tuple[str, dict[str, Any]]] = []
-        self.failures: list[str] = []
-        routes = [(self.topics[0].template, TopicTemplate("traced/{device_id}"))] if republish else []
-        self.reader = Reader(
-            places,
-            [self.births],
-            tenant,
-            self.bare_seq,
-            answers,
-            self.counters,
-            self.nonces,
-            with_trailer=frozenset(templates if trailer else ()),
-            republished=frozenset(source for source, _ in routes),
-            on_poison=lambda device_id, error: poisoned(self, device_id, error),
+        self.topics = [TopicTemplate(template) for template in templates]
+        head = sample or HeadSettings()
+        settings = replace(
+            _settings(path.parent),
+            topic=tuple(self.topics),
+            republish=((self.topics[0], TopicTemplate("traced/{device_id}")),) if republish else (),
+            trailer=tuple(self.topics) if trailer else (),
+            trust=tuple((TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust),
             device_property=device_property,
-            from_devices=[self.births],
-            expiry_s=self.births.expiry_s,
+            max_devices=max_devices,
+            sample=head.threshold,
+            sample_limit=head.limit_per_s,
+            sample_flag_cap=head.cap_per_minute,
+            sample_device_rate=head.device_threshold,
         )
-        self.bare_seq_shared: list[str] = []
-        parts = (places, self.bare_seq, [self.births], self.counters)
-        self.journal: Journal = (
-            Journal(self.connection, SqliteSeen(self.connection), *parts)
-            if shared is None
-            else SharedJournal(self.connection, shared, *parts, bytes(16), self.bare_seq_shared.extend)
-        )
-        self.pipeline = Pipeline(
-            self.inbox,
-            self.reader,
-            self.births,
-            self.journal,
-            self,
-            Republisher(routes, self.publish),
-            self.counters,
-            self,
-            retry,
-            on_failure=self.failures.append,
-        )
+        self.shim = build(settings, Ports(cast("Log", self), self._connect, ledger or OwnLedger()))
+        self.pipeline = self.shim.pipeline
+        self.reader = self.pipeline.reader
+        self.journal = self.pipeline.store.journal
+        self.counters = self.reader._counters
+        self.device_topics = self.reader._topics
+        self.inbox = self.pipeline._inbox
+        self.births = self.pipeline._republisher._births
+        self.nonces = self.reader._nonces
+        self.head = self.device_topics.plans.head
+        self.connection = self.journal._connection
+        self.ledger = Ledger(self.connection)
+        self.log = MessageLog(self.connection)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why the shim could not go on."""
+        reason = self.shim._ending.reason
+        return [reason] if reason else []
+
+    def close(self) -> None:
+        """Close its connections to the database."""
+        self.connection.close()
+        self.shim.upkeep._retention._connection.close()
+
+    def _connect(
+        self, settings: Config, client_id: str, subscriptions: Sequence[Subscription], receivers: Receivers,
+        leaving: bool,
+    ) -> "Bench":  # fmt: skip
+        self.subscriptions, self.receivers = subscriptions, receivers
+        return self
+
+    def start(self) -> None:
+        """There is nothing to connect to."""
+
+    def stop(self, *, end_session: bool = False) -> None:
+        """There is nothing to disconnect from."""
 
     def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None:
         self.acknowledged += packet_ids
@@ -143,10 +125,7 @@ class Bench:
     def debug(self, event: str, **fields: Any) -> None:
         self.logged.append((event, fields))
 
-    warning = error = debug
-
-    def notice(self, event: str, device_id: str, boot_nonce: bytes, other: str) -> None:
-        self.logged.append((event, {"device.id": device_id, "boot": boot_nonce.hex(), "other": other}))
+    info = warning = error = debug
 
     def send(
         self,
@@ -163,7 +142,7 @@ class Bench:
     ) -> None:
         """A message from the broker."""
         frame = publish_frame(topic, packet_id, qos, dup, retain, payload, pairs, fault)
-        self.inbox.put(Chunk([frame], connection, at, len(frame[1]) + 120))
+        self.receivers.messages(Chunk([frame], connection, at, len(frame[1]) + 120))
 
     def batch(self, *frames: Frame) -> Batch:
         """Messages as the reader hands them to the journal, for tests that write without the pipeline."""
@@ -173,7 +152,7 @@ class Bench:
 
     def answer(self, packet_id: int, refused: str = "") -> None:
         """The broker's answer to a republish."""
-        self.inbox.put_published(Published(packet_id, refused))
+        self.receivers.published(Published(packet_id, refused))
 
     def run(self) -> bool:
         """Let the pipeline work off what is there, and end."""
@@ -191,6 +170,20 @@ class Bench:
     def spans(self) -> list[Span]:
         """The spans that the shim makes of what the log has, in order."""
         return [otlp_codec.unpack(SpanRow(*row)) for row in self.rows("SELECT * FROM span ORDER BY rowid")]
+
+
+def _settings(state: Path) -> Config:
+    """Settings as the command line gives them, on a state folder whose key is KEY."""
+    state.mkdir(parents=True, exist_ok=True)
+    key = state / config.KEY_NAME
+    if not key.exists():
+        key.write_bytes(KEY)
+        key.chmod(0o600)
+    return config.load(
+        {"broker": "mqtt://broker", "topic": ["devices/{device_id}/telemetry"], "queue": "1000", "otlp_listen": "off"},
+        {},
+        state,
+    )
 
 
 def publish_frame(
@@ -217,19 +210,19 @@ def publish_frame(
 
 @pytest.fixture
 def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes pipelines: `make_bench(republish=True)`; a second one continues on the same database."""
+    """Makes shims: `make_bench(republish=True)`; a second one continues on the same database."""
     made: list[Bench] = []
 
     def make(**options: Any) -> Bench:
-        made.append(Bench(tmp_path / "motetrace.db", **options))
+        made.append(Bench(tmp_path / DATABASE_NAME, **options))
         return made[-1]
 
     yield make
     for bench in made:
-        bench.connection.close()
+        bench.close()
 
 
 @pytest.fixture
 def bench(make_bench: Callable[..., Bench]) -> Bench:
-    """A pipeline without a republish."""
+    """A shim without a republish."""
     return make_bench()

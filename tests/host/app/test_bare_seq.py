@@ -89,7 +89,7 @@ def test_kills_at_any_point_never_split_or_join_boots(
         for at, ((_, seq), dup) in enumerate(stored):
             send(bench, at % 65_535 + 1, seq, dup=dup)
         assert bench.run()
-        bench.connection.close()
+        bench.close()
         # Never all, and no number twice: what then cannot be told apart is told in shim/bare_seq.py.
         acknowledged = min(round(acknowledged_part * len(stored)), len(stored) - 1) if stored else 0
         while len({seq for _, seq in stored[acknowledged:]}) < len(stored) - acknowledged:
@@ -105,4 +105,4 @@ def test_kills_at_any_point_never_split_or_join_boots(
     for boot, seq in world.sent:
         expected.setdefault(boot, []).append(seq)
     assert boots(bench) == [(len(seqs), 1, max(seqs)) for seqs in expected.values()]
-    bench.connection.close()
+    bench.close()

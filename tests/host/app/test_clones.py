@@ -2,9 +2,9 @@
 
 import pytest
 
+from motetrace_host.core.messages.clones import BootTurns
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.shim.device_topics import BootRun, DeviceBoots
 from motetrace_host.storage import clones
 from motetrace_host.storage.clones import CloneRow
 from tests.host.app.conftest import NOW, Bench, publish_frame
@@ -12,15 +12,6 @@ from tests.host.app.conftest import NOW, Bench, publish_frame
 OLD, NEW = "0a01020304", "0b01020304"
 MINUTE_NS = 60 * 10**9
 DEVICE = "devices/s/telemetry"
-
-
-@pytest.fixture
-def watched(bench: Bench) -> Bench:
-    """A pipeline that watches for clones, as assembly makes it."""
-    watch = CloneWatch(bench.counters, bench)
-    bench.reader._clones = watch
-    bench.journal._keepers = [*bench.journal._keepers, watch]
-    return bench
 
 
 def arrive(
@@ -36,47 +27,48 @@ def warnings(bench: Bench) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_two_boots_that_take_turns_are_told_once_and_written_down(watched: Bench, long: bool) -> None:
+def test_two_boots_that_take_turns_are_told_once_and_written_down(bench: Bench, long: bool) -> None:
     for turn in range(1, 9):
-        arrive(watched, OLD, turn, turn, long=long)
-        arrive(watched, NEW, turn, turn + 0.5, topic="devices/s/telemetry", long=long)
-    assert watched.run()
-    (told,) = warnings(watched)
+        arrive(bench, OLD, turn, turn, long=long)
+        arrive(bench, NEW, turn, turn + 0.5, topic="devices/s/telemetry", long=long)
+    assert bench.run()
+    (told,) = warnings(bench)
     assert told["device.id"] == "s"
     assert told["boots"] == [OLD, NEW]
     assert "give each its own" in str(told["remedy"])
-    row = clones.read(watched.connection)["s"]
+    row = clones.read(bench.connection)["s"]
     assert (row.older.hex(), row.newer.hex(), row.times) == (OLD, NEW, 1)
-    assert watched.counters.summary()["clones"] == 1
+    assert bench.counters.summary()["clones"] == 1
 
 
-def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(watched: Bench) -> None:
+def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(bench: Bench) -> None:
     for seq in range(1, 5):
-        arrive(watched, OLD, seq, 0)
+        arrive(bench, OLD, seq, 0)
     for seq in range(1, 9):  # for ten seconds after the reboot the old boot's last messages come between
-        arrive(watched, NEW, seq, 1 + seq / 60)
-        arrive(watched, OLD, 4 + seq, 1 + seq / 60)
+        arrive(bench, NEW, seq, 1 + seq / 60)
+        arrive(bench, OLD, 4 + seq, 1 + seq / 60)
     for turn in range(8):
         frame = publish_frame("devices/bare/telemetry", 1, 0, False, False, b'{"seq":%d}' % (1 + turn % 2 * 10**7), [])
-        watched.inbox.put(Chunk([frame], 1, NOW + turn * MINUTE_NS, 200))
-    assert watched.run()
-    assert warnings(watched) == []
-    assert clones.read(watched.connection) == {}
+        bench.inbox.put(Chunk([frame], 1, NOW + turn * MINUTE_NS, 200))
+    assert bench.run()
+    assert warnings(bench) == []
+    assert clones.read(bench.connection) == {}
 
 
-def test_nothing_is_asked_while_the_boot_stays_the_same(watched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
+def test_nothing_is_asked_while_the_boot_stays_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
 
-    def boot_changed(self: CloneWatch, turns: DeviceBoots, run: BootRun, received_unix_ns: int) -> None:
-        asked.append(turns.last)
-        turns.last = run
+    def boot_changed(
+        self: CloneWatch, device_id: str, turns: BootTurns | None, left: bytes, entered: bytes, received_unix_ns: int
+    ) -> None:
+        asked.append((left.hex(), entered.hex()))
 
     monkeypatch.setattr(CloneWatch, "boot_changed", boot_changed)
     for seq in range(1, 101):
-        arrive(watched, OLD, seq, 0)
-    arrive(watched, NEW, 1, 0)
-    assert watched.run()
-    assert len(asked) == 2
+        arrive(bench, OLD, seq, 0)
+    arrive(bench, NEW, 1, 0)
+    assert bench.run()
+    assert asked == [(OLD, NEW)]
 
 
 def test_rows_add_up_and_go_by_age(bench: Bench) -> None:

@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
+from motetrace_host.shim.logging import Log
 from motetrace_host.storage.device_lookup import Origins
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
@@ -51,7 +53,7 @@ def test_after_a_restart_it_is_known_again(make_bench: MakeBench) -> None:
 
 
 def reads(bench: Bench) -> RetryingReads:
-    return RetryingReads(bench.ledger, bench.log, DatabaseRetry(bench, lambda: 0))
+    return RetryingReads(bench.ledger, bench.log, DatabaseRetry(cast("Log", bench), lambda: 0))
 
 
 def test_what_was_told_holds_until_something_is_written(bench: Bench) -> None:

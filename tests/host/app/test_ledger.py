@@ -42,7 +42,7 @@ def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_give
             send(bench, *name)
             oracle[name] += 1
         assert bench.run()
-        bench.connection.close()
+        bench.close()
     bench = Bench(path)
     found = SqliteSeen(bench.connection).read()
     for row in found:
@@ -61,7 +61,7 @@ def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_give
         others = [at for name, of, at in oracle if (name, of) == (device, boot)]
         assert (before.seq if before else None) == max((at for at in others if at < seq), default=None)
         assert (after.seq if after else None) == min((at for at in others if at > seq), default=None)
-    bench.connection.close()
+    bench.close()
 
 
 def test_the_oldest_messages_are_forgotten_first_and_their_counts_stay(make_bench: MakeBench) -> None:

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from motetrace_host.core.messages import record
+from motetrace_host.core.messages.message import Message
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk, Delivery, Published
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.batch import Batch
+from motetrace_host.shim.device_topics import DeviceTopic
+from motetrace_host.shim.identifier import Identifier
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.sqlite_ledger import SqliteSeen
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
@@ -65,14 +69,14 @@ def test_a_retained_reading_is_counted_acknowledged_and_extends_no_trace(bench: 
 def test_a_poisoned_message_is_counted_acknowledged_and_passed_over(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identify = bench.reader.identify
+    identify = Identifier.identify
 
-    def breaking(place: Any, delivery: Delivery) -> Any:
+    def breaking(self: Identifier, on: DeviceTopic, delivery: Delivery) -> Message:
         if delivery.packet.payload == b"poison":
             raise RecursionError("what no one thought of")
-        return identify(place, delivery)
+        return identify(self, on, delivery)
 
-    monkeypatch.setattr(bench.reader, "identify", breaking)
+    monkeypatch.setattr(Identifier, "identify", breaking)
     for packet_id, payload in ((1, b"x"), (2, b"poison"), (3, b"x")):
         bench.send(packet_id, ("unknown", ""), seqref(packet_id), payload=payload)
     assert bench.run()
@@ -129,18 +133,18 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
 def test_a_disk_that_cannot_be_read_delays_a_message_and_does_not_condemn_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boot_state = bench.ledger.boot_state
+    boot_state = Ledger.boot_state
     attempts: list[int] = []
 
-    def failing(device_id: str) -> bytes | None:
+    def failing(self: Ledger, device_id: str) -> bytes | None:
         attempts.append(len(bench.acknowledged))
         if len(attempts) < 3:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             raise error
-        return boot_state(device_id)
+        return boot_state(self, device_id)
 
-    monkeypatch.setattr(bench.ledger, "boot_state", failing)
+    monkeypatch.setattr(Ledger, "boot_state", failing)
     bench.send(1, payload=b'{"seq":7}')
     bench.pipeline.start()
     deadline = time.monotonic() + 10
@@ -264,16 +268,16 @@ def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None
 def test_faults_of_a_batch_that_the_disk_refused_at_first_are_counted_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reject = bench.journal._ledger.reject
+    reject = Ledger.reject
     attempts: list[int] = []
 
-    def full(counts: Any) -> None:
+    def full(self: Ledger, counts: Any) -> None:
         attempts.append(1)
-        reject(counts)
+        reject(self, counts)
         if len(attempts) < 3:
             raise StoreError("the disk is full", retry=True)
 
-    monkeypatch.setattr(bench.journal._ledger, "reject", full)
+    monkeypatch.setattr(Ledger, "reject", full)
     bench.send(1, ("traceparent", "00-zz"), seqref(1))
     assert bench.run()
     assert bench.rows("SELECT * FROM rejection") == [("s", "traceparent_length", 1)]

@@ -8,14 +8,14 @@ from click.testing import CliRunner
 
 from motetrace_host.cli import main
 from motetrace_host.commands import shim_view
-from motetrace_host.commands.shim_view import rules_of, rules_text
+from motetrace_host.commands.shim_view import rules_of
 from motetrace_host.core.messages.message_spans import Where
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.wire.trust import Policy
+from motetrace_host.shim.build import rules_text, settings_in_force
 from motetrace_host.shim.config import load
-from motetrace_host.shim.service import _noted
 from motetrace_host.storage import database
 from motetrace_host.storage.forward_cursor import ForwardCursor
 from motetrace_host.storage.run_settings import Running
@@ -35,7 +35,7 @@ def bench(make_bench: MakeBench, tmp_path: Path) -> Bench:
     assert bench.run()
     config = load(FLAGS, {}, tmp_path)
     with database.transaction(bench.connection):
-        Running(bench.connection).note(_noted(config, Where("broker:1883", "shim")))
+        Running(bench.connection).note(settings_in_force(config, Where("broker:1883", "shim")))
     return bench
 
 

@@ -13,6 +13,7 @@ from motetrace_host.core.mqtt.topic_filter import TopicFilter
 from motetrace_host.core.spans.span import Span
 from motetrace_host.core.wire import binary_trailer
 from motetrace_host.core.wire.trust import Policy, Trust
+from motetrace_host.shim.build import DATABASE_NAME
 from tests.host.app.conftest import Bench
 
 MakeBench = Callable[..., Bench]
@@ -102,13 +103,13 @@ def test_linked_ids_agree_between_shims_and_deliveries_and_differ_between_messag
         one.send(packet_id + 2, traceparent(), payload=b"1", dup=packet_id > 1)
     one.send(9, traceparent(FOREIGN), payload=b"2")
     run(one)
-    other = Bench(tmp_path / "other.db", trust=[(ALL, "link")])
+    other = Bench(tmp_path / "other" / DATABASE_NAME, trust=[(ALL, "link")])
     run(other, (traceparent(),), (traceparent(FOREIGN),), payload=b"1")
     ids = [span.trace_id for span in publishes(one)]
     assert len(ids) == len(set(ids)) == 3
     assert {span.trace_id for span in publishes(other)} < set(ids)
     assert sorted(entry.deliveries for entry in one.messages()) == [1, 2, 2]
-    other.connection.close()
+    other.close()
 
 
 @pytest.mark.parametrize("policy", ["link", "resample"])
@@ -188,8 +189,8 @@ def test_messages_of_trusted_topics_keep_to_the_short_way(make_bench: MakeBench)
     for packet_id, topic in enumerate(("a/s", "b/s"), 1):
         bench.send(packet_id, traceparent(), topic=topic)
     run(bench)
-    places = bench.places
-    assert [places.find(topic).plain for topic in (b"a/s", b"b/s")] == [True, False]
+    topics = bench.device_topics
+    assert [topics.find(topic).plain for topic in (b"a/s", b"b/s")] == [True, False]
 
 
 def test_no_rule_is_continue() -> None:

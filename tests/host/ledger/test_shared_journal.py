@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from services import Valkey
 
 from motetrace_host.cluster import bare_seq_watch
+from motetrace_host.cluster.group import SharedLedger
 from motetrace_host.cluster.redis_ledger import RedisSeen
+from motetrace_host.cluster.shared_ledger import LedgerAddress, fingerprint
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import Runs
 from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.storage import pending_batches
+from motetrace_host.shim.build import DATABASE_NAME
+from motetrace_host.shim.logging import Log
+from motetrace_host.storage import database, pending_batches
 from motetrace_host.storage.database import transaction
-from tests.host.app.conftest import Bench, publish_frame
+from tests.host.app.conftest import KEY, Bench, publish_frame
 from tests.host.ledger.stores import RedisLedger
 
 BOOT = "0a01020304"
@@ -56,6 +61,17 @@ class Mortal(RedisSeen):
             raise StoreError("the network broke", retry=True)
 
 
+class Given(SharedLedger):
+    """The shared ledger of a shim, already joined."""
+
+    def __init__(self, store: RedisSeen) -> None:
+        super().__init__(LedgerAddress("redis://given", ""))
+        self._store = store
+
+    def joined(self, connection: sqlite3.Connection, mark: bytes, log: Log) -> RedisSeen:
+        return self._store
+
+
 class Shim:
     """One shim on a database of its own; `start` again after it was killed."""
 
@@ -64,12 +80,12 @@ class Shim:
         self.start()
 
     def start(self) -> None:
-        connection = Bench(self._path).connection
+        connection = database.connect(self._path)
         with transaction(connection):
             name = pending_batches.shim_id(connection)
         connection.close()
         self.store = Mortal(self._ledger.client, tenant=self._ledger.tenant, shim_id=name)
-        self.bench = Bench(self._path, shared=self.store)
+        self.bench = Bench(self._path, ledger=Given(self.store))
 
     def read(self, *frames: Frame) -> set[int]:
         """Read and store some messages, at the beginning of a connection."""
@@ -77,7 +93,7 @@ class Shim:
         return self.bench.journal.write(self.bench.batch(*frames))
 
     def kill(self) -> None:
-        self.bench.connection.close()
+        self.bench.close()
 
     def seqs(self) -> list[int]:
         return [entry.record.seq for entry in self.bench.messages()]
@@ -88,7 +104,7 @@ def make_shim(redis_ledger: RedisLedger, tmp_path: Path) -> Iterator[Callable[[]
     made: list[Shim] = []
 
     def make() -> Shim:
-        made.append(Shim(redis_ledger, tmp_path / f"shim{len(made)}.db"))
+        made.append(Shim(redis_ledger, tmp_path / f"shim{len(made)}" / DATABASE_NAME))
         return made[-1]
 
     yield make
@@ -221,14 +237,12 @@ def test_a_state_folder_from_a_backup_is_refused_and_goes_on_under_another_name(
     make_shim: Callable[[], Shim], redis_ledger: RedisLedger, tmp_path: Path
 ) -> None:
     """The backup has a pending batch, too: it was merged since, so its messages are known."""
-    from motetrace_host.cluster.shared_ledger import LedgerAddress, of_shim
-
     shim = make_shim()
     shim.store.dies = "before merge"
     with pytest.raises(KilledError):
         shim.read(*numbered(1, 2))
     shim.kill()
-    backup = tmp_path / "shim0.db"
+    backup = tmp_path / "shim0" / DATABASE_NAME
     shutil.copy(backup, tmp_path / "copy.db")
     shim.start()
     shim.read(*numbered(3))
@@ -240,8 +254,7 @@ def test_a_state_folder_from_a_backup_is_refused_and_goes_on_under_another_name(
     assert not refused.value.retry
 
     where = LedgerAddress(redis_ledger.server.url, redis_ledger.tenant)
-    ledger = of_shim(where, shim.bench.connection, bytes(16), shim.bench)
-    assert ledger is not None
+    SharedLedger(where).joined(shim.bench.connection, fingerprint(KEY, ""), cast("Log", shim.bench))
     shim.kill()
     shim.start()
     shim.read(*numbered(4))
@@ -255,11 +268,14 @@ def test_a_device_with_a_bare_seq_that_two_shims_read_is_noticed_once(make_shim:
     def bare(seq: int, device: str = "s") -> Frame:
         return publish_frame(f"devices/{device}/telemetry", seq, 1, False, False, b'{"seq":%d}' % seq, ())
 
+    def shared(shim: Shim) -> list[str]:
+        return [fields["device.id"] for event, fields in shim.bench.logged if event == bare_seq_watch.REASON]
+
     one.read(bare(1), bare(1, "quiet"))
     other.read(bare(2))
     other.read(bare(4))
     one.read(bare(3))
-    assert (one.bench.bare_seq_shared, other.bench.bare_seq_shared) == ([], ["s"])
+    assert (shared(one), shared(other)) == ([], ["s"])
     other.read(bare(5))
     assert other.bench.ledger.rejections() == [("s", bare_seq_watch.REASON, 1)]
     assert sorted(one.seqs() + other.seqs()) == [1, 1, 2, 3, 4, 5], "each message is counted once all the same"

@@ -15,7 +15,7 @@ from motetrace_host.commands.report_error import ReportError
 from motetrace_host.storage.database import transaction
 from motetrace_host.storage.run_settings import Running
 from tests.host.app.conftest import Bench
-from tests.host.ledger.test_shared_journal import BOOT, numbered
+from tests.host.ledger.test_shared_journal import BOOT, Given, numbered
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def folder(valkey: Valkey, tmp_path: Path) -> Path:
     """The state folder of a shim that has 1 and 3 of a device; 2 went to another shim."""
     where = LedgerAddress(valkey.url, "")
     for name, seqs in (("here", (1, 3)), ("elsewhere", (2,))):
-        bench = Bench(tmp_path / name / "motetrace.db", shared=shared_ledger.connected(where, name))
+        bench = Bench(tmp_path / name / "motetrace.db", ledger=Given(shared_ledger.connected(where, name)))
         bench.journal.connected()
         bench.journal.write(bench.batch(*numbered(*seqs)))
         with transaction(bench.connection):
             Running(bench.connection).note({"broker": "b:1883", "client_id": "c", **where.noted()})
-        bench.connection.close()
+        bench.close()
     return tmp_path / "here"
 
 

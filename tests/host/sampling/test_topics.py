@@ -198,4 +198,4 @@ def test_what_is_remembered_is_bounded() -> None:
     topic = ReportedTopic("motetrace/", HeadSampler(HeadSettings(max_devices=2)))
     for number in range(5):
         topic.birth(f"d{number}", birth())
-    assert len(topic._said) == 2
+    assert len(topic._known) == 2

@@ -28,7 +28,7 @@ def state(tmp_path: Path, make_bench: MakeBench) -> Path:
     bench.connection.execute("CREATE TABLE filler(x BLOB)")
     bench.connection.execute("INSERT INTO filler VALUES(zeroblob(8000000))")
     bench.connection.execute("DROP TABLE filler")
-    bench.connection.close()
+    bench.close()
     return tmp_path
 
 

@@ -1,0 +1,100 @@
+"""`motetrace run` and `motetrace leave`: a shim in a process of its own, until a signal or until it has left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from motetrace_host.core.store_error import StoreError
+from motetrace_host.network import tls
+from motetrace_host.network.otlp_forwarder import EndpointError
+from motetrace_host.network.otlp_receiver import BindError
+from motetrace_host.shim import broker_connection, logging
+from motetrace_host.shim.build import build
+from motetrace_host.shim.config import Config, ConfigError
+from motetrace_host.shim.membership import Membership
+from motetrace_host.shim.own_ledger import OwnLedger
+from motetrace_host.shim.ports import Ports
+from motetrace_host.shim.service import Shim
+from motetrace_host.storage import headers_file, password_file, secret_files, state_folder
+
+_FORCED_EXIT = 130
+# Messages make next to no cycles, and the devices that are remembered make a large heap: by Python's own thresholds
+# (700, 10, 10) the collector goes through it so often that a message costs a fifth more.
+_GC_THRESHOLDS = (50_000, 20, 20)
+# Reading, storing and sending on take turns on one processor; each turn begins with what the others left in its caches.
+# With Python's own 5 ms a message that is sent on costs 7 % more.
+_SWITCH_S = 0.02
+
+
+def run(config: Config, *, leaving: bool = False) -> int:
+    """Run until SIGTERM or SIGINT, or until it has left its group; gives the exit code.
+
+    A second signal ends the process at once: what was not acknowledged comes again at the next start.
+
+    Raises:
+        ConfigError: something that the settings name cannot be used.
+        StoreError: the disk cannot be used now, and perhaps later.
+    """
+    if leaving and not config.share:
+        raise ConfigError(["--share is missing: only a shim of a group can leave it; one that is alone is stopped"])
+    # Whatever the umask was: a folder above the state folder that others may write to is one they may swap.
+    os.umask(os.umask(0o077) | 0o077)
+    gc.set_threshold(*_GC_THRESHOLDS)
+    sys.setswitchinterval(_SWITCH_S)
+    stop = threading.Event()
+
+    def on_signal(number: int, _: Any) -> None:
+        if stop.is_set():
+            os._exit(_FORCED_EXIT)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        lock = state_folder.take(config.state)
+        shim = _built(config, stop, leaving)
+    except StoreError as error:
+        if error.retry:
+            raise
+        raise ConfigError([str(error)]) from error
+    except (
+        secret_files.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
+        tls.TlsFilesError, password_file.PasswordFileError, EndpointError, BindError, OSError,
+    ) as error:  # fmt: skip
+        raise ConfigError([str(error)]) from error
+    with lock:
+        return shim.run()
+
+
+def _built(config: Config, stop: threading.Event, leaving: bool) -> Shim:
+    membership: type[Membership] = Membership
+    if leaving:
+        from motetrace_host.cluster.departure import Departure
+
+        membership = Departure
+    ports = Ports(
+        log=logging.configure(config.log_level, config.log_format),
+        connect=broker_connection.connect,
+        ledger=_ledger(config),
+        membership=membership,
+        stop=stop,
+    )
+    return build(config, ports)
+
+
+def _ledger(config: Config) -> OwnLedger:
+    if not config.ledger:
+        return OwnLedger()
+    from motetrace_host.cluster.shared_ledger import LedgerAddress, missing_package
+
+    address = LedgerAddress(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
+    try:
+        from motetrace_host.cluster.group import SharedLedger
+    except ModuleNotFoundError as error:
+        raise missing_package(address, error) from error
+    return SharedLedger(address)

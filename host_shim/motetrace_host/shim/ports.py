@@ -1,0 +1,75 @@
+"""What a shim is built on that differs: in a group of shims, and in a test."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from motetrace_host.core.mqtt.connection import Chunk, Published, Subscription
+from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.shim.config import Config
+from motetrace_host.shim.counters import Counters
+from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.logging import Log
+from motetrace_host.shim.membership import Membership
+from motetrace_host.shim.own_ledger import OwnLedger
+
+
+class BrokerConnection(Protocol):
+    """The connection to the broker; see `network/subscriber.py`. In tests the test plays the broker."""
+
+    qos_2: int
+
+    def start(self) -> None: ...
+    def stop(self, *, end_session: bool = False) -> None: ...
+    def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None: ...
+    def renew(self, connection: int) -> None: ...
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        user_properties: Sequence[tuple[str, str]],
+        passthrough: Sequence[tuple[int, int | str | bytes]],
+    ) -> int: ...
+
+
+class Receivers(NamedTuple):
+    """Who gets what comes from the broker, on the network thread.
+
+    Attributes:
+        messages: PUBLISH packets. published: answers to our own publishes. events: changes of the connection.
+        broker_queue: what the broker reports of its own queues.
+    """
+
+    messages: Callable[[Chunk], None]
+    published: Callable[[Published], None]
+    events: Callable[[str, dict[str, Any]], None]
+    broker_queue: Callable[[PublishPacket], None]
+
+
+Connect = Callable[[Config, str, Sequence[Subscription], Receivers, bool], BrokerConnection]
+"""Makes the connection for a client id; the last argument: the shim leaves its group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What is chosen by who builds a shim.
+
+    Attributes:
+        log: of all parts.
+        connect: see `Connect`; `broker_connection.connect` for a real broker.
+        ledger: where the numbers that were seen are counted.
+        membership: makes what decides how long it stays, of inbox, counters, and the number of unsent spans.
+        random_bytes: as `os.urandom`.
+        stop: ends the shim when it is set.
+    """
+
+    log: Log
+    connect: Connect
+    ledger: OwnLedger
+    membership: Callable[[Inbox, Counters, Callable[[], int]], Membership] = Membership
+    random_bytes: Callable[[int], bytes] = os.urandom
+    stop: threading.Event = field(default_factory=threading.Event)
