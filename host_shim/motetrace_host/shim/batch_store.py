@@ -7,7 +7,6 @@ from motetrace_host.core.printable import printable
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.database_retry import DatabaseRetry, RefusedError
-from motetrace_host.shim.guard import Guard
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.logging import Log
 
@@ -20,12 +19,11 @@ class BatchStore:
     """
 
     def __init__(
-        self, journal: Journal, retry: DatabaseRetry, counters: Counters, guard: Guard, log: Log, *, log_messages: bool
+        self, journal: Journal, retry: DatabaseRetry, counters: Counters, log: Log, *, log_messages: bool
     ) -> None:
         self.journal = journal
         self.retry = retry
         self._counters = counters
-        self._guard = guard
         self._log = log
         self._log_messages = log_messages
         self._connection = 0
@@ -67,7 +65,7 @@ class BatchStore:
                 except RefusedError as refusal:
                     self._write_parts(half, refusal)
         elif batch.records:
-            self._guard.pass_over(batch.topics[0].device_id, error)
+            self._counters.pass_over(batch.topics[0].device_id, error)
             self._write(Batch(batch.connection, batch.received_unix_ns))  # the count of it
 
     def _log_message(self, batch: Batch, number: int, is_new: bool) -> None:

@@ -30,7 +30,6 @@ from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
 from motetrace_host.shim.device_stats import DeviceStatistics
 from motetrace_host.shim.device_topics import DeviceTopics, Tenant, TopicRules
 from motetrace_host.shim.fast_path import FastPath
-from motetrace_host.shim.guard import Guard
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.shim.identifier import Identifier
 from motetrace_host.shim.inbox import Inbox
@@ -63,6 +62,7 @@ class Listeners:
     Attributes:
         connection: to the database; of the pipeline, once that runs.
         participants: those that write something down.
+        repeated: how many reports and broker events came again, and were not counted twice.
     """
 
     connection: sqlite3.Connection
@@ -75,6 +75,7 @@ class Listeners:
     nonces: Nonces
     side_topics: tuple[SideTopic, ...]
     participants: tuple[BatchParticipant, ...]
+    repeated: Callable[[], int]
 
 
 def build(config: Config, ports: Ports) -> Shim:
@@ -90,7 +91,7 @@ def build(config: Config, ports: Ports) -> Shim:
     path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
     connection = database.connect(path)
     with database.translated():
-        counters = Counters({device for device, _, _ in Ledger(connection).rejections()})
+        counters = Counters(log, {device for device, _, _ in Ledger(connection).rejections()})
     inbox = Inbox(config.queue)
     head = HeadSampler(
         HeadSettings(
@@ -127,6 +128,7 @@ def build(config: Config, ports: Ports) -> Shim:
         counters.summary,
         inbox.summary,
         lambda: {"qos_2": broker.qos_2, "broker_dropped": broker_watch.dropped},
+        lambda: {"repeated": listeners.repeated(), "sampling_forgotten": head.forgotten},
         spans.summary,
     ]
     started = {
@@ -167,7 +169,10 @@ def _listeners(
     statistics, drops = DeviceStatistics(config.prefix), BrokerEvents(config.prefix, config.topics)
     participants = (births, reports, statistics, drops)
     side_topics = (*participants, DesiredTopic(config.prefix, head), reported)
-    return Listeners(connection, retry, reads, counters, head, replies, births, nonces, side_topics, participants)
+    return Listeners(
+        connection, retry, reads, counters, head, replies, births, nonces, side_topics, participants,
+        lambda: reports.repeated + drops.repeated,
+    )  # fmt: skip
 
 
 def _subscriptions(config: Config, listeners: Listeners) -> list[Subscription]:
@@ -199,16 +204,16 @@ def _pipeline(
     rules = TopicRules(
         config.topics, Trust(config.trust), trailer, frozenset(source for source, _ in routes), config.device_property
     )
-    bare_seq, guard, clones = BareSeq(reads), Guard(counters, log), CloneWatch(counters, log)
+    bare_seq, clones = BareSeq(reads), CloneWatch(counters, log)
     plans = SamplingPlans(listeners.head, reads)
     boots = BootRuns(births.live, listeners.replies, listeners.nonces, clones)
     topics = DeviceTopics(reads, rules, tenant, boots, listeners.replies.tails, plans, config.max_devices)
     identifier = Identifier(tenant, bare_seq, listeners.replies, trailer, births.expiry_s, ports.random_bytes)
     slow_path = SlowPath(topics, identifier, listeners.side_topics, counters)
-    reader = FastPath(topics, slow_path, listeners.nonces, births.expiry_s, guard, counters)
+    reader = FastPath(topics, slow_path, listeners.nonces, births.expiry_s, counters)
     participants = (topics, plans, *listeners.participants, clones)
     journal = ports.ledger.journal(listeners.connection, tenant, participants, bare_seq, counters, log)
-    store = BatchStore(journal, listeners.retry, counters, guard, log, log_messages=config.log_level == "debug")
+    store = BatchStore(journal, listeners.retry, counters, log, log_messages=config.log_level == "debug")
     republisher = Republisher(routes, broker.publish, births, counters, log)
     return Pipeline(inbox, reader, store, republisher, broker, log, on_failure, on_stored)
 

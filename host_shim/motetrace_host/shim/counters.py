@@ -6,9 +6,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from motetrace_host.core.printable import printable
+from motetrace_host.shim.logging import Log
 from motetrace_host.storage.boot_table import Ledger
 
 MAX_DEVICES = 10_000
+INTERNAL_ERROR = "internal_error"
 _Rejection = tuple[str, str]
 """Device ('' when it is not known) and reason."""
 
@@ -21,7 +24,8 @@ class Counters:
             are told apart, the others are counted under ''.
     """
 
-    def __init__(self, known_devices: Iterable[str] = ()) -> None:
+    def __init__(self, log: Log, known_devices: Iterable[str] = ()) -> None:
+        self._log = log
         self.received = 0
         self.stored = 0
         self.duplicates = 0
@@ -38,6 +42,17 @@ class Counters:
         """Count a rejection; `device_id` is '' when the topic did not name one."""
         self.rejected[reason] += 1
         self._unsaved[self._counted_as(device_id), reason] += 1
+
+    def pass_over(self, device_id: str, error: Exception) -> None:
+        """Count and log a message that broke what reads or stores it; who calls this goes on with the next one."""
+        self.reject(device_id, INTERNAL_ERROR)
+        self._log.error(
+            "message_broke_the_reader",
+            **{"device.id": printable(device_id)},
+            reason=INTERNAL_ERROR,
+            error=printable(f"{type(error).__name__}: {error}"),
+            remedy="the message was counted and passed over; please report this as a bug",
+        )
 
     def save(self, connection: sqlite3.Connection, faults: Sequence[_Rejection] = ()) -> None:
         """Write the rejections that the ledger does not have yet, inside the transaction of a batch.

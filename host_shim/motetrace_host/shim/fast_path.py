@@ -15,7 +15,6 @@ from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.database_retry import AbandonedError, RefusedError
 from motetrace_host.shim.device_topics import DeviceTopic, DeviceTopics
-from motetrace_host.shim.guard import Guard
 from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.slow_path import SlowPath
 
@@ -32,7 +31,6 @@ class FastPath:
     Args:
         nonces: has a look at boots that wait for their birth, when it is time for that.
         expiry_s: with which message expiry interval a boot said that it publishes, 0 for none.
-        guard: counts a message that breaks its reader, here or on the long way.
     """
 
     def __init__(
@@ -41,14 +39,15 @@ class FastPath:
         slow_path: SlowPath,
         nonces: Nonces,
         expiry_s: Callable[[str, bytes], int],
-        guard: Guard,
         counters: Counters,
     ) -> None:
         self._topics = topics
+        self._known, self._find = topics.by_topic, topics.find
+        if topics.rules.device_property:  # no topic alone says which device it is
+            self._known, self._find = {}, _nothing
         self._slow_path = slow_path
         self._nonces = nonces
         self._expiry_s = expiry_s
-        self._guard = guard
         self._counters = counters
 
     def read(self, chunk: Chunk, batch: Batch) -> None:
@@ -62,10 +61,8 @@ class FastPath:
         """
         frames, _, received_unix_ns, _ = chunk
         acks, records, topics, runs = batch.acks, batch.records, batch.topics, batch.boot_runs
-        known, find, head = self._topics.by_topic, self._topics.find, self._topics.plans.head
+        known, find, head = self._known, self._find, self._topics.plans.head
         enter, read_plain, pack = self._topics.boots.enter, fast_path.read, RECORD.pack
-        if self._topics.rules.device_property:  # no topic alone says which device it is
-            known, find = {}, _nothing
         self._begin(len(frames), received_unix_ns)
         for first, body in frames:
             try:
@@ -120,7 +117,7 @@ class FastPath:
 
     def _pass_over(self, first: int, body: bytes, error: Exception, batch: Batch) -> None:
         device_id, packet_id = self._slow_path.origin(first, body)
-        self._guard.pass_over(device_id, error)
+        self._counters.pass_over(device_id, error)
         if packet_id:
             batch.acks.append(packet_id)
 
@@ -134,7 +131,7 @@ class FastPath:
         except (AbandonedError, RefusedError):
             raise
         except Exception as error:  # noqa: BLE001
-            self._guard.pass_over("", error)
+            self._counters.pass_over("", error)
 
 
 def _nothing(topic: bytes) -> DeviceTopic | None:

@@ -109,7 +109,7 @@ class SpanExchange:
             if at:
                 numbers["forwarded"] = at._asdict()
         if self._tail:
-            numbers["tail"] = self._tail.summary()
+            numbers["tail"] = self._tail.traces.summary()
         return numbers
 
     def log_former_targets(self) -> None:
@@ -133,7 +133,7 @@ class SpanExchange:
 
     def _received(self, rows: Sequence[SpanRow]) -> None:
         if self._tail:
-            self._tail.observe(rows)
+            self._tail.traces.observe(rows)
         self.notify()
 
 

@@ -1,6 +1,6 @@
 """Spans out: what is stored, as the forwarder's queue. Makes the spans of messages when they are sent.
 
-First the spans of messages, from blocks of records; then what the stages sent. With a tail (`tail_judge`) both wait
+First the spans of messages, from blocks of records; then what the stages sent. With a tail (`tail_sampler`) both wait
 until their time has come, and what it does not keep is passed over. Composes log, store and codec.
 """
 
@@ -101,7 +101,7 @@ class SpanOutbox:
             self._stale = False
             self._hops.forget()
         if self._tail:
-            self._tail.revive()
+            self._tail.keep_after_all()
         with database.translated():
             begun = self._cursor.position()
             load = _Load(begun, max_spans // SPANS_PER_MESSAGE)
@@ -169,7 +169,7 @@ class SpanOutbox:
             rows = [row for row in rows if row.id <= upto]
         if rows:
             load.at = load.at._replace(span_id=rows[-1].id)
-        return [row for row in rows if self._tail.keeps(row)] if self._tail else rows
+        return [row for row in rows if self._tail.traces.keeps(row)] if self._tail else rows
 
     def _next_block(self, after: int) -> Block | None:
         """The block behind one; the same block is asked for again and again while it is sent in parts.

@@ -1,41 +1,31 @@
-"""The tail at work: decides about stored messages when their stages have had time to speak.
+"""The tail sampler: decides about stored messages when their stages have had time to report.
 
-Nothing waits in memory. Messages wait on disk, in the blocks that they were written in, and the forwarder asks about a
-block when it is old enough. In memory is what is known of traces meanwhile (`Interesting`) and the latest verdicts,
-which spans that come later follow. A verdict against a message is taken back when something is heard of it later, for
-as long as REVIVE_NS: then it is queued to be sent after all (`storage/tail_verdicts.py`).
-
-Spans come in on the receiver's threads, questions on the forwarder's; a lock parts them.
+Messages wait on disk, in the blocks that they were written in, and the forwarder asks about a block when it is old
+enough. In memory is what is known of traces meanwhile (`tail_traces`). A verdict against a message is taken back when
+something becomes known of it later, for as long as KEEP_AFTER_ALL_NS: then it is queued to be sent after all
+(`storage/tail_verdicts.py`).
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from motetrace_host.core.ledger import run_edges
-from motetrace_host.core.ledger.run_edges import Run
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.record import Record
-from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
+from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.tail import span_facts
-from motetrace_host.core.sampling.tail.interesting import Interesting
-from motetrace_host.core.sampling.tail.rules import TailRules, TailRulesEngine
-from motetrace_host.core.sampling.tail.verdicts import Verdicts
-from motetrace_host.core.spans.span import SpanRow
+from motetrace_host.core.sampling.tail.rules import TailRules
+from motetrace_host.shim.tail_traces import Reconsider, TailTraces
 from motetrace_host.storage import database
 from motetrace_host.storage.message_log import Block, MessageLog
 from motetrace_host.storage.tail_verdicts import VerdictLog
 
-REVIVE_NS: Final = 300 * 10**9
+KEEP_AFTER_ALL_NS: Final = 300 * 10**9
 LOSSES_EVERY_NS: Final = 5 * 10**9
 REMEMBERED: Final = 100_000  # verdicts that are read again at a start
-_MAX_CALLS: Final = 1_000  # that wait to be looked for
 _STAGE_HOPS: Final = ("rule", "function", "db")
 _NS_PER_MS: Final = 1_000_000
 _STEP_NS: Final = 10**9
@@ -44,21 +34,15 @@ Targets = Callable[[str, bytes, int], bool]
 """Whether a device (id) was an operator's target for a trace-id at a receive time; `HeadSampler.targets`."""
 
 
-class _Call(NamedTuple):
-    """Messages of a boot that something was heard of: to be looked for among those already decided about."""
-
-    boot_nonce: bytes
-    runs: list[Run]
-    reason: int
-
-
 class TailSampler:
-    """Decides, and remembers.
+    """Decides, on the forwarder's thread, and writes verdicts down.
 
     Args:
-        connection: from `database.connect`, used by this alone, on the forwarder's thread.
-        threshold: of the head, for spans whose message is not here.
+        connection: from `database.connect`, used by this alone.
+        seen: the ledger, which is only read.
         unix_ns: the wall clock.
+    Attributes:
+        traces: takes spans in, from the receiver's threads, and tells which of them are kept.
     """
 
     def __init__(
@@ -71,47 +55,17 @@ class TailSampler:
         unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.rules = rules
-        self._bits = rules.bits
-        self.left_out = 0
-        self.calls_shed = 0
+        self.traces = TailTraces(rules, threshold)
         self._connection = connection
         self._log = MessageLog(connection)
         self._verdict_log = VerdictLog(connection)
         self._seen = seen
-        self._threshold = max(threshold, rules.baseline)
         self._targets = targets
         self._unix_ns = unix_ns
-        self._lock = threading.Lock()
-        self._interesting = Interesting()
-        self._sampler = TailRulesEngine(rules, self._interesting)
-        self._verdicts = Verdicts()
-        self._calls: deque[_Call] = deque()
         self._devices: dict[int, str] = {}
         self._losses_at = 0
         self._hop_counts: dict[tuple[bytes, str], int] = {}
         self._remember()
-
-    def observe(self, rows: Sequence[SpanRow]) -> None:
-        """Take in what spans of stages tell; called from the receiver's threads."""
-        with self._lock:
-            for row in rows:
-                bits = span_facts.facts(row, self.rules.slow_ms) & self._bits
-                if bits:
-                    self._interesting.add(row.trace_id, bits)
-                    reason = self._sampler.decide(row.trace_id, False, 0, False)
-                    self._call(row.trace_id[:5], [_run(row.trace_id)], reason)
-                if bits & span_facts.ERROR:
-                    self._neighbours(row.trace_id[:5], [_run(row.trace_id)])
-
-    def summary(self) -> dict[str, int]:
-        """For the log: spans left out, and what had to go before it was of use."""
-        return {
-            "spans_left_out": self.left_out,
-            "calls_shed": self.calls_shed,
-            "traces_shed": self._interesting.shed_traces,
-            "runs_shed": self._interesting.shed_runs,
-            "verdicts_forgotten": self._verdicts.forgotten,
-        }
 
     def due(self, block: Block) -> bool:
         """Whether the stages have had their time. A block of the future is due: the clock was set back since."""
@@ -119,68 +73,52 @@ class TailSampler:
         return not now - self.rules.wait_s * 10**9 < block.last_unix_ns < now + _STEP_NS
 
     def reasons(self, block: Block) -> bytes:
-        """Decide about a block, or tell what was decided: a `Reason` for each message, 0 for not kept."""
+        """Decide about a block, or give what was decided: a `Reason` for each message, 0 for not kept."""
         known = self._verdict_log.of(block.id)
         if known is not None:
             return known
         self._look_for_losses()
-        with self._lock:
-            decided = bytes([self._decide(record.unpack(block.records, at)) for at in _offsets(block)])
+        messages = (record.unpack(block.records, at) for at in _offsets(block))
+        decided = self.traces.decide(
+            [
+                (
+                    one,
+                    self.rules.targeted and self._targets(self._device(one.place), one.trace_id, one.received_unix_ns),
+                )
+                for one in messages
+            ]
+        )
         with database.transaction(self._connection):
             self._verdict_log.note(block.id, decided)
         return decided
 
-    def keeps(self, row: SpanRow) -> bool:
-        """Whether a span of a stage goes where its message went."""
-        with self._lock:
-            verdict = self._verdicts.about(row.trace_id)
-            if verdict is None:
-                # Its message came to another shim, or long ago: by the same odds, and by what it tells itself.
-                bits = self._interesting.bits(row.trace_id) | span_facts.facts(row, self.rules.slow_ms)
-                known = bits & self._bits != 0
-                verdict = int(known or int.from_bytes(row.trace_id[9:], "big") >= self._threshold)
-        self.left_out += not verdict
-        return verdict > 0
-
-    def revive(self) -> None:
-        """Look for messages that were let go and of which something was heard since."""
+    def keep_after_all(self) -> None:
+        """Look for messages that were let go and of which something became known since."""
         self._look_for_losses()
-        with self._lock:
-            calls = list(self._calls)
-            self._calls.clear()
-        if not calls:
+        wanted = self.traces.reconsidered()
+        if not wanted:
             return
-        since = self._unix_ns() - REVIVE_NS
+        since = self._unix_ns() - KEEP_AFTER_ALL_NS
         with database.transaction(self._connection):
             for block in self._log.newest_blocks():
                 if block.last_unix_ns < since:
                     break
                 reasons = self._verdict_log.of(block.id)
-                if reasons is not None:  # those not decided about yet are heard in good time
-                    self._revive_in(block, bytearray(reasons), calls)
+                if reasons is not None:  # those not decided about yet are in good time
+                    self._keep_in(block, bytearray(reasons), wanted)
 
-    def _revive_in(self, block: Block, reasons: bytearray, calls: Sequence[_Call]) -> None:
-        revived = []
-        for call in calls:
-            for number in self._log.numbers_of(block, call.boot_nonce):
+    def _keep_in(self, block: Block, reasons: bytearray, wanted: Sequence[Reconsider]) -> None:
+        kept = []
+        for one in wanted:
+            for number in self._log.numbers_of(block, one.boot_nonce):
                 found = record.unpack(block.records, number * record.SIZE)
-                if not reasons[number] and any(first <= found.seq <= last for first, last in call.runs):
-                    reasons[number] = call.reason
-                    revived.append((block.id, number, call.reason))
-                    with self._lock:
-                        self._verdicts.note(found.trace_id, call.reason)
-        if revived:
+                if not reasons[number] and any(first <= found.seq <= last for first, last in one.runs):
+                    reasons[number] = one.reason
+                    kept.append((block.id, number, one.reason))
+                    self.traces.note(found.trace_id, one.reason)
+        if kept:
             self._verdict_log.note(block.id, bytes(reasons))
-            self._verdict_log.revive(revived)
-
-    def _decide(self, message: Record) -> int:
-        targeted = self.rules.targeted and self._targets(
-            self._device(message.place), message.trace_id, message.received_unix_ns
-        )
-        reason = self._sampler.decide(message.trace_id, message.kept, message.decision, targeted)
-        self._verdicts.note(message.trace_id, reason)
-        self._interesting.decided(message.trace_id)
-        return reason
+            self._verdict_log.revive(kept)
 
     def _device(self, place: int) -> str:
         device_id = self._devices.get(place)
@@ -189,19 +127,6 @@ class TailSampler:
                 self._devices.clear()
             device_id = self._devices[place] = self._log.place(place).device_id
         return device_id
-
-    def _call(self, boot_nonce: bytes, runs: list[Run], reason: int) -> None:
-        if reason >= FIRST_KEEP and runs:
-            if len(self._calls) >= _MAX_CALLS:
-                self._calls.popleft()
-                self.calls_shed += 1
-            self._calls.append(_Call(boot_nonce, runs, reason))
-
-    def _neighbours(self, boot_nonce: bytes, failed: list[Run]) -> None:
-        if self.rules.before or self.rules.after:
-            runs = run_edges.neighbours(failed, self.rules.before, self.rules.after)
-            self._interesting.add_runs(boot_nonce, runs, span_facts.NEIGHBOUR)
-            self._call(boot_nonce, runs, int(Reason.NEIGHBOUR))
 
     def _look_for_losses(self) -> None:
         """Ask the ledger, now and then, what the stages did not see and what failed there."""
@@ -219,16 +144,9 @@ class TailSampler:
                 continue
             if row.hop in _STAGE_HOPS and self.rules.lost:
                 lost = [(run.start, run.end) for run in row.seen.missing_runs(now // _NS_PER_MS) if run.lost]
-                self._note(row.boot_nonce, lost, span_facts.LOST, Reason.LOST)
+                self.traces.add_runs(row.boot_nonce, lost, span_facts.LOST, Reason.LOST)
             elif row.hop.endswith(".failed") and self.rules.errors:
-                self._note(row.boot_nonce, row.seen.runs(), span_facts.ERROR, Reason.ERROR)
-
-    def _note(self, boot_nonce: bytes, runs: list[Run], bit: int, reason: Reason) -> None:
-        if runs:
-            with self._lock:
-                self._interesting.add_runs(boot_nonce, runs, bit)
-                self._call(boot_nonce, runs, int(reason))
-                self._neighbours(boot_nonce, runs)
+                self.traces.add_runs(row.boot_nonce, row.seen.runs(), span_facts.ERROR, Reason.ERROR)
 
     def _remember(self) -> None:
         """Read the latest verdicts again, for spans that come later than the restart."""
@@ -239,7 +157,7 @@ class TailSampler:
                 if reasons is None:
                     continue
                 for at, reason in zip(_offsets(block), reasons, strict=False):
-                    self._verdicts.note(record.unpack(block.records, at).trace_id, reason)
+                    self.traces.note(record.unpack(block.records, at).trace_id, reason)
                 left -= block.messages
                 if left <= 0:
                     return
@@ -247,8 +165,3 @@ class TailSampler:
 
 def _offsets(block: Block) -> range:
     return range(0, len(block.records), record.SIZE)
-
-
-def _run(trace_id: bytes) -> Run:
-    seq = int.from_bytes(trace_id[5:9], "big")
-    return seq, seq

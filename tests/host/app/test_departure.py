@@ -1,6 +1,7 @@
 """A shim that leaves its group ends its session when nothing of its share is left, and no sooner."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
@@ -8,6 +9,7 @@ from motetrace_host.cluster.departure import QUIET_S, Departure
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.logging import Log
 
 
 @dataclass
@@ -18,7 +20,7 @@ class Leaving:
     unsent: int = 0
 
     def __post_init__(self) -> None:
-        self.inbox, self.counters = Inbox(10), Counters()
+        self.inbox, self.counters = Inbox(10), Counters(cast("Log", None))
         self.departure = Departure(self.inbox, self.counters, lambda: self.unsent, lambda: self.now_s)
         self.departure.connection_event("connected")
         self.departure.connection_event("unsubscribed")

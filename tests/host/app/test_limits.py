@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from motetrace_host.network.subscriber import Subscriber
 from motetrace_host.shim import counters, nonces
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
+from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database
 from tests.host.app.conftest import NOW, Bench
 from tests.host.app.test_pipeline import chunk
@@ -191,7 +192,7 @@ def test_messages_that_do_not_fit_into_memory_are_shed_or_held_back() -> None:
 
 
 def test_devices_beyond_those_told_apart_are_counted_without_a_name(bench: Bench) -> None:
-    counts = counters.Counters()
+    counts = counters.Counters(cast("Log", bench))
     for number in range(counters.MAX_DEVICES + 5):
         counts.reject(f"d{number}", "seq_type")
     assert counters.MAX_DEVICES == 10_000

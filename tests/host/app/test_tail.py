@@ -28,7 +28,7 @@ NOTHING = HeadSettings(threshold=NEVER)
 
 
 class Tail:
-    """A shim's stores, a judge and an outbox on them, and a clock that stands still."""
+    """A shim's stores, a tail sampler and an outbox on them, and a clock that stands still."""
 
     def __init__(self, make_bench: MakeBench, sample: HeadSettings, **rules: object) -> None:
         self._make_bench = make_bench
@@ -49,11 +49,11 @@ class Tail:
 
     def start(self) -> None:
         connection = database.connect(self.path)
-        self.judge = TailSampler(
+        self.sampler = TailSampler(
             connection, SqliteSeen(connection), self._rules, self._sample.threshold,
             lambda device_id, trace_id, at: device_id in self.targeted, lambda: self.now,
         )  # fmt: skip
-        self.outbox = SpanOutbox(database.connect(self.path), "backend", Where("b:1", "shim"), self.judge)
+        self.outbox = SpanOutbox(database.connect(self.path), "backend", Where("b:1", "shim"), self.sampler)
         self.outbox._horizon._now = lambda: self.now / SECOND
 
     def stage(self, seq: int, **of: object) -> SpanRow:
@@ -63,7 +63,7 @@ class Tail:
         with database.transaction(connection):
             SpanStore(connection).insert([row])
         connection.close()
-        self.judge.observe([row])
+        self.sampler.traces.observe([row])
         return row
 
     def sent(self, settle: bool = True) -> list[tuple[str, int, str]]:
@@ -110,7 +110,7 @@ def test_a_message_waits_for_its_stages_and_is_then_kept_for_what_they_told(make
     assert tail.devices() == [(2, "error"), (3, "slow"), (4, "cold_start")]
     tail.now += 60 * SECOND
     assert [seq for name, seq, _ in tail.sent() if name == "db_write"] == [2, 3, 4]
-    assert tail.judge.left_out == 1
+    assert tail.sampler.traces.summary()["spans_left_out"] == 1
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up(make_tail: Callable[..., Tail]) -> None:

@@ -115,8 +115,12 @@ class HeadSampler:
         self._usual = {int(policy): self._plan("", policy) for policy in Policy}
         self.version = 0
         """Rises with every change of a target or device rate: a plan that was made at another version is stale."""
-        self.forgotten = 0
-        """Targets and device rates that were dropped because more than `max_devices` have one."""
+        self._dropped = 0
+
+    @property
+    def forgotten(self) -> int:
+        """Targets, device rates and caps that were dropped because more than `max_devices` have one."""
+        return self._dropped + (self._caps.evicted if self._caps else 0)
 
     def target(self, device_id: str, threshold: int, until_unix_ns: int) -> None:
         """Keep this device's traces by a threshold of its own, 0..2**56, until a time; replaces an earlier target."""
@@ -217,7 +221,7 @@ class HeadSampler:
         self.version += 1
         if len(table) > self.settings.max_devices:
             table.popitem(last=False)
-            self.forgotten += 1
+            self._dropped += 1
 
 
 def _per_second(tokens: int) -> TokenBucket | None:
