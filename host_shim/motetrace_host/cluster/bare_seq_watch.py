@@ -11,12 +11,15 @@ are stored in no particular order, so a message would have its trace only after 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.printable import printable
 from motetrace_host.shim.boot_runs import BootRun
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.logging import Log
+
+if TYPE_CHECKING:
+    from motetrace_host.cluster.redis_ledger import RedisSeen
 
 REASON = "bare_seq_shared"
 _HOUR_NS = 3_600_000_000_000

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.shim.membership import Membership
+from motetrace_host.shim.ports import Membership
 
 QUIET_S = 5.0
 
@@ -37,17 +37,14 @@ class Departure(Membership):
         self._changed = clock()
 
     def put(self, chunk: Chunk) -> None:
-        """See `Membership`."""
         self._changed = self._clock()
         self._arrived += len(chunk.frames)
         super().put(chunk)
 
     def stored(self) -> None:
-        """See `Membership`."""
         self._stored = self._counters.received
 
     def connection_event(self, event: str) -> None:
-        """See `Membership`."""
         self._changed = self._clock()
         self._unsubscribed = event == "unsubscribed"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from motetrace_host.cluster.bare_seq_watch import BareSeqWatch
-from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.cluster.shared_journal import SharedJournal
 from motetrace_host.cluster.shared_ledger import LedgerAddress, connected, fingerprint
 from motetrace_host.core.ledger.store import SeenStore
@@ -19,6 +19,9 @@ from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.logging import Log
 from motetrace_host.shim.own_ledger import OwnLedger
 from motetrace_host.storage import database, pending_batches
+
+if TYPE_CHECKING:
+    from motetrace_host.cluster.redis_ledger import RedisSeen
 
 
 class SharedLedger(OwnLedger):
@@ -46,11 +49,9 @@ class SharedLedger(OwnLedger):
         return SharedJournal(connection, ledger, participants, bare_seq, counters, mark, watch)
 
     def states(self, connection: sqlite3.Connection) -> SeenStore:
-        """See `OwnLedger`."""
         return connected(self._address, "tail")
 
     def settings(self) -> dict[str, str]:
-        """See `OwnLedger`."""
         return self._address.noted()
 
     def joined(self, connection: sqlite3.Connection, mark: bytes, log: Log) -> RedisSeen:
@@ -76,7 +77,7 @@ class SharedLedger(OwnLedger):
 def _joined(where: LedgerAddress, connection: sqlite3.Connection, mark: bytes) -> RedisSeen:
     """The ledger, asked whether it and the database belong together.
 
-    A database that knows fewer batches of its name than the ledger came from a backup, or is a copy of another shim's:
+    A database with fewer batches under its name than the ledger has came from a backup, or is a copy of another shim's:
     it takes a new name then, under which it may count from where it stands.
     """
     ledger = connected(where, _shim_id(connection))

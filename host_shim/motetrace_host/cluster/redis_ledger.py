@@ -59,7 +59,7 @@ REFRESH_MS: Final = 3600 * 1000
 CLAIM_MS: Final = 3600 * 1000  # about 150 bytes each; what is repeated later than this counts again
 ATTENDED_MS: Final = 2 * 3600 * 1000
 MAX_BOOTS_PER_DEVICE: Final = 1000
-DELTAS_PER_SCRIPT: Final = 1000  # 5 ms of the server's time, in which it serves nobody else
+DELTAS_PER_SCRIPT: Final = 1000  # 5 ms of the server's time, in which it serves no other client
 TIMEOUT_S: Final = 5.0
 _MERGE: Final = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 _MERGE_SHA1: Final = hashlib.sha1(_MERGE.encode(), usedforsecurity=False).hexdigest()  # Redis's name for it
@@ -97,7 +97,7 @@ class RedisSeen:
         ttl_ms: What was not written for so long goes away; longer than retention, and more than two hours.
     Raises:
         ValueError: tenant or shim_id has other characters.
-        StoreError: (by every method) Redis is out of reach or refused; `retry` says whether the same call may succeed
+        StoreError: (by every method) Redis is out of reach or refused; `retry`: whether the same call may succeed
             later, with the same batch id.
     """
 
@@ -208,11 +208,11 @@ class RedisSeen:
     def cautions(self) -> list[str]:
         """What of this server's settings endangers the ledger, a sentence each, for the log at start-up."""
         with _translated():
-            told = {**self._client.info("persistence"), **self._client.info("memory")}
+            server = {**self._client.info("persistence"), **self._client.info("memory")}
         found = []
-        if not told.get("aof_enabled", 1):
+        if not server.get("aof_enabled", 1):
             found.append("Redis keeps no append-only file: a crash loses counts that were answered; set appendonly yes")
-        policy = told.get("maxmemory_policy", "noeviction")
+        policy = server.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             found.append(f"Redis may delete ledger states (maxmemory-policy {policy}); set maxmemory-policy noeviction")
         return found
@@ -282,7 +282,7 @@ def _unpacked(state: bytes, device_id: str, hop: str) -> Seen:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the client's errors into StoreError; which may succeed later is said by their class or their first word."""
+    """Turn the client's errors into StoreError; their class, or their first word, shows which may succeed later."""
     try:
         yield
     except redis.AuthenticationError as exc:

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from motetrace_host.cluster import pending_batch
 from motetrace_host.cluster.bare_seq_watch import BareSeqWatch
 from motetrace_host.cluster.pending_batch import Pending
-from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.store_error import StoreError
 from motetrace_host.core.wire.trust import Policy
 from motetrace_host.shim.bare_seq import BareSeq
@@ -38,6 +38,9 @@ from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.device_topics import DeviceTopic
 from motetrace_host.shim.journal import Journal
 from motetrace_host.storage import database, pending_batches
+
+if TYPE_CHECKING:
+    from motetrace_host.cluster.redis_ledger import RedisSeen
 
 
 class SharedJournal(Journal):

@@ -63,21 +63,16 @@ def connected(where: LedgerAddress, shim_id: str) -> RedisSeen:
     try:
         from motetrace_host.cluster import redis_ledger
     except ModuleNotFoundError as error:
-        raise missing_package(where, error) from error
+        raise StoreError(
+            f"--ledger {where.url} needs the Python package {error.name}: pip install 'motetrace[redis]'", retry=False
+        ) from error
     password = password_file.first_line(where.password_file, "--ledger-password-file")
     client = redis_ledger.connect(where.url, username=where.username, password=password)
     return redis_ledger.RedisSeen(client, tenant=_tenant_name(where.tenant), shim_id=shim_id)
 
 
-def missing_package(where: LedgerAddress, error: ModuleNotFoundError) -> StoreError:
-    """What to raise when the package `redis` is not installed."""
-    return StoreError(
-        f"--ledger {where.url} needs the Python package {error.name}: pip install 'motetrace[redis]'", retry=False
-    )
-
-
 def fingerprint(key: bytes, tenant: str) -> bytes:
-    """What shims compare to find out that they have one key: 16 bytes, which tell nothing of it."""
+    """What shims compare to find out that they have one key: 16 bytes, which do not give it away."""
     return blake2b(tenant.encode(), digest_size=16, key=key, person=_FINGERPRINT_PERSON).digest()
 
 

@@ -7,18 +7,21 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
+from motetrace_host.core.mqtt import broker_queue
+from motetrace_host.core.mqtt.connection import Broker, Session, Subscription
 from motetrace_host.core.store_error import StoreError
-from motetrace_host.network import tls
+from motetrace_host.network import bulk_reader, paho_reader, tls
 from motetrace_host.network.otlp_forwarder import EndpointError
 from motetrace_host.network.otlp_receiver import BindError
-from motetrace_host.shim import broker_connection, logging
+from motetrace_host.network.subscriber import Subscriber
+from motetrace_host.shim import logging
 from motetrace_host.shim.build import build
 from motetrace_host.shim.config import Config, ConfigError
-from motetrace_host.shim.membership import Membership
 from motetrace_host.shim.own_ledger import OwnLedger
-from motetrace_host.shim.ports import Ports
+from motetrace_host.shim.ports import Membership, Ports, Receivers
 from motetrace_host.shim.service import Shim
 from motetrace_host.storage import headers_file, password_file, secret_files, state_folder
 
@@ -29,6 +32,7 @@ _GC_THRESHOLDS = (50_000, 20, 20)
 # Reading, storing and sending on take turns on one processor; each turn begins with what the others left in its caches.
 # With Python's own 5 ms a message that is sent on costs 7 % more.
 _SWITCH_S = 0.02
+_RECEIVE = {"bulk": bulk_reader.receive, "paho": paho_reader.receive}
 
 
 def run(config: Config, *, leaving: bool = False) -> int:
@@ -79,7 +83,7 @@ def _built(config: Config, stop: threading.Event, leaving: bool) -> Shim:
         membership = Departure
     ports = Ports(
         log=logging.configure(config.log_level, config.log_format),
-        connect=broker_connection.connect,
+        connect=_connect,
         ledger=_ledger(config),
         membership=membership,
         stop=stop,
@@ -90,11 +94,37 @@ def _built(config: Config, stop: threading.Event, leaving: bool) -> Shim:
 def _ledger(config: Config) -> OwnLedger:
     if not config.ledger:
         return OwnLedger()
-    from motetrace_host.cluster.shared_ledger import LedgerAddress, missing_package
+    from motetrace_host.cluster.group import SharedLedger
+    from motetrace_host.cluster.shared_ledger import LedgerAddress
 
     address = LedgerAddress(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
-    try:
-        from motetrace_host.cluster.group import SharedLedger
-    except ModuleNotFoundError as error:
-        raise missing_package(address, error) from error
     return SharedLedger(address)
+
+
+def _connect(
+    config: Config, client_id: str, subscriptions: Sequence[Subscription], receivers: Receivers, leaving: bool
+) -> Subscriber:
+    """Make the connection to the broker; it connects when it is started."""
+    broker = Broker(
+        config.broker.host,
+        config.broker.port,
+        config.broker.tls,
+        str(config.ca_file or ""),
+        config.username,
+        password_file.first_line(config.password_file, "--password-file"),
+        str(config.client_cert or ""),
+        str(config.client_key or ""),
+    )
+    return Subscriber(
+        broker,
+        Session(client_id, config.session_expiry, config.receive_maximum),
+        _RECEIVE[config.receive],
+        subscriptions,
+        receivers.messages,
+        receivers.published,
+        receivers.events,
+        broker_queue.TOPICS,
+        receivers.broker_queue,
+        tls.of(broker),
+        leaving=leaving,
+    )

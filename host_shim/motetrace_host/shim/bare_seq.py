@@ -1,13 +1,13 @@
 """Which boot a bare seq belongs to, across redelivery and restarts of the shim.
 
 `core.boots` decides by the numbers alone. It cannot know that the broker, after a reconnect, sends up to a receive
-maximum of messages once more; the broker says so in the DUP flag, and the ledger knows those that were committed.
+maximum of messages once more; the DUP flag marks them, and the ledger has those that were committed.
 
 Why in ascending order: the broker repeats in the order it sent first, so a repeated message stands in the log behind
 the one repeated before it. Without that, seq 1 of a new boot that was lost with the shim would be taken for the seq 1
 of the boot before.
 
-What cannot be told apart:
+What looks the same:
 * A device reboots, and the shim is killed after it was given the new boot's messages and before it stored any, with
   nothing of the old boot left to repeat: then the new ones count as deliveries of the old boot's.
 * Two boots with the same numbers, both stored and both unacknowledged at a kill.
@@ -32,7 +32,7 @@ _MAX_DEVICES = 20_000  # states in memory; the ledger has all of them
 class BareSeq(BatchParticipant):
     """Boot states of the devices that send a bare seq.
 
-    What a reconnect repeats is looked for among the last 65,535 messages: so many packet ids there are. The receive
+    What a reconnect repeats is looked for among the last 65,535 messages: there are no more packet ids. The receive
     maximum would be the tighter bound, but mosquitto 2.0.11 exceeds it.
     """
 
@@ -80,7 +80,6 @@ class BareSeq(BatchParticipant):
         ledger.keep_reasons((*boot, why) for boot, why in self._begun.items())
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._changed.clear()
         self._begun.clear()
         if len(self._states) > _MAX_DEVICES:

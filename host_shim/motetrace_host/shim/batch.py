@@ -116,7 +116,6 @@ class Batch(BatchParticipant):
         )
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         for run in self.boot_runs:
             run.known = True
         self.close()

@@ -1,4 +1,4 @@
-"""What devices say at boot, in memory for every message."""
+"""Birth messages: what devices publish at boot, in memory for every message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Births(BatchParticipant):
         on_boot: called with device, nonce and payload of each.
     """
 
-    retained = True  # what a birth says belongs on the spans of its readings, whenever this shim began to listen
+    retained = True  # its attributes belong on the spans of its readings, whenever this shim began to listen
     from_device = True
 
     def __init__(
@@ -84,7 +84,7 @@ class Births(BatchParticipant):
         return self.of(device_id, boot_nonce) is not _NOTHING
 
     def expiry_s(self, device_id: str, boot_nonce: bytes) -> int:
-        """The message expiry interval that readings of a boot are published with, 0 when it did not say."""
+        """The message expiry interval that a boot publishes readings with, 0 when its birth does not name one."""
         return self.of(device_id, boot_nonce).expiry_s
 
     def save(self, connection: sqlite3.Connection) -> None:
@@ -94,7 +94,6 @@ class Births(BatchParticipant):
             ledger.store_birth(device_id, parsed, received_unix_ns)
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._unsaved.clear()
         if len(self._known) > _MAX_BOOTS:
             self._known.clear()

@@ -67,7 +67,6 @@ class BrokerEvents(BatchParticipant):
             broker_drops.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._counts.clear()
         self._deltas = []
 

@@ -41,11 +41,10 @@ from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.retention import Limits, Retention
 from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.shim.sampling_topics import DesiredTopic, ReportedTopic
-from motetrace_host.shim.service import Ending, Shim
+from motetrace_host.shim.service import Ending, Shim, Upkeep
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.slow_path import SlowPath
 from motetrace_host.shim.span_exchange import SpanExchange
-from motetrace_host.shim.upkeep import Upkeep
 from motetrace_host.storage import database, hop_reports, secret_files, state_folder
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import MessageLog

@@ -51,7 +51,6 @@ class CloneWatch(BatchParticipant):
             clone_store.add(connection, self._unsaved.values())
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._unsaved.clear()
 
     def _notice(self, device_id: str, pair: clones.Clones, at_unix_ms: int) -> None:

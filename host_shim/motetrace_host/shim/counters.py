@@ -21,7 +21,7 @@ class Counters:
 
     Args:
         known_devices: those that have rejections in the ledger already; together with new ones at most `MAX_DEVICES`
-            are told apart, the others are counted under ''.
+            are counted by themselves, the others are counted under ''.
     """
 
     def __init__(self, log: Log, known_devices: Iterable[str] = ()) -> None:

@@ -68,11 +68,11 @@ class DatabaseRetry:
 
 
 class RetryingReads:
-    """What reading a message asks of the database. A disk that does not answer must not look like a broken message.
+    """What reading a message asks of the database: methods of `Ledger` and `MessageLog`, retried.
 
-    A device that is new is asked about several times in a row: once its boots were read, a nonce that is none of
-    them is new, without a further question, until something is written. (Nonces that the host drew are not among them,
-    and no device sends those.)
+    A disk that does not answer must not look like a broken message. A device that is new is asked about several times
+    in a row: once its boots were read, a nonce that is none of them is new, without a further question, until something
+    is written. (Nonces that the host drew are not among them, and no device sends those.)
     """
 
     def __init__(self, ledger: Ledger, log: MessageLog, retry: DatabaseRetry) -> None:
@@ -83,24 +83,20 @@ class RetryingReads:
         self._boots: list[bytes] = []
 
     def latest_nonces(self, device_id: str, limit: int) -> list[bytes]:
-        """See `Ledger`."""
         nonces = self._retry.run(lambda: self._ledger.latest_nonces(device_id, limit))
         if len(nonces) < limit:
             self._boots_of, self._boots = (device_id, self._ledger.changes), nonces
         return nonces
 
     def boot_state(self, device_id: str) -> bytes | None:
-        """See `Ledger`."""
         return self._retry.run(lambda: self._ledger.boot_state(device_id))
 
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
-        """See `Ledger`."""
         if boot_nonce is not None and self._is_new(device_id, boot_nonce):
             return None
         return self._retry.run(lambda: self._ledger.birth(device_id, boot_nonce))
 
     def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
-        """See `Ledger`."""
         if self._is_new(device_id, boot_nonce):
             return None
         return self._retry.run(lambda: self._ledger.first_seen(device_id, boot_nonce))
@@ -109,13 +105,10 @@ class RetryingReads:
         return self._boots_of == (device_id, self._ledger.changes) and boot_nonce not in self._boots
 
     def place_id(self, topic: str, device_id: str, template: str) -> int:
-        """See `MessageLog`."""
         return self._retry.run(lambda: self._log.place_id(topic, device_id, template))
 
     def last_place(self) -> int:
-        """See `MessageLog`."""
         return self._retry.run(self._log.last_place)
 
     def thresholds(self) -> dict[int, int]:
-        """See `MessageLog`."""
         return self._retry.run(self._log.thresholds)

@@ -46,5 +46,4 @@ class DeviceStatistics(BatchParticipant):
         device_stats_store.save(connection, self._unsaved)
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._unsaved.clear()

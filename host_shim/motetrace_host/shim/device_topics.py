@@ -29,7 +29,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class TopicRules:
-    """What the settings say about the topics of readings.
+    """The settings for the topics of readings.
 
     Attributes:
         templates: tried in this order.
@@ -129,7 +129,7 @@ class DeviceTopics(BatchParticipant):
         return found
 
     def of_device(self, topic: bytes, device_id: str) -> DeviceTopic | None:
-        """As `find`, where something else than the topic says which device it was."""
+        """As `find`, where the device is named by something else than the topic."""
         key = b"%b\0%b" % (topic, device_id.encode())  # no topic holds a NUL
         return self.by_topic.get(key) or self._open(topic, key, device_id)
 

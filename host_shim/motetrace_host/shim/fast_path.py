@@ -30,7 +30,7 @@ class FastPath:
 
     Args:
         nonces: has a look at boots that wait for their birth, when it is time for that.
-        expiry_s: with which message expiry interval a boot said that it publishes, 0 for none.
+        expiry_s: the message expiry interval that the birth of a boot names, 0 for none.
     """
 
     def __init__(

@@ -76,7 +76,6 @@ class HopReports(BatchParticipant):
         hop_reports.save(connection, self._changed.items(), self._services.values())
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._changed.clear()
         self._forgotten.clear()
         self._services.clear()
@@ -94,7 +93,7 @@ class HopReports(BatchParticipant):
 
     def _add(self, service: Service) -> None:
         if service.reporter not in self._reporters and len(self._reporters) >= MAX_REPORTERS:
-            service = service._replace(reporter="")  # names are free, so nobody may fill the table with them
+            service = service._replace(reporter="")  # names are free: they must not fill the table
         self._reporters.add(service.reporter)
         key = service[:2]
         before = self._services.get(key)
@@ -106,7 +105,7 @@ class HopReports(BatchParticipant):
 
 
 def _with(known: Heard | None, number: int, now_ms: int) -> Heard | None:
-    """Add a number to those of a process; None when it was there before, or is too old to tell."""
+    """Add a number to those of a process; None when it was there before, or is too old to be looked up."""
     if known is None:
         return Heard(number, 0, now_ms)
     ahead = number - known.number

@@ -21,7 +21,7 @@ class Identifier:
 
     Args:
         trailer: templates whose payloads may end in a binary trailer.
-        expiry_s: with which message expiry interval a boot said that it publishes, 0 for none.
+        expiry_s: the message expiry interval that the birth of a boot names, 0 for none.
         random_bytes: the random bytes of a boot nonce, or of a message that has no context.
     """
 

@@ -14,8 +14,8 @@ MAX_BYTES = 64 << 20
 class Inbox:
     """A bounded queue between two threads; putting never blocks.
 
-    It takes whole chunks while it is not full, so it holds at most one chunk more than the bounds say. When it is full,
-    a QoS 0 message is shed and counted: nobody would send it again. A QoS 1 message is held back, and with it all that
+    It takes whole chunks while it is not full, so it holds at most one chunk more than its bounds. When it is full,
+    a QoS 0 message is shed and counted: it would not be sent again. A QoS 1 message is held back, and with it all that
     follow on its connection: they are not acknowledged, so the broker sends them again, in order, once that connection
     is ended (`overdue`).
 

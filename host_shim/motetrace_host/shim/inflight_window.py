@@ -9,11 +9,11 @@ _PROBE: Final = 64  # takes from one doubt to the next
 
 
 class InflightWindow:
-    """Says for how many messages to wait before a batch is begun.
+    """For how many messages the pipeline waits before it begins a batch.
 
-    A broker with a narrow window (RabbitMQ: 10 messages by default, EMQX: 32) sends so many and then nothing until we
-    acknowledge. Whoever goes on waiting for company then waits for nothing, and the fleet with him: 10 messages every
-    6 ms are 1,600 a second. CONNACK does not tell it (its receive maximum is that of the other direction); it shows as
+    A broker with a narrow window (RabbitMQ: 10 messages by default, EMQX: 32) sends that many and then nothing until we
+    acknowledge. Waiting for more then delays the whole fleet: 10 messages every 6 ms are 1,600 a second. CONNACK does
+    not name it (its receive maximum is that of the other direction); it shows as
     batches of the same size again and again.
 
     Args:
@@ -27,7 +27,7 @@ class InflightWindow:
 
     @property
     def enough(self) -> int:
-        """So many that nothing more is to be waited for."""
+        """How many messages are enough to begin."""
         doubted = self._takes % _PROBE == 0
         return self._most if doubted or not self._window else self._window
 

@@ -64,7 +64,7 @@ class Journal:
         """Write a batch; gives the numbers of the messages that were known already, and are not written again.
 
         Raises:
-            StoreError: nothing of it was kept; `retry` says whether to try again.
+            StoreError: nothing of it was kept; `retry`: whether to try again.
         """
         if not batch.id:
             self._batch_id += 1

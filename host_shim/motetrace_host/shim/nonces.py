@@ -2,7 +2,7 @@
 
 A device that publishes birth messages announces each of its boots. Messages under a nonce that it never announced are
 another sender's, or its birth was lost; one nonce under two device ids is a context that was copied, or a relay that
-speaks for others. Both are counted and logged, and change nothing else: what to believe is set by the operator
+speaks for others. Both are counted and logged, and change nothing else: what is believed is a setting
 (`--trust`). Looked at once per boot, never per message.
 
 What is not noticed:

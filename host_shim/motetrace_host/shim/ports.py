@@ -14,7 +14,6 @@ from motetrace_host.shim.config import Config
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.logging import Log
-from motetrace_host.shim.membership import Membership
 from motetrace_host.shim.own_ledger import OwnLedger
 
 
@@ -50,6 +49,38 @@ class Receivers(NamedTuple):
     broker_queue: Callable[[PublishPacket], None]
 
 
+class Membership:
+    """Takes messages in for as long as the shim runs; `cluster/departure.py` is one that leaves its group.
+
+    Args:
+        unsent: how many messages and spans still wait for the trace backend.
+    Attributes:
+        leaving: end the subscriptions, work off what the broker has kept, and end the session.
+    """
+
+    leaving = False
+
+    def __init__(self, inbox: Inbox, counters: Counters, unsent: Callable[[], int]) -> None:
+        self._inbox = inbox
+        self._counters = counters
+        self._unsent = unsent
+
+    def put(self, chunk: Chunk) -> None:
+        """Leave messages in the inbox; on the network thread."""
+        self._inbox.put(chunk)
+
+    def stored(self) -> None:
+        """All that was read is stored and acknowledged; on the pipeline's thread."""
+
+    def connection_event(self, event: str) -> None:
+        """The connection to the broker changed; see `Subscriber`."""
+
+    @property
+    def over(self) -> bool:
+        """There is nothing more to stay for."""
+        return False
+
+
 Connect = Callable[[Config, str, Sequence[Subscription], Receivers, bool], BrokerConnection]
 """Makes the connection for a client id; the last argument: the shim leaves its group."""
 
@@ -60,7 +91,7 @@ class Ports:
 
     Attributes:
         log: of all parts.
-        connect: see `Connect`; `broker_connection.connect` for a real broker.
+        connect: see `Connect`.
         ledger: where the numbers that were seen are counted.
         membership: makes what decides how long it stays, of inbox, counters, and the number of unsent spans.
         random_bytes: as `os.urandom`.

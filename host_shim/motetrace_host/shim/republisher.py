@@ -29,7 +29,7 @@ class Republisher:
 
     Why not by the key alone: whatever has one key is one row in the ledger, but two readings that a device made equal
     (a traceparent it never renews, a boot nonce it draws only once) are two readings to a consumer. The connection
-    and DUP tell them from repeats: a broker repeats on a new connection only (MQTT 5.0, 4.4), and says so (3.3.1.1).
+    and DUP tell them from repeats: a broker repeats on a new connection only (MQTT 5.0, 4.4), with DUP set (3.3.1.1).
 
     Args:
         routes: from topic template to topic template; the second without wildcards.

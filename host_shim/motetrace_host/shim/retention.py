@@ -1,8 +1,8 @@
 """What goes from the database, by age and by size, in steps that never hold the write lock for long.
 
-By age goes what is further from now than `keep`: messages, spans, the ledger's states of boots that no hop heard since,
-what was said of those boots, and what came from hops of boots that no device has. By size goes the oldest. Between two
-steps as much time passes as the step took, so that the pipeline's transactions find the lock free.
+By age goes what is further from now than `keep`: messages, spans, the ledger's states of boots that no hop saw since,
+what is stored about those boots, and what came from hops of boots that no device has. By size goes the oldest.
+Between two steps as much time passes as the step took, so that the pipeline's transactions find the lock free.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Retention:
 
     Args:
         connection: of `database.connect`; used here only, or in turns by one thread.
-        wait: sleeps some seconds and says whether to stop (`threading.Event.wait`).
-        on_progress: told, now and then while there is much to do, how many rows of what went so far.
+        wait: sleeps some seconds; True: stop (`threading.Event.wait`).
+        on_progress: called now and then while there is much to do, with how many rows of what went so far.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Retention:
         return dict(+gone)
 
     def _work_off(self, now_unix_ms: int, gone: Counter[str]) -> None:
-        told = time.monotonic()
+        logged = time.monotonic()
         for what, step in self._steps(now_unix_ms):
             went = _STEP
             while went:
@@ -95,8 +95,8 @@ class Retention:
                 with database.transaction(self._connection):
                     went = step()
                 gone[what] += went
-                if went and time.monotonic() - told > _PROGRESS_S:
-                    told = time.monotonic()
+                if went and time.monotonic() - logged > _PROGRESS_S:
+                    logged = time.monotonic()
                     self._on_progress(dict(+gone))
                 if went and self._wait(time.monotonic() - began):
                     return

@@ -34,7 +34,6 @@ class SamplingPlans(BatchParticipant):
         MessageLog(connection).add_thresholds(self._unsaved)
 
     def committed(self) -> None:
-        """See `BatchParticipant`."""
         self._unsaved.clear()
 
     def _number(self, threshold: int) -> int:

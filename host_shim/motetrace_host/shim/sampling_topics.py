@@ -37,7 +37,7 @@ class DesiredTopic:
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take a request in.
 
-        A request says when it ends by the operator's clock, or (written by hand) only for how long: then it begins when
+        A request names its end by the operator's clock, or (written by hand) only for how long: then it begins when
         it arrives, and anew with each connection, as on the device with each boot.
 
         Raises:
@@ -68,7 +68,7 @@ class _DeviceRate(NamedTuple):
 
 
 class ReportedTopic:
-    """`sampling/reported`, and what a birth message says of sampling: the rate behind a device's flag."""
+    """`sampling/reported`, and what a birth message holds about sampling: the rate behind a device's flag."""
 
     retained = True
     from_device = True

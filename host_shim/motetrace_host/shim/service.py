@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from motetrace_host.core.sampling.head import HeadSampler
+from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.logging import Log
-from motetrace_host.shim.membership import Membership
 from motetrace_host.shim.pipeline import Pipeline
-from motetrace_host.shim.ports import BrokerConnection
+from motetrace_host.shim.ports import BrokerConnection, Membership
+from motetrace_host.shim.retention import Retention
 from motetrace_host.shim.span_exchange import SpanExchange
-from motetrace_host.shim.upkeep import Upkeep
 
 UPKEEP_S = 10.0
 LEAVING_S = 1.0
 _DRAIN_S = 10.0
+SUMMARY_S = 60.0
+_WORTH_LOGGING = 100_000  # rows
 
 
 class Ending:
@@ -33,6 +37,40 @@ class Ending:
         """End it because of a failure."""
         self.reason = reason
         self.stop.set()
+
+
+class Upkeep:
+    """What is done beside the messages: bound what is on disk, and log how it goes.
+
+    Args:
+        summaries: what the line `summary` is made of.
+    """
+
+    def __init__(
+        self, log: Log, retention: Retention, head: HeadSampler, summaries: Sequence[Callable[[], dict[str, Any]]]
+    ) -> None:
+        self._log = log
+        self._retention = retention
+        self._head = head
+        self._summaries = summaries
+        self._next_summary = time.monotonic() + SUMMARY_S
+
+    def run(self) -> None:
+        """Do what is due."""
+        try:
+            self._head.expire(time.time_ns())
+            gone = self._retention.run(time.time_ns() // 1_000_000)
+            if sum(gone.values()) >= _WORTH_LOGGING:
+                self._log.info("forgotten", **gone)
+        except StoreError as error:
+            self._log.warning("trim_failed", error=str(error))
+        if time.monotonic() >= self._next_summary:
+            self._next_summary += SUMMARY_S
+            self._log.info("summary", **self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """Everything that is counted since the start."""
+        return {name: number for part in self._summaries for name, number in part().items()}
 
 
 class Shim:

@@ -59,7 +59,7 @@ class SlowPath:
             batch.acks.append(packet.packet_id)
 
     def origin(self, first: int, body: bytes) -> tuple[str, int]:
-        """The device, "" when it cannot be told, and the packet id, 0 for none, of a packet that broke its reader."""
+        """The device, "" when it is unknown, and the packet id, 0 for none, of a packet that broke its reader."""
         qos, end = first >> 1 & 3, 2 + int.from_bytes(body[:2], "big")
         packet_id = int.from_bytes(body[end : end + 2], "big") if 0 < qos < 3 else 0
         try:
@@ -103,7 +103,7 @@ class SlowPath:
         return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
 
     def _topic_of(self, packet: PublishPacket) -> DeviceTopic | None:
-        """Where a packet belongs, None when it is no reading. Raises WireError when it does not say which device's."""
+        """Where a packet belongs, None when it is no reading. Raises WireError when it names no device."""
         topic, device_property = packet.topic.encode(), self._topics.rules.device_property
         if not device_property:
             return self._topics.find(topic)

@@ -27,7 +27,7 @@ class SpanIntake:
     `otlp.requests_refused.<reason>`.
 
     Args:
-        connection: from `database.connect`, used by nobody else.
+        connection: from `database.connect`, for this alone.
         on_stored: called after each commit that added spans, with those of the request.
     """
 

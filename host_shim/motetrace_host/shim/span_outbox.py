@@ -67,7 +67,7 @@ class SpanOutbox:
     """The forwarder's `Outbox` for one target; owns its connection.
 
     Args:
-        connection: from `database.connect`, used by nobody else.
+        connection: from `database.connect`, for this alone.
         target: names the cursor; the backend's URL as `otlp_forwarder.traces_url` gives it, so that two ways to write
             it are one target.
         tail: the tail of the sampling; None: what the head kept is sent at once.
@@ -96,7 +96,6 @@ class SpanOutbox:
         self._stale = True
 
     def batch(self, max_spans: int) -> tuple[int, Position, bytes]:
-        """See `otlp_forwarder.Outbox.batch`."""
         if self._stale:
             self._stale = False
             self._hops.forget()
@@ -119,11 +118,9 @@ class SpanOutbox:
         return 0, load.at, b""
 
     def rejected(self, body: bytes, content_type: str) -> tuple[int, str]:
-        """See `otlp_forwarder.Outbox.rejected`."""
         return otlp_codec.partial_success(body, content_type)
 
     def settle(self, upto: Position, *, sent: int, refused: int) -> None:
-        """See `otlp_forwarder.Outbox.settle`."""
         with database.transaction(self._connection):
             self._cursor.settle(upto, sent=sent, refused=refused)
             if upto.revival:
@@ -195,7 +192,7 @@ class _Horizon:
         self._upto = 0
 
     def upto(self, last_id: int) -> int:
-        """Note the last id, and tell the one of `age_s` ago."""
+        """Note the last id; gives the one of `age_s` ago."""
         now = self._now()
         if not self._marks or now - self._marks[-1][0] >= 0.5:
             self._marks.append((now, last_id))

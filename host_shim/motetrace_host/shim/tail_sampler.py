@@ -42,7 +42,7 @@ class TailSampler:
         seen: the ledger, which is only read.
         unix_ns: the wall clock.
     Attributes:
-        traces: takes spans in, from the receiver's threads, and tells which of them are kept.
+        traces: takes spans in, from the receiver's threads, and decides which of them are kept.
     """
 
     def __init__(
