@@ -1,4 +1,4 @@
-"""Writes package.json and device_lib/package-<client>.json, for `mpremote mip install`: each lists all that it needs.
+"""Writes package.json and device_lib/package-<name>.json, for `mpremote mip install`: each lists all that it needs.
 
     python boards/packages.py            write them anew
     python boards/packages.py --check    say which are stale, and change nothing
@@ -19,8 +19,9 @@ from motetrace_host.board import modules  # noqa: E402
 
 LIBRARY = ROOT / "device_lib" / modules.PACKAGE
 # A client's package has what a first program with it uses: the adapter, the birth message, the answer to a command.
-WITH_EVERY_CLIENT = ("birth", "incoming")
-CLIENTS = ("json_member", "mqtt5", "mqtt_as", "robust2", "simple")
+WITH_EVERY_CLIENT = ("messages", "incoming")
+CLIENTS = ("simple2", "mqtt5", "mqtt_as", "robust2", "simple")
+ALONE = ("messages", "sampling", "boot")  # what can be wanted without a client of ours
 RENEW = "python boards/packages.py"
 
 
@@ -36,6 +37,8 @@ def packages() -> dict[str, str]:
     for client in CLIENTS:
         names = modules.closure(library, (client, *WITH_EVERY_CLIENT))
         made[f"device_lib/package-{client}.json"] = _package(names, "")
+    for name in ALONE:
+        made[f"device_lib/package-{name}.json"] = _package(modules.closure(library, (name,)), "")
     return made
 
 

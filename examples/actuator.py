@@ -2,7 +2,7 @@
 button, the command, the relay and the answer; what the device says on its own begins traces as ever.
 
 Wants: a board with Wi-Fi and MicroPython (ESP32, Pico W, Pico 2 W), umqtt.simple2, settings.py and wifi.py, and
-    motetrace device install --with mqtt5,birth,incoming
+    motetrace device install --with mqtt5,messages,incoming
 """
 
 import machine
@@ -10,10 +10,9 @@ import settings
 import wifi
 
 from motetrace import Tracer
-from motetrace.birth import birth
 from motetrace.incoming import Incoming
-from motetrace.mqtt5 import MQTTClient
-from motetrace.user_property import UserProperty
+from motetrace.messages import birth
+from motetrace.mqtt5 import MQTTClient, UserProperty
 
 device = settings.DEVICE.encode()
 relay = machine.Pin(settings.RELAY_PIN, machine.Pin.OUT)

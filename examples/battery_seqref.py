@@ -2,7 +2,7 @@
 the reading (a seqref and the age, which goes on counting through the sleep), reads anew, and sleeps again.
 
 Wants: an ESP32 of any kind (RTC memory outlives its deep sleep), umqtt.simple2, settings.py and wifi.py, and
-    motetrace device install --with mqtt5,birth,asleep,memory,boot_count,reset_cause
+    motetrace device install --with mqtt5,messages,boot
 """
 
 from struct import pack, unpack
@@ -12,13 +12,9 @@ import settings
 import wifi
 
 from motetrace import Tracer
-from motetrace.asleep import Asleep
-from motetrace.birth import birth
-from motetrace.boot_count import BootCount
-from motetrace.memory import RtcMemory
+from motetrace.boot import NAMES, Asleep, BootCount, RtcMemory, Slots, reset_cause
+from motetrace.messages import birth
 from motetrace.mqtt5 import MQTTClient
-from motetrace.reset_cause import NAMES, reset_cause
-from motetrace.slots import Slots
 
 memory = RtcMemory()  # bytes 0..15: boot count, 16..23: age of the reading, 24..25: the reading
 boot = BootCount(Slots(memory)).count

@@ -2,7 +2,7 @@
 magic bytes) make 20; LoRaWAN's smallest payload has 51 in EU868 (US915's slowest rate with its 11 is too small).
 
 Wants: any board with MicroPython, a LoRaWAN modem on UART 1 that takes AT+MSGHEX (LoRa-E5 and such), settings.py, and
-    motetrace device install --with trailer
+    motetrace device install --with payload
 The network server publishes the bytes to MQTT, on a topic where the host looks for trailers:
     motetrace run --trailer 'lora/{device_id}/up'
 """
@@ -15,7 +15,7 @@ import machine
 import settings
 
 from motetrace import Tracer
-from motetrace.trailer import Trailer
+from motetrace.payload import Trailer
 
 modem = machine.UART(1, 9600)
 sensor = machine.ADC(machine.Pin(settings.SENSOR_PIN))

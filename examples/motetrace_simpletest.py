@@ -1,7 +1,7 @@
 """Shows: a sensor on CircuitPython with adafruit_minimqtt; the context is the first member of the JSON payload.
 
 Wants: a Pico W or an ESP32-S3 with CircuitPython 9 or later, `circup install adafruit_minimqtt`, and
-    motetrace device install --board circuitpython-pico-w --with minimqtt,member,birth
+    motetrace device install --board circuitpython-pico-w --with minimqtt,payload,messages
 In settings.toml: CIRCUITPY_WIFI_SSID, CIRCUITPY_WIFI_PASSWORD, MQTT_BROKER, MQTT_PORT, DEVICE, INTERVAL_S
 """
 
@@ -13,9 +13,9 @@ import socketpool
 import wifi
 
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.member import Member
+from motetrace.messages import birth
 from motetrace.minimqtt import MQTT
+from motetrace.payload import Member
 
 wifi.radio.connect(os.getenv("CIRCUITPY_WIFI_SSID"), os.getenv("CIRCUITPY_WIFI_PASSWORD"))
 device = os.getenv("DEVICE")

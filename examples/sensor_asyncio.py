@@ -2,7 +2,7 @@
 and a reading keeps its number through them.
 
 Wants: a board with Wi-Fi and MicroPython (ESP32, Pico W, Pico 2 W), mqtt_as 0.8, settings.py, and
-    motetrace device install --with mqtt_as,birth
+    motetrace device install --with mqtt_as,messages
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from mqtt_as import MQTTClient as Plain
 from mqtt_as import config
 
 from motetrace import Tracer
-from motetrace.birth import birth
+from motetrace.messages import birth
 from motetrace.mqtt_as import MQTTClient
 
 config["ssid"], config["wifi_pw"] = settings.WIFI

@@ -1,7 +1,7 @@
 """Shows: a sensor over MQTT 3.1.1 with the client as it is; the context is the first member of the JSON payload.
 
 Wants: a board with Wi-Fi and MicroPython (ESP32, Pico W, Pico 2 W), umqtt.simple2, settings.py and wifi.py, and
-    motetrace device install --with json,birth
+    motetrace device install --with json,messages
 """
 
 import time
@@ -12,8 +12,8 @@ import wifi
 from umqtt.simple2 import MQTTClient
 
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.json_member import JsonMember
+from motetrace.messages import birth
+from motetrace.simple2 import JsonMember
 
 sensor = machine.ADC(machine.Pin(settings.SENSOR_PIN))
 device = settings.DEVICE.encode()

@@ -2,7 +2,7 @@
 again, and the reading that was on its way is sent once more with the number it had.
 
 Wants: a board with Wi-Fi and MicroPython (ESP32, Pico W, Pico 2 W), umqtt.simple2, settings.py and wifi.py, and
-    motetrace device install --with mqtt5,birth
+    motetrace device install --with mqtt5,messages
 """
 
 import time
@@ -13,7 +13,7 @@ import wifi
 from umqtt.simple2 import MQTTException
 
 from motetrace import Tracer
-from motetrace.birth import birth
+from motetrace.messages import birth
 from motetrace.mqtt5 import MQTTClient
 
 sensor = machine.ADC(machine.Pin(settings.SENSOR_PIN))

@@ -1,9 +1,9 @@
 """The same as `_port`, piece by piece, for CircuitPython, CPython and builds of MicroPython that lack something."""
 
 import os
+import sys
 import time
-
-from motetrace.pairs import painter  # noqa: F401
+from array import array
 
 try:
     from time import ticks_diff, ticks_ms
@@ -37,8 +37,6 @@ def cipher(key):
 
         return "aes", aesio.AES(key, aesio.MODE_ECB).encrypt_into
     except ImportError:
-        from motetrace.sfc16 import Sfc16
-
         return "sfc16", Sfc16(key).fill
 
 
@@ -77,6 +75,101 @@ def seed(extra):
             return hashlib.sha256(extra).digest()
         return hashlib.new("sha256", extra).digest()
     except (ImportError, AttributeError, ValueError):
-        from motetrace.sfc16 import fold
-
         return fold(extra)
+
+
+def by_pairs(rows, x, row, key, table):
+    """Write rows[row], 7 bytes, as digits to text[22:36]; arguments as FrameBuffer.blit has them, row is 0 or -1."""
+    x = rows[row]  # the arguments' own slots: a frame of more words would be put on the heap
+    key = rows[1]
+    key[11] = table[x[0]]
+    key[12] = table[x[1]]
+    key[13] = table[x[2]]
+    key[14] = table[x[3]]
+    key[15] = table[x[4]]
+    key[16] = table[x[5]]
+    key[17] = table[x[6]]
+
+
+def by_digits(rows, x, row, key, table):
+    """The same where memory cannot be seen as pairs: on MicroPython, and where bytes stand in the other order."""
+    row = rows[row]
+    key = 0
+    while key < 7:
+        p = table[row[key]]
+        rows[1][x] = p & 255
+        rows[1][x + 1] = p >> 8
+        x += 2
+        key += 1
+
+
+class Pairs:
+    """Digits for one text.
+
+    Args:
+        text: what is written to, of even length.
+        random: 16 bytes: two rows, of which the first 7 are written.
+        digits: the 16 digits.
+    """
+
+    def __init__(self, text, random, digits):
+        self.table = t = array("H", bytes(512))
+        for i in range(256):
+            t[i] = digits[i >> 4] | digits[i & 15] << 8
+        self.blit = by_digits  # an object's own function, not its class's: found sooner, and called with one word less
+        if sys.byteorder == "little" and hasattr(memoryview, "cast"):
+            self.blit = by_pairs
+            text = memoryview(text).cast("H")
+        random = memoryview(random)
+        self.rows = (random[:8], text, random[8:])
+
+
+def painter(text, random, digits):
+    """Return (paint, rows, palette): see `_port.painter`; by framebuf where there is one, else by Pairs."""
+    try:
+        from framebuf import GS4_HMSB, GS8, FrameBuffer
+    except ImportError:
+        pairs = Pairs(text, random, digits)
+        return pairs, pairs.rows, pairs.table
+    rows = FrameBuffer(random, 14, 2, GS4_HMSB, 16)
+    return FrameBuffer(text, len(text), 1, GS8), rows, FrameBuffer(bytearray(digits), 16, 1, GS8)
+
+
+def fold(data):
+    """Return 32 bytes that depend on every byte of data; for builds without SHA-256 only."""
+    out = bytearray(32)
+    a = 0x6D6F
+    i = 0
+    n = len(data)
+    while i < n + 96:  # three more rounds after the last byte
+        a = (a * 25173 + 13849 + (data[i] if i < n else 0) + out[(i + 1) & 31]) & 0xFFFF
+        out[i & 31] ^= a >> 8
+        i += 1
+    return out
+
+
+class Sfc16:
+    """A generator seeded from 16 bytes; fill(src, dst) has the shape of a cipher's encrypt."""
+
+    def __init__(self, key):
+        self._s = s = [0, 0, 0, 1]
+        tmp = bytearray(16)
+        for i in range(0, 16, 2):
+            s[i >> 1 & 3] ^= key[i] << 8 | key[i + 1]
+            if i == 6:
+                self.fill(None, tmp)
+        self.fill(None, tmp)
+        self.fill(None, tmp)
+
+    def fill(self, src, dst):
+        s = self._s
+        i = 0
+        while i < 16:
+            x = s[0] + s[1] + s[3] & 0xFFFF
+            s[3] = s[3] + 1 & 0xFFFF
+            s[0] = s[1] ^ s[1] >> 5
+            s[1] = s[2] + (s[2] << 3) & 0xFFFF
+            s[2] = ((s[2] << 6 | s[2] >> 10) & 0xFFFF) + x & 0xFFFF
+            dst[i] = x >> 8
+            dst[i + 1] = x & 255
+            i += 2

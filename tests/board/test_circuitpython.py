@@ -15,11 +15,9 @@ HERE = Path(__file__).resolve().parent
 DEVICE_TESTS = HERE.parent / "device"
 SOURCES = device_library.sources()
 # For MicroPython's own clients, or built on one; and the one store whose module says so itself.
-MICROPYTHON_ONLY = {
-    "binary_trailer", "json_member", "mqtt5", "mqtt_as", "publish", "robust2", "simple", "user_property",
-}  # fmt: skip
+MICROPYTHON_ONLY = {"mqtt5", "mqtt_as", "publish", "robust2", "simple", "simple2"}
 # Imports inside functions that CircuitPython users have no reason to call.
-ASKED_FOR = {"memory": {"machine"}, "nvs": {"esp32"}, "words": {"machine"}, "mqtt5": {"ssl"}}
+ASKED_FOR = {"boot": {"machine", "esp32"}, "mqtt5": {"ssl"}}
 # Files of tests/device/on_device that do not apply, and why.
 NOT_HERE = {
     "accelerator": "machine code",
@@ -39,7 +37,7 @@ def test_parts_of_other_boards_are_imported_only_when_asked_for() -> None:
 
 def test_what_circuitpython_users_are_told_to_install_fits() -> None:
     found = circuitpython.fit(SOURCES)
-    for name in ("minimqtt", "member", "trailer", "birth", "incoming", "binary", "nvm", "boot_count"):
+    for name in ("minimqtt", "payload", "messages", "sampling", "incoming", "boot"):
         assert name in modules.extras(SOURCES) and found[name] == []
 
 

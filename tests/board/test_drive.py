@@ -102,6 +102,6 @@ def test_with_a_port_the_self_test_is_run_over_it(
     # The pty board stands in for the same board's serial port: it sees the drive's folder as its /lib.
     (tmp_path / "board" / "lib").rmdir()
     (tmp_path / "board" / "lib").symlink_to(circuitpy / "lib")
-    result = motetrace_device("install", "--drive", circuitpy, "--port", board.port, "--with", "member")
+    result = motetrace_device("install", "--drive", circuitpy, "--port", board.port, "--with", "payload")
     assert result.exit_code == 0, result.output
     assert "library         motetrace" in result.output and "the library works here" in result.output

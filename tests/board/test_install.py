@@ -39,7 +39,7 @@ def test_install_copies_what_is_needed_and_the_board_can_use_it(
     give_client(tmp_path)
     result = motetrace_device("install", "--port", board.port, f"--{form}", "--with", "mqtt5")
     assert result.exit_code == 0, result.output
-    assert installed(tmp_path) == {f"{name}.{form}" for name in CORE | {"mqtt5", "publish", "user_property"}}
+    assert installed(tmp_path) == {f"{name}.{form}" for name in CORE | {"mqtt5", "publish"}}
     assert "the library works here" in result.output
     said = real_mpremote("connect", board.port, "exec", "from motetrace.mqtt5 import MQTTClient; print(MQTTClient)")
     assert said.stdout.strip() == "<class 'MQTTClient'>", said
@@ -88,11 +88,11 @@ def test_what_is_on_the_board_in_the_other_form_goes_and_its_modules_stay_renewe
 ) -> None:
     give_client(tmp_path)
     assert motetrace_device("install", "--port", board.port, "--py", "--with", "json").exit_code == 0
-    result = motetrace_device("install", "--port", board.port, "--mpy", "--with", "birth")
+    result = motetrace_device("install", "--port", board.port, "--mpy", "--with", "messages")
     assert result.exit_code == 0, result.output
-    assert "renews          json_member, publish: on the board already" in result.output
+    assert "renews          payload, publish, simple2: on the board already" in result.output
     assert {name for name in installed(tmp_path) if name.endswith(".py")} == set()
-    assert {"json_member.mpy", "publish.mpy", "birth.mpy"} <= installed(tmp_path)
+    assert {"simple2.mpy", "publish.mpy", "messages.mpy"} <= installed(tmp_path)
 
 
 def test_the_accelerator_is_compiled_for_the_board_and_taken(
@@ -178,10 +178,10 @@ def test_compiled_it_fits_where_the_sources_do_not(
     plug_in: Callable[..., PtyBoard], motetrace_device: Command, bits: int
 ) -> None:
     small = plug_in(bits, "20k")
-    assert motetrace_device("install", "--port", small.port, "--py", "--with", "incoming,birth").exit_code == 2
-    result = motetrace_device("install", "--port", small.port, "--mpy", "--with", "incoming,birth")
+    assert motetrace_device("install", "--port", small.port, "--py", "--with", "incoming,payload").exit_code == 2
+    result = motetrace_device("install", "--port", small.port, "--mpy", "--with", "incoming,payload")
     assert result.exit_code == 0, result.output
-    again = motetrace_device("install", "--port", small.port, "--with", "incoming,birth")
+    again = motetrace_device("install", "--port", small.port, "--with", "incoming,payload")
     assert again.exit_code == 0, again.output
 
 

@@ -93,7 +93,7 @@ def test_mqtt_as_never_displaces_a_user_property_of_the_application(mosquitto: M
         (message,) = host.take(1)
         assert (message.user_properties, message.payload) == ([("mine", "1")], b'{"n":1}')
         assert session.ask("[d.client.left_alone, d.tracer.seq()]") == [1, 0]
-        session.run(f"from motetrace.member import Member\nd.client.carrier = Member(d.tracer)\n{publish}")
+        session.run(f"from motetrace.payload import Member\nd.client.carrier = Member(d.tracer)\n{publish}")
         (message,) = host.take(1)
         assert message.user_properties == [("mine", "1")]
         assert b"00000001-03" in message.payload

@@ -18,7 +18,7 @@ def test_the_host_reads_what_the_device_wrote_at_every_seq_and_behind_any_payloa
     rng = random.Random(7)
     with Session(interpreter) as device:
         device.run(
-            "from interpreter import at_seq\nfrom motetrace import Tracer\nfrom motetrace.trailer import Trailer\n"
+            "from interpreter import at_seq\nfrom motetrace import Tracer\nfrom motetrace.payload import Trailer\n"
             f"t = Tracer({mode!r}, threshold=32768)\nc = Trailer(t)\n"
             "def made(payload):\n  whole = c.copy(payload)\n  return whole, bytes(t._short)"
         )
@@ -46,7 +46,7 @@ def test_an_age_is_not_in_a_trailer(interpreter: str) -> None:
     with Session(interpreter) as device:
         for mode in ("traceparent", "seqref"):
             device.run(
-                f"from motetrace import Tracer\nfrom motetrace.trailer import Trailer\nt = Tracer({mode!r})\n"
+                f"from motetrace import Tracer\nfrom motetrace.payload import Trailer\nt = Tracer({mode!r})\n"
                 "c = Trailer(t)\nt.mark()"
             )
             found = binary_trailer.parse(device.ask("c.copy(b'x')"))

@@ -190,7 +190,7 @@ def test_a_command_arrives_with_its_properties_and_the_answer_continues_its_trac
         device.run("from motetrace.incoming import Incoming\nincoming = Incoming(t)")
         assert device.ask("incoming.read(c.traceparent)") is True
         nonce = device.ask("t.block[:5]").hex()
-        device.run("from motetrace.user_property import UserProperty\nanswers = UserProperty(c, incoming)")
+        device.run("from motetrace.mqtt5 import UserProperty\nanswers = UserProperty(c, incoming)")
         device.run("answers.publish('answers/d', b'opened', qos=1)")
         (answer,) = subscriber.take(1)
         assert answer.payload == b"opened"

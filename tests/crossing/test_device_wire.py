@@ -33,7 +33,7 @@ c = MQTTClient(CLIENT_ID, HOST, PORT, tracer=t, expiry=EXPIRY_S)
 """,
     "json": """
 from umqtt.simple2 import MQTTClient
-from motetrace.json_member import JsonMember
+from motetrace.simple2 import JsonMember
 c = JsonMember(MQTTClient(CLIENT_ID, HOST, PORT), t)
 """,
 }

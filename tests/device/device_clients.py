@@ -34,7 +34,7 @@ def on_message(topic, msg, retained, dup):
     arrived.append((topic, msg, retained, dup, c.user_properties, c.traceparent))
 """,
     "json": """
-from motetrace.json_member import JsonMember
+from motetrace.simple2 import JsonMember
 t = Tracer({mode!r})
 c = JsonMember(Simple2("device", {host!r}, {port}, socket_timeout={socket_timeout}, {options}), t)
 def on_message(topic, msg, retained, dup):

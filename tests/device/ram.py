@@ -11,6 +11,7 @@ MicroPython enlarges its pool of names in steps of about 1 kB: a module that com
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +22,14 @@ HEAP = "64k"
 OBJECTS = {
     "__init__": "motetrace.Tracer()",
     "tracer": "m.Tracer('seqref')",
-    "asleep": "m.Asleep(bytearray(64))",
-    "binary_trailer": "m.BinaryTrailer(client, t)",
+    "boot": "m.Asleep(bytearray(64))",
     "incoming": "m.Incoming(t)",
-    "json_member": "m.JsonMember(client, t)",
-    "member": "m.Member(t)",
-    "pairs": "m.Pairs(bytearray(96), bytes(16), b'0123456789abcdef')",
-    "ranges": "m.Ranges()",
+    "messages": "m.Stats(t)",
+    "mqtt5": "m.UserProperty(client, t)",
+    "payload": "m.Member(t)",
+    "_port_other": "m.Pairs(bytearray(96), bytes(16), b'0123456789abcdef')",
     "sampling": "m.Sampling(t)",
-    "sfc16": "m.Sfc16(bytes(16))",
-    "stats": "m.Stats(t)",
-    "tally": "m.Tally(t)",
-    "trailer": "m.Trailer(t)",
-    "user_property": "m.UserProperty(client, t)",
+    "simple2": "m.JsonMember(client, t)",
 }
 SCRIPT = """
 import gc, sys, umqtt.simple2
@@ -99,6 +95,16 @@ def measure_one(folder: Path, module: str) -> Ram:
         return Ram(module, 0, 0, said.split("'")[-2])
     imported, made = said.split()
     return Ram(module, int(imported), int(made))
+
+
+def measure_together(folder: Path, modules: Iterable[str]) -> int:
+    """Heap bytes after the import of all of these, beyond the tracer's, in an interpreter of its own."""
+    imports = "".join(f"import motetrace.{module}\n" for module in modules)
+    script = f"import gc, motetrace\ngc.collect()\nn = gc.mem_alloc()\n{imports}gc.collect()\nprint(gc.mem_alloc() - n)"
+    command = [*interpreters.command("micropython32"), "-X", f"heapsize={HEAP}", "-c", script]
+    environment = {**os.environ, "MICROPYPATH": "."}
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    return int(done.stdout)
 
 
 def measure(modules: list[str] | None = None) -> list[Ram]:

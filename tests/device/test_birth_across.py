@@ -17,7 +17,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 @pytest.fixture(scope="module", params=interpreters.NAMES)
 def device(request: pytest.FixtureRequest) -> Iterator[Session]:
     with Session(request.param) as session:
-        session.run("from motetrace import Tracer\nfrom motetrace.birth import birth\nt = Tracer('seqref', 77)")
+        session.run("from motetrace import Tracer\nfrom motetrace.messages import birth\nt = Tracer('seqref', 77)")
         yield session
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.desired import desired
-from motetrace.reset_cause import NAMES
-from motetrace.sampling import Sampling
-from motetrace.stats import Stats
+from motetrace.boot import NAMES
+from motetrace.messages import Stats, birth
+from motetrace.sampling import Sampling, desired
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "device-messages.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```json\n(.*)\n```\n", PAGE))
@@ -66,7 +64,7 @@ def test_the_stats_example_is_what_the_code_makes(tracer: Tracer, monkeypatch: p
             return 98304
 
     clock = Clock()
-    monkeypatch.setattr("motetrace.stats.gc", Gc)
+    monkeypatch.setattr("motetrace.messages.gc", Gc)
     stats = Stats(tracer, counters=((b"left_alone", Client, "left_alone"),), clock=clock)
     for seq in (7, 8, 9, 12):
         stats.failed.add(seq.to_bytes(4, "big"))

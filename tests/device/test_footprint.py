@@ -12,14 +12,12 @@ from tests.device.session import Session
 FRAME_WORDS = 11
 HOT = {
     "tracer": ("put_hex", "_boot", "_digits", "_carry", "mark", "force", "_aged", "next"),
-    "command": ("read_member",),
-    "incoming": ("read", "_check", "next"),
+    "incoming": ("read", "_check", "next", "read_member"),
     "publish": ("send", "_fill", "_start", "publish", "plain", "__call__"),
-    "json_member": ("bare", "close", "_skip", "publish"),
-    "user_property": ("bare", "close"),
-    "mqtt5": ("publish",),
-    "sfc16": ("fill",),
-    "pairs": ("by_pairs", "by_digits"),
+    "_json": ("behind_brace",),
+    "simple2": ("bare", "close", "_skip", "publish"),
+    "mqtt5": ("bare", "close", "publish"),
+    "_port_other": ("fill", "by_pairs", "by_digits"),
 }
 _FUNCTION = re.compile(r"^File (\S+), code block '([^'\n]*)'.*?^\(N_STATE (\d+)\)$", re.MULTILINE | re.DOTALL)
 
@@ -31,11 +29,12 @@ def frames(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     script.write_text("".join(f"import motetrace.{module}\n" for module in HOT))
     done = interpreters.run(request.param, "-v", "-v", "-v", script)
     assert done.returncode == 0, (done.stdout[-1000:], done.stderr)
-    return {
-        (Path(path).stem, function): int(words)
-        for path, function, words in _FUNCTION.findall(done.stdout)
-        if Path(path).parent.name == "motetrace"
-    }
+    found: dict[tuple[str, str], int] = {}
+    for path, function, words in _FUNCTION.findall(done.stdout):
+        if Path(path).parent.name == "motetrace":  # of functions of one name the one with the most words
+            key = (Path(path).stem, function)
+            found[key] = max(int(words), found.get(key, 0))
+    return found
 
 
 @pytest.mark.parametrize(("module", "function"), [(m, f) for m, functions in HOT.items() for f in functions])
@@ -64,7 +63,7 @@ def test_the_compiled_modules_work_in_place_of_the_sources(interpreter: str, tmp
         sizes.compile_mpy(source, package / f"{source.stem}.mpy")
     with Session(interpreter) as device:
         device.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
-        device.run("import motetrace.mqtt5, motetrace.json_member, motetrace.incoming, motetrace.birth")
+        device.run("import motetrace.mqtt5, motetrace.simple2, motetrace.incoming, motetrace.messages")
         assert device.ask("sys.modules['motetrace.tracer'].__file__").endswith(".mpy")
         device.run("t = motetrace.Tracer()")
         assert re.fullmatch(rb"00-[0-9a-f]{10}00000001[0-9a-f]{14}-[0-9a-f]{8}00000001-03", device.ask("t.next()"))

@@ -15,10 +15,10 @@ from tests.device.session import DeviceError, Session
 LIMIT_S = 20.0
 SETUP = """
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.counted import Counted
+from motetrace.messages import birth
+from motetrace.messages import Counted
 from motetrace.sampling import Sampling
-from motetrace.stats import Stats
+from motetrace.messages import Stats
 t = Tracer({mode!r})
 stats = Stats(t)
 sampling = Sampling(t)
@@ -46,7 +46,7 @@ def tell():
 """
 CLIENTS = {
     "simple2": (
-        "from umqtt.simple2 import MQTTClient; from motetrace.json_member import JsonMember\n"
+        "from umqtt.simple2 import MQTTClient; from motetrace.simple2 import JsonMember\n"
         "mqtt = MQTTClient('d', {host!r}, {port}, message_timeout=20)\ncarrier = JsonMember(mqtt, t)"
     ),
     "mqtt5": (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from motetrace import slots, words
+from motetrace import boot as stores
 
 CAUSES = st.integers(0, 7)
 NUMBERS = st.one_of(
@@ -15,7 +15,7 @@ NUMBERS = st.one_of(
 
 
 def word(number: int, cause: int) -> int:
-    return words._check(number, cause) << 21 | cause << 18 | number
+    return stores._check(number, cause) << 21 | cause << 18 | number
 
 
 @pytest.mark.parametrize(("cause_before", "cause"), [(0, 0), (1, 3), (4, 4), (7, 2)])
@@ -28,13 +28,13 @@ def test_a_word_that_was_torn_at_any_byte_is_the_old_one_the_new_one_or_none(cau
             mask = (1 << bits) - 1
             torn = new & mask | old & ~mask
             if torn not in (old, new):
-                assert words._read(torn) == (0, 0), (number, bits)
+                assert stores._read(torn) == (0, 0), (number, bits)
 
 
 def test_every_word_is_read_as_what_was_written() -> None:
     for number in range(2**18):
-        assert words._read(word(number, number & 7)) == (number, number & 7)
-    assert words._read(0) == words._read(-1) == (0, 0)
+        assert stores._read(word(number, number & 7)) == (number, number & 7)
+    assert stores._read(0) == stores._read(-1) == (0, 0)
 
 
 @given(NUMBERS, CAUSES, CAUSES, st.integers(1, 7))
@@ -43,15 +43,15 @@ def test_every_word_is_read_as_what_was_written() -> None:
 def test_a_slot_that_was_torn_at_any_byte_is_the_old_one_the_new_one_or_none(
     number: int, cause_before: int, cause: int, cut: int
 ) -> None:
-    old, new = bytes(slots.pack(number, cause_before)), bytes(slots.pack(number + 2, cause))
+    old, new = bytes(stores.pack(number, cause_before)), bytes(stores.pack(number + 2, cause))
     torn = new[:cut] + old[cut:]
     if torn not in (old, new):
-        assert slots.newest(torn) == (0, 0)
+        assert stores.newest(torn) == (0, 0)
 
 
 @given(NUMBERS, CAUSES)
 def test_a_slot_is_its_number_its_cause_and_a_crc_that_anybody_can_check(number: int, cause: int) -> None:
-    packed = bytes(slots.pack(number, cause))
+    packed = bytes(stores.pack(number, cause))
     assert packed[:6] == b"m" + struct.pack(">IB", number, cause)
     crc = 0xFFFF
     for byte in packed[:6]:
@@ -59,12 +59,12 @@ def test_a_slot_is_its_number_its_cause_and_a_crc_that_anybody_can_check(number:
             crc = (crc << 1) ^ (0x1021 if (crc >> 15 ^ byte >> (7 - bit)) & 1 else 0)
             crc &= 0xFFFF
     assert packed[6:] == crc.to_bytes(2, "big")
-    assert slots.newest(packed) == (number, cause)
+    assert stores.newest(packed) == (number, cause)
 
 
 @given(st.binary(max_size=40))
 def test_no_bytes_at_all_make_reading_raise(content: bytes) -> None:
-    number, cause = slots.newest(content)
+    number, cause = stores.newest(content)
     assert 0 <= number < 2**30
     assert 0 <= cause < 256
 
@@ -72,4 +72,4 @@ def test_no_bytes_at_all_make_reading_raise(content: bytes) -> None:
 @pytest.mark.parametrize("number", [-1, 2**30])
 def test_a_number_beyond_a_small_int_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match=r"0\.\.2\*\*30-1"):
-        slots.pack(number, 0)
+        stores.pack(number, 0)

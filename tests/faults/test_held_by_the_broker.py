@@ -18,7 +18,7 @@ HELD = b"mqtt.delivery_latency_ms"
 PUBLISH = "c.publish(b'devices/d/telemetry', b'{}', False, 1)"
 DEVICE = """
 from motetrace import Tracer
-from motetrace.birth import birth
+from motetrace.messages import birth
 from motetrace.mqtt5 import MQTTClient
 t = Tracer({mode!r})
 c = MQTTClient(b"d", {host!r}, {port}, tracer=t, expiry=3600)

@@ -3,7 +3,7 @@
 import station
 
 from motetrace import Tracer
-from motetrace.birth import birth
+from motetrace.messages import birth
 from motetrace.mqtt5 import MQTTClient
 
 tracer = Tracer(mode="seqref")

@@ -4,8 +4,8 @@ import station
 from umqtt.simple2 import MQTTClient
 
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.json_member import JsonMember
+from motetrace.messages import birth
+from motetrace.simple2 import JsonMember
 
 tracer = Tracer()
 client = MQTTClient(station.DEVICE, station.HOST, station.PORT)

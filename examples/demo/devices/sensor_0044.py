@@ -6,7 +6,7 @@ Nothing on the way minds, until the database does. The trace shows the database'
 import station
 
 from motetrace import Tracer
-from motetrace.birth import birth
+from motetrace.messages import birth
 from motetrace.mqtt5 import MQTTClient
 
 tracer = Tracer(mode="seqref")

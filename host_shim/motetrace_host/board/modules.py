@@ -12,8 +12,8 @@ PACKAGE = "motetrace"
 ROOT = "__init__"
 ACCELERATOR = "motetrace_fast"
 # Brought by other modules, and asked for by people too.
-_ALSO_FOR_PEOPLE = frozenset({"binary"})
-ALIASES = {"json": "json_member", "commands": "incoming"}
+_ALSO_FOR_PEOPLE = frozenset({"payload", "messages"})
+ALIASES = {"json": "simple2", "commands": "incoming"}
 _NATIVE = re.compile(r"^\s*@micropython\.(viper|native|asm_\w+)", re.MULTILINE)
 
 

@@ -22,11 +22,11 @@ class Driver:
         self.sent_again = 0
         self.carrier = None
         if carrier == "member":
-            from motetrace.member import Member
+            from motetrace.payload import Member
 
             self.carrier = Member(self.tracer)
         elif carrier == "trailer":
-            from motetrace.trailer import Trailer
+            from motetrace.payload import Trailer
 
             self.carrier = Trailer(self.tracer)
         self.make(host, port, carrier)
@@ -108,11 +108,11 @@ class Simple2(Driver):
 
             self.client = MQTTClient(b"traced", host, port, tracer=self.tracer, **limits)
         elif carrier == "member":
-            from motetrace.json_member import JsonMember
+            from motetrace.simple2 import JsonMember
 
             self.client = JsonMember(inner, self.tracer)
         else:
-            from motetrace.binary_trailer import BinaryTrailer
+            from motetrace.simple2 import BinaryTrailer
 
             self.client = BinaryTrailer(inner, self.tracer)
         self.statuses = {}

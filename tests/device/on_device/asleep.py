@@ -4,10 +4,7 @@ from clock import Clock
 from stores import Budget, PowerCut, Rtc, TornBytes
 
 from motetrace import Tracer
-from motetrace.asleep import Asleep
-from motetrace.boot_count import BootCount
-from motetrace.memory import Bytes, RtcMemory
-from motetrace.slots import Slots
+from motetrace.boot import Asleep, BootCount, Bytes, RtcMemory, Slots
 
 
 def age_of(tracer, context):

@@ -5,8 +5,7 @@ import json
 from clock import Clock
 
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.ticks import ticks_bits
+from motetrace.messages import birth, ticks_bits
 
 
 def test_a_birth_message_names_nonce_mode_threshold_and_ticks_period():

@@ -3,32 +3,29 @@
 from interpreter import Module, surrounded
 from stores import Budget, Disk, Flash, Nvs, PowerCut, Rtc, TornBytes, TornWords
 
-from motetrace import file_slots, slots, words
-from motetrace.boot_count import BootCount
-from motetrace.memory import Bytes, RtcMemory
-from motetrace.nvm import Nvm
-from motetrace.nvs import Nvs as NvsStore
-from motetrace.reset_cause import NAMES, reset_cause
+from motetrace import boot as stores
+from motetrace.boot import NAMES, BootCount, Bytes, Nvm, RtcMemory, reset_cause
+from motetrace.boot import Nvs as NvsStore
 
 
 def in_bytes(power):
     memory = TornBytes(64, power)
-    return lambda: slots.Slots(Bytes(memory), 8)
+    return lambda: stores.Slots(Bytes(memory), 8)
 
 
 def in_bytes_of_ones(power):
     memory = TornBytes(16, power, 255)
-    return lambda: slots.Slots(Bytes(memory))
+    return lambda: stores.Slots(Bytes(memory))
 
 
 def in_rtc(power):
     rtc = Rtc(power, b"application")
-    return lambda: slots.Slots(RtcMemory(rtc), 16)
+    return lambda: stores.Slots(RtcMemory(rtc), 16)
 
 
 def in_words(power):
     mem = TornWords(power)
-    return lambda: words.Words(mem, 0x4005800C, 0x40058010)
+    return lambda: stores.Words(mem, 0x4005800C, 0x40058010)
 
 
 def in_nvs(power):
@@ -40,8 +37,8 @@ def in_files(power, atomic=True):
     disk = Disk(power, atomic)
 
     def store():
-        file_slots.open = disk.open  # for this module, open() is the fake's
-        return file_slots.FileSlots()
+        stores.open = disk.open  # for this module, open() is the fake's
+        return stores.FileSlots()
 
     return store
 
@@ -182,39 +179,39 @@ def test_one_byte_is_programmed_per_boot_in_nvm_and_one_file_written_in_a_file_s
     power.left = 1
     assert BootCount(lambda: Nvm(flash, 0, 64)).count == 1 and power.left == 0
     disk = Disk(Budget(), True)
-    file_slots.open = disk.open
+    stores.open = disk.open
     for n in range(1, 5):
-        assert BootCount(file_slots.FileSlots).count == n and disk.written == n
+        assert BootCount(stores.FileSlots).count == n and disk.written == n
 
 
 def test_what_the_application_keeps_beside_it_stays():
     rtc = Rtc(Budget(), b"application")
     for n in (1, 2, 3):
-        assert BootCount(lambda: slots.Slots(RtcMemory(rtc), 16)).count == n
+        assert BootCount(lambda: stores.Slots(RtcMemory(rtc), 16)).count == n
         assert rtc.memory()[:11] == b"application" and len(rtc.memory()) <= 32
     memory = TornBytes(40, Budget(), 7)
     for n in (1, 2, 3):
-        assert BootCount(lambda: slots.Slots(Bytes(memory), 10)).count == n
+        assert BootCount(lambda: stores.Slots(Bytes(memory), 10)).count == n
     assert memory[:10] == memory[26:36] == b"\x07" * 10
 
 
 def test_foreign_content_is_not_a_number():
     for fill in range(256):
-        assert slots.newest(bytes([fill]) * 16) == (0, 0)
+        assert stores.newest(bytes([fill]) * 16) == (0, 0)
     mem = TornWords(Budget())
     for w in (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0x6AB73121, 0xB007C0D3, 0x3FFFFFFF):
         mem.words = {0: w, 1: w}
-        assert BootCount(lambda: words.Words(mem)).count == 1, hex(w)
+        assert BootCount(lambda: stores.Words(mem)).count == 1, hex(w)
 
 
 def test_a_slot_with_any_bit_turned_over_is_no_slot():
     for n in (1, 0x12345, 0x3FFFFFFF):
-        whole = slots.pack(n, 4)
-        assert slots.newest(whole) == (n, 4)
+        whole = stores.pack(n, 4)
+        assert stores.newest(whole) == (n, 4)
         for bit in range(64):
             b = bytearray(whole)
             b[bit >> 3] ^= 1 << (bit & 7)
-            assert slots.newest(b) == (0, 0)
+            assert stores.newest(b) == (0, 0)
 
 
 class Refuses:
@@ -245,7 +242,7 @@ def test_a_store_that_is_missing_or_refuses_leaves_the_count_none_and_never_rais
         lambda: None,
         NvsStore,
         RtcMemory,
-        words.scratch,
+        stores.scratch,
     ):
         boot = BootCount(store, 3)
         assert boot.count is None and boot.fault is not None
@@ -254,14 +251,14 @@ def test_a_store_that_is_missing_or_refuses_leaves_the_count_none_and_never_rais
 
 def test_a_number_that_does_not_fit_is_not_given():
     mem = TornWords(Budget())
-    words.Words(mem).save(0x3FFFF, 0)
-    assert BootCount(lambda: words.Words(mem)).count is None
+    stores.Words(mem).save(0x3FFFF, 0)
+    assert BootCount(lambda: stores.Words(mem)).count is None
     nvs = Nvs(Budget())
     NvsStore(nvs).save(0x7FFFFFF, 0)
     assert BootCount(lambda: NvsStore(nvs)).count is None
     memory = TornBytes(16, Budget())
-    slots.Slots(Bytes(memory)).save(0x3FFFFFFF, 0)
-    assert BootCount(lambda: slots.Slots(Bytes(memory))).count is None
+    stores.Slots(Bytes(memory)).save(0x3FFFFFFF, 0)
+    assert BootCount(lambda: stores.Slots(Bytes(memory))).count is None
 
 
 def test_memory_that_does_not_keep_what_is_written_is_noticed():
@@ -269,23 +266,23 @@ def test_memory_that_does_not_keep_what_is_written_is_noticed():
         def __setitem__(self, i, data):
             pass
 
-    assert BootCount(slots.Slots(Bytes(Forgets(16, Budget())))).count is None
+    assert BootCount(stores.Slots(Bytes(Forgets(16, Budget())))).count is None
 
     class Narrow(TornWords):
         def __setitem__(self, at, w):
             self.words[at] = w & 255
 
-    assert BootCount(words.Words(Narrow(Budget()))).count is None
+    assert BootCount(stores.Words(Narrow(Budget()))).count is None
 
 
 def test_a_file_that_is_there_and_cannot_be_read_is_not_a_first_boot():
     disk = Disk(Budget(), True)
-    file_slots.open = disk.open
-    assert BootCount(file_slots.FileSlots).count == 1
+    stores.open = disk.open
+    assert BootCount(stores.FileSlots).count == 1
     disk.broken = 5
-    assert BootCount(file_slots.FileSlots).count is None
+    assert BootCount(stores.FileSlots).count is None
     disk.broken = None
-    assert BootCount(file_slots.FileSlots).count == 2
+    assert BootCount(stores.FileSlots).count == 2
 
 
 def test_an_nvs_fault_that_is_not_absence_is_not_a_first_boot():
@@ -300,13 +297,13 @@ def test_the_scratch_words_are_those_of_the_chip():
     for name, at in (("Raspberry Pi Pico W with RP2040", 0x4005800C), ("Pico 2 W with RP2350", 0x400D800C)):
         mem = TornWords(Budget())
         with surrounded((), machine=Module(mem32=mem)):
-            before = words.sys
-            words.sys = Module(implementation=Module(_machine=name))
+            before = stores.sys
+            stores.sys = Module(implementation=Module(_machine=name))
             try:
-                assert BootCount(words.scratch, 3).count == 1
-                assert BootCount(words.scratch, 3).count == 2
+                assert BootCount(stores.scratch, 3).count == 1
+                assert BootCount(stores.scratch, 3).count == 2
             finally:
-                words.sys = before
+                stores.sys = before
         assert sorted(mem.words) == [at, at + 4]
 
 

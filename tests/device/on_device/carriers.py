@@ -4,10 +4,8 @@ import vectors
 from clock import Clock
 
 from motetrace import Tracer
-from motetrace.binary import pack_binary_into, pack_text_into
 from motetrace.incoming import Incoming
-from motetrace.member import Member
-from motetrace.trailer import Trailer
+from motetrace.payload import Member, Trailer, pack_binary_into, pack_text_into
 
 VECTORS = vectors.load("trailer.json")
 MODES = ("traceparent", "seqref")

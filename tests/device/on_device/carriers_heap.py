@@ -6,9 +6,7 @@ from clock import Clock
 from heap import spent
 
 from motetrace import Tracer
-from motetrace.binary import pack_binary_into, pack_text_into
-from motetrace.member import Member
-from motetrace.trailer import Trailer
+from motetrace.payload import Member, Trailer, pack_binary_into, pack_text_into
 
 INTERPRETERS = ("micropython64", "micropython32")
 

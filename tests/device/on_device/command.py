@@ -1,8 +1,7 @@
 """A command whose context leads its JSON payload."""
 
 from motetrace import Tracer
-from motetrace.command import read_member
-from motetrace.incoming import Incoming
+from motetrace.incoming import Incoming, read_member
 
 VALID = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -5,8 +5,7 @@ import json
 from clock import Clock
 
 from motetrace import Tracer
-from motetrace.counted_async import CountedAsync
-from motetrace.stats import Stats
+from motetrace.messages import CountedAsync, Stats
 
 
 class Broken(Exception):

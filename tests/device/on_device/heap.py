@@ -9,8 +9,8 @@ from umqtt.simple2 import MQTTClient as Simple2
 
 from motetrace import Tracer
 from motetrace.incoming import Incoming
-from motetrace.json_member import JsonMember
 from motetrace.mqtt5 import MQTTClient
+from motetrace.simple2 import JsonMember
 
 INTERPRETERS = ("micropython64", "micropython32")
 

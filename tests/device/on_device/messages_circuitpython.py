@@ -35,15 +35,9 @@ def test_everything_works_with_what_circuitpython_has():
         with surrounded(HIDDEN, **board.modules):
             anew()
             from motetrace import Tracer
-            from motetrace.asleep import Asleep
-            from motetrace.birth import birth
-            from motetrace.boot_count import BootCount
-            from motetrace.counted import Counted
-            from motetrace.memory import Bytes
-            from motetrace.nvm import Nvm
-            from motetrace.reset_cause import NAMES, reset_cause
+            from motetrace.boot import NAMES, Asleep, BootCount, Bytes, Nvm, reset_cause
+            from motetrace.messages import Counted, Stats, birth
             from motetrace.sampling import Sampling
-            from motetrace.stats import Stats
 
             Nvm().begin()
             boot = BootCount(Nvm, reset_cause())

@@ -5,10 +5,8 @@ from heap import everywhere, spent
 from interpreter import at_seq
 
 from motetrace import Tracer
-from motetrace.counted import Counted
-from motetrace.every import Every
+from motetrace.messages import Counted, Every, Stats
 from motetrace.sampling import Sampling
-from motetrace.stats import Stats
 
 INTERPRETERS = ("micropython64", "micropython32")
 EDGES = (0x100, 0x10000, 0x1000000, 0x40000000, 0x80000000, 0xFFFFFFF0)

@@ -7,9 +7,9 @@ from sockets import Client
 from umqtt.simple2 import MQTTException
 
 from motetrace import Tracer
-from motetrace.json_member import JsonMember
+from motetrace.mqtt5 import UserProperty
 from motetrace.publish import send
-from motetrace.user_property import UserProperty
+from motetrace.simple2 import JsonMember
 
 INTERPRETERS = ("micropython64", "micropython32")
 

@@ -5,7 +5,7 @@ from packets import TOPIC, Five, written
 from sockets import Client
 
 from motetrace import Tracer
-from motetrace.json_member import JsonMember
+from motetrace.simple2 import JsonMember
 
 INTERPRETERS = ("micropython64", "micropython32")
 

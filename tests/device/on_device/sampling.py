@@ -5,9 +5,7 @@ import json
 from clock import Clock
 
 from motetrace import Tracer
-from motetrace.countdown import Countdown
-from motetrace.desired import desired
-from motetrace.sampling import Sampling
+from motetrace.sampling import Countdown, Sampling, desired
 
 
 def made(threshold=0, bits=30, now=0):

@@ -7,11 +7,7 @@ from clock import Clock
 from interpreter import at_seq
 
 from motetrace import Tracer
-from motetrace.counted import Counted
-from motetrace.in_flight import InFlight
-from motetrace.json_buffer import JsonBuffer
-from motetrace.ranges import Ranges
-from motetrace.stats import Stats
+from motetrace.messages import Counted, InFlight, JsonBuffer, Ranges, Stats
 
 
 def text(ranges):

@@ -14,12 +14,11 @@ import sys
 from clock import Clock
 from stores import Budget, Disk
 
-from motetrace import Tracer, file_slots
-from motetrace.birth import birth
-from motetrace.boot_count import BootCount
-from motetrace.counted import Counted
+from motetrace import Tracer
+from motetrace import boot as stores
+from motetrace.boot import BootCount
+from motetrace.messages import Counted, Stats, birth
 from motetrace.sampling import Sampling
-from motetrace.stats import Stats
 
 READING_MS = 864
 TOPIC = b"devices/d/telemetry"
@@ -143,7 +142,7 @@ class Device:
         self.broker = broker
         self.tracer = t = Tracer("seqref" if broker.draw.below(2) else "traceparent", clock=clock)
         broker.begin(t)
-        self.boot = BootCount(file_slots.FileSlots, broker.draw.below(8))
+        self.boot = BootCount(stores.FileSlots, broker.draw.below(8))
         self.stats = Stats(t, 100, 600, clock=clock)
         self.sampling = Sampling(t, clock)
         self.client = Counted(broker, self.stats)
@@ -182,7 +181,7 @@ class Life:
         self.totals = [0] * 6
         self.boots = self.wraps = self.outages = self.ms = 0
         disk = Disk(Budget(), True)
-        file_slots.open = disk.open
+        stores.open = disk.open
 
     def reset(self):
         """A clock whose next wrap is near, of one period or the other: soft resets let ticks go on."""

@@ -31,8 +31,8 @@ from tests.host.app.certificates import Certificates
 LIMIT_S = 20.0
 SETUP = """
 from motetrace import Tracer
-from motetrace.birth import birth
-from motetrace.json_member import JsonMember
+from motetrace.messages import birth
+from motetrace.simple2 import JsonMember
 from motetrace.sampling import Sampling
 from umqtt.simple2 import MQTTClient
 t = Tracer("traceparent", 58982)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace.desired import desired as device_reads
+from motetrace.sampling import desired as device_reads
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import device_rate, request
 from motetrace_host.core.sampling import report as reported

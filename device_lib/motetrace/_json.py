@@ -1,10 +1,29 @@
-"""JSON written into a buffer that is made once: for what a device says about itself."""
+"""JSON: where a member goes into an object, and a buffer that is made once for what a device says about itself."""
+
+
+def behind_brace(msg):
+    """Return the offset behind the brace that opens a JSON object, below 0 where nothing is in it; 0: it is none."""
+    i = 0
+    n = len(msg) - 1
+    while i < n and msg[i] in b" \t\r\n":
+        i += 1
+    while i < n and msg[n] in b" \t\r\n":
+        n -= 1
+    if i >= n or msg[i] != 123 or msg[n] != 125:
+        return 0
+    n = i = i + 1
+    while msg[n] in b" \t\r\n":
+        n += 1
+    return -i if msg[n] == 125 else i
+
+
+_HEX = b"0123456789abcdef"
 
 
 class JsonBuffer:
     """Writes from left to right; what does not fit is left out, and `full` says so. Nothing here allocates but view().
 
-    For text that an application hands in, see `json_text`.
+    For text that an application hands in, see `put_text`.
     """
 
     def __init__(self, size):
@@ -17,8 +36,8 @@ class JsonBuffer:
         self.raw(b'{"v":1,"nonce":"')
         i = 0
         while i < 5:
-            self.byte(b"0123456789abcdef"[tracer.block[i] >> 4])
-            self.byte(b"0123456789abcdef"[tracer.block[i] & 15])
+            self.byte(_HEX[tracer.block[i] >> 4])
+            self.byte(_HEX[tracer.block[i] & 15])
             i += 1
         self.byte(34)
 
@@ -70,3 +89,28 @@ class JsonBuffer:
     def view(self):
         """Return what was written, sharing the buffer's memory; take bytes() of it for a client that keeps it."""
         return memoryview(self.buf)[: self.n]
+
+
+def _escape(j, c):
+    j.byte(92)
+    j.byte(117)
+    i = 12
+    while i >= 0:
+        j.byte(_HEX[c >> i & 15])
+        i -= 4
+
+
+def put_text(j, s):
+    """Write a str in quotes; anything but plain printable characters as \\u and 4 digits; allocates."""
+    j.byte(34)
+    for c in s:
+        c = ord(c)
+        if c > 0xFFFF:
+            c -= 0x10000
+            _escape(j, 0xD800 | c >> 10)
+            _escape(j, 0xDC00 | c & 0x3FF)
+        elif c < 32 or c > 126 or c == 34 or c == 92:
+            _escape(j, 0xFFFD if 0xD800 <= c < 0xE000 else c)  # half a pair means nothing to anybody
+        else:
+            j.byte(c)
+    j.byte(34)
