@@ -5,7 +5,7 @@ from heap import everywhere, spent
 from interpreter import at_seq
 
 from motetrace import Tracer
-from motetrace.messages import Counted, Every, Stats
+from motetrace.messages import Counted, Stats
 from motetrace.sampling import Sampling
 
 INTERPRETERS = ("micropython64", "micropython32")
@@ -116,14 +116,13 @@ def test_answers_of_every_kind_take_nothing():
 
 def test_asking_whether_it_is_time_takes_nothing_before_and_after_a_wrap():
     clock, t, s, inner, client = made()
-    every = Every(10, 100, clock)
+    often = Stats(t, 2, 100, clock=clock)
     sampling = Sampling(t, clock)
     sampling.desired(b'{"mode":"off","for_s":600}')
 
     def step():
         s.due()
-        every.due(3)
-        every.again()
+        often.due()
         sampling.poll()
 
     for _ in range(5):
