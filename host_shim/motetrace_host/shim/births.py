@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import NamedTuple
 
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
-from motetrace_host.core.mqtt.topics import TopicTemplate
-from motetrace_host.core.spans.span import AttributeValue
 from motetrace_host.core.wire import baggage, birth
 from motetrace_host.core.wire.birth import Birth
 from motetrace_host.core.wire_error import WireError
-from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.database_retry import RetryingReads
+from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage.boot_table import Ledger
 
 _MAX_BOOTS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a boot's messages get: span attributes, W3C baggage text for a republish; with which expiry it sent them."""
+class Known(NamedTuple):
+    """What a boot's messages get: W3C baggage for a republish; the message expiry interval it publishes with."""
 
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     baggage: str = ""
     expiry_s: int = 0
 
@@ -32,21 +28,19 @@ class Known:
 _NOTHING = Known()
 
 
-class Births(BatchParticipant):
+class Births(SideTopic):
     """Births by (device, boot nonce); None stands for a device's latest boot. A side topic.
 
     Args:
-        template: where births come, PREFIX{device_id}/birth.
+        prefix: of the side topics, such as `motetrace/`.
         on_boot: called with device, nonce and payload of each.
     """
 
     retained = True  # its attributes belong on the spans of its readings, whenever this shim began to listen
     from_device = True
 
-    def __init__(
-        self, ledger: RetryingReads, template: TopicTemplate, on_boot: Callable[[str, bytes, bytes], None]
-    ) -> None:
-        self.template = template
+    def __init__(self, ledger: RetryingReads, prefix: str, on_boot: Callable[[str, bytes, bytes], None]) -> None:
+        super().__init__(prefix + "{device_id}/birth")
         self.live: set[tuple[str, bytes]] = set()
         """Boots (device, nonce) whose birth came as it happened: what is missing before their first message is lost."""
         self._ledger = ledger
@@ -116,4 +110,4 @@ def _known(parsed: Birth) -> Known:
         with contextlib.suppress(ValueError):  # a name that baggage cannot carry stays an attribute
             members.append(baggage.member(key, value))
     text = baggage.format(baggage.limit(tuple(members), baggage.Policy()))
-    return Known(parsed.attributes, text, parsed.expiry_s)
+    return Known(text, parsed.expiry_s)

@@ -10,7 +10,7 @@ from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import emqx_drop
-from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage import broker_drops
 from motetrace_host.storage.broker_drops import DropCount
 
@@ -18,7 +18,7 @@ _REMEMBERED: Final = 10_000
 _Key = tuple[str, str, str, str]
 
 
-class BrokerEvents(BatchParticipant):
+class BrokerEvents(SideTopic):
     """Takes events in.
 
     An event that is delivered again is known by its message id while that is remembered: among the last 10,000, not
@@ -29,11 +29,8 @@ class BrokerEvents(BatchParticipant):
         topics: Of the readings, to find the device of a dropped message.
     """
 
-    retained = False
-    from_device = False
-
     def __init__(self, prefix: str, topics: Sequence[TopicTemplate]) -> None:
-        self.template = TopicTemplate(prefix + "{device_id}/dropped")
+        super().__init__(prefix + "{device_id}/dropped")
         self.repeated = 0
         self._topics = topics
         self._known: dict[tuple[str, str, str], None] = {}

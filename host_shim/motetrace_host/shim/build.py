@@ -15,7 +15,6 @@ from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.wire.trust import Trust
 from motetrace_host.network.otlp_forwarder import traces_url
 from motetrace_host.shim.bare_seq import BareSeq
-from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.batch_store import BatchStore
 from motetrace_host.shim.births import Births
 from motetrace_host.shim.boot_runs import BootRuns
@@ -60,7 +59,6 @@ class Listeners:
 
     Attributes:
         connection: to the database; of the pipeline, once that runs.
-        participants: those that write something down.
         repeated: how many reports and broker events came again, and were not counted twice.
     """
 
@@ -73,7 +71,6 @@ class Listeners:
     births: Births
     nonces: Nonces
     side_topics: tuple[SideTopic, ...]
-    participants: tuple[BatchParticipant, ...]
     repeated: Callable[[], int]
 
 
@@ -162,14 +159,13 @@ def _listeners(
         counters.births += 1
         on_birth()
 
-    births = Births(reads, config.birth_topic, on_boot)
+    births = Births(reads, config.prefix, on_boot)
     nonces = Nonces(births, reads, counters, log)
     reports = HopReports(config.prefix, hop_reports.load(connection))
     statistics, drops = DeviceStatistics(config.prefix), BrokerEvents(config.prefix, config.topics)
-    participants = (births, reports, statistics, drops)
-    side_topics = (*participants, DesiredTopic(config.prefix, head), reported)
+    side_topics = (births, reports, statistics, drops, DesiredTopic(config.prefix, head), reported)
     return Listeners(
-        connection, retry, reads, counters, head, replies, births, nonces, side_topics, participants,
+        connection, retry, reads, counters, head, replies, births, nonces, side_topics,
         lambda: reports.repeated + drops.repeated,
     )  # fmt: skip
 
@@ -210,7 +206,7 @@ def _pipeline(
     identifier = Identifier(tenant, bare_seq, listeners.replies, trailer, births.expiry_s, ports.random_bytes)
     slow_path = SlowPath(topics, identifier, listeners.side_topics, counters)
     reader = FastPath(topics, slow_path, listeners.nonces, births.expiry_s, counters)
-    participants = (topics, plans, *listeners.participants, clones)
+    participants = (topics, plans, *listeners.side_topics, clones)
     journal = ports.ledger.journal(listeners.connection, tenant, participants, bare_seq, counters, log)
     store = BatchStore(journal, listeners.retry, counters, log, log_messages=config.log_level == "debug")
     republisher = Republisher(routes, broker.publish, births, counters, log)

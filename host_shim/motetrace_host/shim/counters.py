@@ -81,13 +81,5 @@ class Counters:
 
     def summary(self) -> dict[str, int | dict[str, int]]:
         """For the log."""
-        return {
-            "received": self.received,
-            "stored": self.stored,
-            "duplicates": self.duplicates,
-            "retained": self.retained,
-            "births": self.births,
-            "republished": self.republished,
-            "clones": self.clones,
-            "rejected": dict(self.rejected),
-        }
+        names = ("received", "stored", "duplicates", "retained", "births", "republished", "clones")
+        return {name: getattr(self, name) for name in names} | {"rejected": dict(self.rejected)}

@@ -6,25 +6,23 @@ import sqlite3
 
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
-from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import device_stats
 from motetrace_host.core.wire.device_stats import DeviceStats
-from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage import device_stats as device_stats_store
 
 
-class DeviceStatistics(BatchParticipant):
+class DeviceStatistics(SideTopic):
     """Takes stats messages in.
 
     Args:
         prefix: Of the side topics, such as `motetrace/`.
     """
 
-    retained = False
     from_device = True
 
     def __init__(self, prefix: str) -> None:
-        self.template = TopicTemplate(prefix + "{device_id}/stats")
+        super().__init__(prefix + "{device_id}/stats")
         self._unsaved: list[tuple[str, DeviceStats, int]] = []
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:

@@ -11,9 +11,8 @@ from typing import Final
 
 from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
-from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import hop_report
-from motetrace_host.shim.batch_participant import BatchParticipant
+from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage import hop_reports
 from motetrace_host.storage.hop_reports import MAX_PROCESSES, Heard, Process, Service
 
@@ -22,7 +21,7 @@ MAX_REPORTERS: Final = 1_000
 _MASK: Final = (1 << REMEMBERED) - 1
 
 
-class HopReports(BatchParticipant):
+class HopReports(SideTopic):
     """Takes reports in, each once.
 
     Args:
@@ -30,11 +29,8 @@ class HopReports(BatchParticipant):
         counted: What was counted before this start: `storage.hop_reports.load(connection)`.
     """
 
-    retained = False
-    from_device = False
-
     def __init__(self, prefix: str, counted: dict[Process, Heard] | None = None) -> None:
-        self.template = TopicTemplate(prefix + "{device_id}/seen")
+        super().__init__(prefix + "{device_id}/seen")
         self.repeated = 0
         self._counted = {} if counted is None else dict(counted)
         self._changed: dict[Process, Heard] = {}

@@ -9,18 +9,18 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
-from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling import device_rate, request
 from motetrace_host.core.sampling import report as reported
 from motetrace_host.core.sampling.device_rate import InBirth
 from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.sampling.threshold import of_rate
+from motetrace_host.shim.side_topic import SideTopic
 
 _SECOND_NS: Final = 10**9
 NO_END: Final = 2**63 - 1
 
 
-class DesiredTopic:
+class DesiredTopic(SideTopic):
     """`sampling/desired`: while a request of mode `on` holds, the device is a target of the head.
 
     Why the shim listens to what is meant for the device: at a host rate of 1 % a device that samples 100 % would still
@@ -28,10 +28,9 @@ class DesiredTopic:
     """
 
     retained = True
-    from_device = False
 
     def __init__(self, prefix: str, head: HeadSampler) -> None:
-        self.template = TopicTemplate(prefix + "{device_id}/sampling/desired")
+        super().__init__(prefix + "{device_id}/sampling/desired")
         self._head = head
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
@@ -67,14 +66,14 @@ class _DeviceRate(NamedTuple):
         return device_rate.threshold(self.birth.mode, self.reported_16 if current else self.birth.threshold_16)
 
 
-class ReportedTopic:
+class ReportedTopic(SideTopic):
     """`sampling/reported`, and what a birth message holds about sampling: the rate behind a device's flag."""
 
     retained = True
     from_device = True
 
     def __init__(self, prefix: str, head: HeadSampler) -> None:
-        self.template = TopicTemplate(prefix + "{device_id}/sampling/reported")
+        super().__init__(prefix + "{device_id}/sampling/reported")
         self._head = head
         self._known: OrderedDict[str, _DeviceRate] = OrderedDict()
 
