@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.messages.message_spans import Hops, Where
+from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.messages.record import NO_AGE
 from motetrace_host.storage.device_lookup import Origins
 from motetrace_host.storage.message_log import MessageLog
@@ -21,7 +21,9 @@ def _make(connection: sqlite3.Connection) -> None:
     """Make both, as the database is now; the spans of messages are made as the shim makes them."""
     noted = Running(connection).all()
     origins = Origins(connection)
-    made = Hops(Where(noted.get("broker", ""), noted.get("client_id", "")), origins.of, origins.threshold)
+    made = MessageSpanEncoder(
+        ShimIdentity(noted.get("broker", ""), noted.get("client_id", "")), origins.of, origins.threshold
+    )
     messages, spans = [], []
     for entry in MessageLog(connection).entries():
         one, place = entry.record, entry.place

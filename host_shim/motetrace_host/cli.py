@@ -118,7 +118,7 @@ def leave(**flags: Any) -> None:
 def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     import os
 
-    from motetrace_host.core.store_error import StoreError
+    from motetrace_host.core.errors import StoreError
     from motetrace_host.shim import config
 
     try:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
-from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.mqtt.topics import TopicFilter, TopicTemplate
 from motetrace_host.core.sampling import threshold
 from motetrace_host.core.sampling.head import UNKNOWN
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 Parser = Callable[[object], Any]
 
@@ -189,11 +188,11 @@ def republish(value: object) -> tuple[TopicTemplate, TopicTemplate]:
     return source, target
 
 
-def trust(value: object) -> tuple[TopicFilter, Policy]:
-    """A topic filter and a word of `Policy`."""
+def trust(value: object) -> tuple[TopicFilter, TrustPolicy]:
+    """A topic filter and a word of `TrustPolicy`."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError("a topic filter and a policy are needed, FILTER POLICY")
-    words = {policy.word: policy for policy in Policy}
+    words = {policy.word: policy for policy in TrustPolicy}
     if value[1] not in words:
         raise ValueError(f"policies are {', '.join(words)}")
     return TopicFilter(str(value[0])), words[str(value[1])]

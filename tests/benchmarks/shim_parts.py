@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message_spans import Hops, Spans, Where
+from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity, SpanBatch
 from motetrace_host.core.mqtt import framing
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.batch import Batch
@@ -44,7 +44,7 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
     """Microseconds a message of each part."""
     watch = _Stopwatch()
     bench = Bench(folder / "motetrace.db")
-    hops = Hops(Where("broker:1883", "shim"), Origins(bench.connection).of, lambda number: 0)
+    hops = MessageSpanEncoder(ShimIdentity("broker:1883", "shim"), Origins(bench.connection).of, lambda number: 0)
     ledger = database.connect(folder / "ledger.db")
     alone = SqliteSeen(ledger)
     for first in range(0, MESSAGES, BATCH):
@@ -53,12 +53,12 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
         batch = Batch(1, NOW)
         chunk = Chunk(frames, 1, NOW, len(data))  # type: ignore[arg-type]
         watch("device, context, decision, record", lambda c=chunk, b=batch: bench.reader.read(c, b))
-        deltas: list[Delta] = batch.runs()
+        seen_runs: list[SeenRuns] = batch.runs()
         with database.transaction(ledger):
-            watch("of which the ledger of numbers", lambda at=first, d=deltas: alone.merge(at // BATCH + 1, d))
+            watch("of which the ledger of numbers", lambda at=first, d=seen_runs: alone.merge(at // BATCH + 1, d))
         watch("ledger, records, commit", lambda b=batch: bench.journal.write(b))
         block = Block(1, NOW, BATCH, b"".join(batch.records), b"")
-        spans = Spans()
+        spans = SpanBatch()
         watch("two spans, when they are sent", lambda b=block, s=spans: hops.add(b.records, range(BATCH), {}, s))
         body = watch("the request of them", spans.request)
         watch("gzip", lambda b=body: gzip.compress(b, 1, mtime=0))  # type: ignore[arg-type]

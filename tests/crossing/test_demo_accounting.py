@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.storage import database
 from motetrace_host.storage.message_log import MessageLog, PlaceRow
 
@@ -31,7 +31,7 @@ def store(state: Path, seq: int, names: tuple[str, ...], status: int = 0, at_s: 
     """Put one message and its spans into the shim's database."""
     trace_id = seq.to_bytes(16, "big")
     connection = database.connect(state / "motetrace.db")
-    message = Message(
+    message = DeviceMessage(
         trace_id, DEVICE, "t", "t", 1, 1, at_s * SECOND_NS, bytes(5), seq, trace_id, bytes(8), None,
         3, "traceparent", "user_property", None, "", "", (),
     )  # fmt: skip

@@ -23,8 +23,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from motetrace_host.core.messages.message_spans import Where
-from motetrace_host.core.spans.span import Link, Span, SpanKind, SpanRow, Status
+from motetrace_host.core.messages.message_spans import ShimIdentity
+from motetrace_host.core.spans.span import Span, SpanKind, SpanLink, SpanRow, Status
 from motetrace_host.network import otlp_codec
 from motetrace_host.network.otlp_forwarder import OtlpForwarder
 from motetrace_host.network.otlp_receiver import OtlpReceiver
@@ -83,7 +83,7 @@ def stage_spans() -> list[Span]:
             842 * MS,
             "rule-engine",
             attributes={"rule.name": "überhitzt", "rule.matched": True},
-            links=(Link(TRACE_ID, DEVICE, {"n": 1}),),
+            links=(SpanLink(TRACE_ID, DEVICE, {"n": 1}),),
         ),
         span(
             STORE,
@@ -192,7 +192,7 @@ def forward(folder: Path, url: str) -> list[SpanRow]:
     stored = [pack(span) for span in stage_spans()]
     with database.transaction(connection):
         SpanStore(connection).insert(stored)
-    outbox = SpanOutbox(database.connect(path), url, Where("broker:1883", "shim"))
+    outbox = SpanOutbox(database.connect(path), url, ShimIdentity("broker:1883", "shim"))
     _, _, of_messages = outbox.batch(1_000)
     forwarder = OtlpForwarder(outbox, url)
     forwarder.start()

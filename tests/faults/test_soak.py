@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.ledger.store import SeenRow
 from tests.soak import schedule
 from tests.soak.book import SpanBook
@@ -61,7 +61,7 @@ class Account:
 
     def wrong(self) -> list[str]:
         (start, end), *more = self.ledger
-        seen = Seen(start, end, 0)
+        seen = SeenNumbers(start, end, 0)
         for run in more:
             seen.add(*run, 0)
         ledger = LedgerEvidence([SeenRow("tp-1", self.boot.nonce, "shim", seen)])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from motetrace_host.cluster.bare_seq_watch import BareSeqWatch
 from motetrace_host.cluster.shared_journal import SharedJournal
 from motetrace_host.cluster.shared_ledger import LedgerAddress, connected, fingerprint
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger.store import SeenStore
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters

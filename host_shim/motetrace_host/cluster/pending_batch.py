@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import check_run
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.messages import record
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.device_topics import DeviceTopic
@@ -23,7 +23,7 @@ class Pending(NamedTuple):
 
     id: int
     batch: Batch
-    deltas: Sequence[Delta]
+    seen_runs: Sequence[SeenRuns]
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
@@ -32,24 +32,24 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     extras: dict[int, bytes]
     keys: dict[int, bytes]
     faults: dict[int, tuple[str, ...]]
-    deltas: list[Delta]
+    seen_runs: list[SeenRuns]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Content)
 
 
-def pack(batch: Batch, deltas: Sequence[Delta]) -> bytes:
+def pack(batch: Batch, seen_runs: Sequence[SeenRuns]) -> bytes:
     """Write a batch: what its settlement needs, not its acknowledgements, which a new connection makes void.
 
     Raises:
         ValueError: a number of a delta is out of range. Found here, before anything is promised to another store.
     """
-    for delta in deltas:
-        for start, end in delta.runs:
-            check_run(start, end, delta.at_unix_ms)
+    for seen in seen_runs:
+        for start, end in seen.runs:
+            check_run(start, end, seen.at_unix_ms)
     content = _Content(
-        batch.received_unix_ns, b"".join(batch.records), batch.extras, batch.keys, batch.faults, list(deltas)
+        batch.received_unix_ns, b"".join(batch.records), batch.extras, batch.keys, batch.faults, list(seen_runs)
     )
     return _encoder.encode(content)
 
@@ -76,4 +76,4 @@ def unpack(batch_id: int, data: bytes, topic: Callable[[int], DeviceTopic]) -> P
         batch.records.append(packed)
         batch.topics.append(known[number])
     batch.extras, batch.keys, batch.faults = content.extras, content.keys, content.faults
-    return Pending(batch_id, batch, content.deltas)
+    return Pending(batch_id, batch, content.seen_runs)

@@ -1,4 +1,4 @@
--- Adds one chunk of a batch to the ledger states: core/ledger/seen_numbers.py's `Seen.add`, on the form of core/ledger/seen_bytes.py.
+-- Adds one chunk of a batch to the ledger states: core/ledger/seen_numbers.py's `Seen.add`, on the form of core/ledger/seen_numbers.py.
 --
 -- KEYS[1]   hash of the shim: its batch, and the reply to each chunk of it
 -- ARGV      1 prefix of the other keys   2 batch id   3 chunk, 0..   4 checksum of the chunk   5 reorder window, ms

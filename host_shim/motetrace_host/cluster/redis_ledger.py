@@ -13,7 +13,7 @@ cares for any more goes away by itself:
 
 | key | type | content |
 |---|---|---|
-| `boot:NONCE` | hash | hop, NUL, device id: state (core/ledger/seen_bytes.py) |
+| `boot:NONCE` | hash | hop, NUL, device id: state (core/ledger/seen_numbers.py) |
 | `device:DEVICE` | sorted set | the nonces of its boots by time last renewed; the 1000 latest |
 | `boots` | sorted set | all nonces by time last renewed |
 | `shim:SHIM` | hash | `batch`: its last batch id; 0, 1, ...: checksum and reply of each chunk of it |
@@ -49,17 +49,16 @@ from typing import Any, Final
 import redis
 from redis.exceptions import ClusterDownError, NoScriptError, TryAgainError
 
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, Runs, Seen, check_run
-from motetrace_host.core.ledger.store import SeenRow
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, Runs, SeenNumbers, check_run
+from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 
 TTL_MS: Final = 30 * 24 * 3600 * 1000
 REFRESH_MS: Final = 3600 * 1000
 CLAIM_MS: Final = 3600 * 1000  # about 150 bytes each; what is repeated later than this counts again
 ATTENDED_MS: Final = 2 * 3600 * 1000
 MAX_BOOTS_PER_DEVICE: Final = 1000
-DELTAS_PER_SCRIPT: Final = 1000  # 5 ms of the server's time, in which it serves no other client
+ENTRIES_PER_SCRIPT: Final = 1000  # 5 ms of the server's time, in which it serves no other client
 TIMEOUT_S: Final = 5.0
 _MERGE: Final = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 _MERGE_SHA1: Final = hashlib.sha1(_MERGE.encode(), usedforsecurity=False).hexdigest()  # Redis's name for it
@@ -119,16 +118,16 @@ class RedisSeen:
         self._shim_key = f"{self._prefix}shim:{shim_id}"
         self._settings = (reorder_window_ms, ttl_ms, REFRESH_MS, MAX_GAPS, MAX_BOOTS_PER_DEVICE)
 
-    def merge(self, batch_id: int, deltas: Sequence[Delta]) -> list[Runs]:
+    def merge(self, batch_id: int, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         """Add the runs of a batch; see `SeenStore.merge`. Counts once under one batch id, however often it is sent."""
         chunks = [
-            b"".join([_packed(delta) for delta in deltas[begin : begin + DELTAS_PER_SCRIPT]])
-            for begin in range(0, len(deltas), DELTAS_PER_SCRIPT)
+            b"".join([_packed(seen) for seen in seen_runs[begin : begin + ENTRIES_PER_SCRIPT]])
+            for begin in range(0, len(seen_runs), ENTRIES_PER_SCRIPT)
         ]
-        results: list[Runs] = [()] * len(deltas)
+        results: list[Runs] = [()] * len(seen_runs)
         for number, reply in enumerate(self._add(batch_id, chunks)):
             for index, start, end in _AGAIN.iter_unpack(reply):
-                results[number * DELTAS_PER_SCRIPT + index] += ((start, end),)
+                results[number * ENTRIES_PER_SCRIPT + index] += ((start, end),)
         return results
 
     def read(self, device_id: str | None = None, boot_nonce: bytes | None = None) -> list[SeenRow]:
@@ -260,22 +259,22 @@ class RedisSeen:
                 yield SeenRow(device_id, nonce, hop, _unpacked(state, device_id, hop))
 
 
-def _packed(delta: Delta) -> bytes:
-    device, hop = delta.device_id.encode(), delta.hop.encode()
-    for start, end in delta.runs:
-        check_run(start, end, delta.at_unix_ms)
-    expected = delta.expected_first
+def _packed(seen: SeenRuns) -> bytes:
+    device, hop = seen.device_id.encode(), seen.hop.encode()
+    for start, end in seen.runs:
+        check_run(start, end, seen.at_unix_ms)
+    expected = seen.expected_first
     head = struct.pack(
         f">5sH{len(device)}sB{len(hop)}sQ?II",
-        delta.boot_nonce, len(device), device, len(hop), hop, delta.at_unix_ms,
-        expected is not None, expected or 0, len(delta.runs),
+        seen.boot_nonce, len(device), device, len(hop), hop, seen.at_unix_ms,
+        expected is not None, expected or 0, len(seen.runs),
     )  # fmt: skip
-    return head + b"".join([_RUN.pack(*run) for run in delta.runs])
+    return head + b"".join([_RUN.pack(*run) for run in seen.runs])
 
 
-def _unpacked(state: bytes, device_id: str, hop: str) -> Seen:
+def _unpacked(state: bytes, device_id: str, hop: str) -> SeenNumbers:
     try:
-        return Seen.unpack(state)
+        return SeenNumbers.unpack(state)
     except ValueError as exc:
         raise StoreError(f"the state of device {device_id!r} at hop {hop!r} is damaged: {exc}", retry=False) from exc
 

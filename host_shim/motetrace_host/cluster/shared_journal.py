@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 from motetrace_host.cluster import pending_batch
 from motetrace_host.cluster.bare_seq_watch import BareSeqWatch
 from motetrace_host.cluster.pending_batch import Pending
-from motetrace_host.core.store_error import StoreError
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.errors import StoreError
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.batch_participant import BatchParticipant
@@ -102,19 +102,19 @@ class SharedJournal(Journal):
 
     def _place(self, number: int) -> DeviceTopic:
         row = self._log.place(number)
-        return DeviceTopic(row, DeviceBoots(row.device_id), {}, Policy.CONTINUE, plain=False)
+        return DeviceTopic(row, DeviceBoots(row.device_id), {}, TrustPolicy.CONTINUE, plain=False)
 
     def _prepare(self, batch: Batch) -> bool:
         """Step 1; False when there is nothing in the batch that the shared ledger has to know."""
-        deltas = self._deltas(batch)
-        if not deltas and not batch.keys:
+        seen_runs = self._seen_runs(batch)
+        if not seen_runs and not batch.keys:
             return False
-        content = pending_batch.pack(batch, deltas)
+        content = pending_batch.pack(batch, seen_runs)
         with database.transaction(self._connection):
             batch_id = pending_batches.add(self._connection, content)
             self._save_participants(batch)
         batch.id = batch_id
-        self._pending = Pending(batch_id, batch, deltas)
+        self._pending = Pending(batch_id, batch, seen_runs)
         self._participants_committed(batch)
         return True
 
@@ -122,12 +122,12 @@ class SharedJournal(Journal):
         """Steps 2 and 3 for the pending batch, if there is one."""
         if self._pending is None:
             return set()
-        batch_id, batch, deltas = self._pending
-        known = self._shared.merge(batch_id, deltas) if deltas else ()
+        batch_id, batch, seen_runs = self._pending
+        known = self._shared.merge(batch_id, seen_runs) if seen_runs else ()
         taken = self._shared.claim(batch_id, batch.keys.values()) if batch.keys else ()
         self._watch.look(batch.boot_runs, batch.received_unix_ns)
         with database.transaction(self._connection):
-            findings = self._find(batch, deltas, known, taken)
+            findings = self._find(batch, seen_runs, known, taken)
             self._save_messages(batch, findings)
             pending_batches.settle(self._connection, batch_id)
         self._pending = None

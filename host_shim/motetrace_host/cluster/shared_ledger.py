@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 from motetrace_host.storage import password_file
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from motetrace_host.core.ledger import boot_merge
-from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, Seen
+from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.verdict import stage_counts
-from motetrace_host.core.verdict.hop_status import SHIM, Facts, Heard
+from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes
 from motetrace_host.core.verdict.locate import BROKER_DROPPED
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
@@ -40,7 +40,7 @@ class BootReport:
     seen: int
     duplicates: int
     last_unix_ms: int
-    states: Mapping[str, Seen] = field(default_factory=dict)
+    states: Mapping[str, SeenNumbers] = field(default_factory=dict)
     stages: Sequence[StageCount] = ()
     lost: int = 0
     waiting: int = 0
@@ -82,7 +82,7 @@ class BootReport:
 
 def facts_of(now_unix_ms: int, heard: Mapping[str, tuple[int, int]]) -> Facts:
     """What holds for every boot."""
-    return Facts(now_unix_ms, heard={hop: Heard(*times) for hop, times in heard.items()})
+    return Facts(now_unix_ms, report_times={hop: ReportTimes(*times) for hop, times in heard.items()})
 
 
 def gather(
@@ -107,10 +107,10 @@ def gather(
     return reports
 
 
-def _states(store: SeenStore, device_id: str | None) -> dict[tuple[str, bytes], dict[str, Seen]]:
+def _states(store: SeenStore, device_id: str | None) -> dict[tuple[str, bytes], dict[str, SeenNumbers]]:
     """States by boot; those of hops that know only the nonce go to the device that has it."""
-    found: dict[tuple[str, bytes], dict[str, Seen]] = defaultdict(dict)
-    by_nonce: dict[bytes, dict[str, Seen]] = defaultdict(dict)
+    found: dict[tuple[str, bytes], dict[str, SeenNumbers]] = defaultdict(dict)
+    by_nonce: dict[bytes, dict[str, SeenNumbers]] = defaultdict(dict)
     for row in store.read(device_id):
         if row.device_id:
             found[row.device_id, row.boot_nonce][row.hop] = row.seen
@@ -128,7 +128,7 @@ def _states(store: SeenStore, device_id: str | None) -> dict[tuple[str, bytes], 
 
 def _numbered(
     key: tuple[str, bytes],
-    states: Mapping[str, Seen],
+    states: Mapping[str, SeenNumbers],
     stats: tuple[DeviceStats, int] | None,
     boot: Boot | None,
     facts: Facts,

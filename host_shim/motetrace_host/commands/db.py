@@ -107,7 +107,7 @@ def _nonce(text: str) -> bytes:
 def _print(make: Callable[[Any], tuple[str, int]]) -> None:
     from motetrace_host.commands.progress import Progress
     from motetrace_host.commands.report_error import ReportError
-    from motetrace_host.core.store_error import StoreError
+    from motetrace_host.core.errors import StoreError
 
     try:
         output, code = make(Progress())

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from motetrace_host.commands.progress import Progress
 from motetrace_host.commands.state_folder import DATABASE_NAME, opened
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.core.verdict.hop_status import SHIM
 from motetrace_host.storage.message_log import Block, MessageLog
 from motetrace_host.storage.sqlite_ledger import SqliteSeen

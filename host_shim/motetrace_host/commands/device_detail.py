@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from motetrace_host.commands.boot_reports import BootReport
 from motetrace_host.commands.state_folder import ago, second
 from motetrace_host.commands.table import runs
-from motetrace_host.core.ledger.run_edges import Run
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.runs import Run
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.printable import printable
 from motetrace_host.core.verdict.hop_status import SHIM, STAGES
 from motetrace_host.core.verdict.stage_counts import StageCount
@@ -120,7 +120,7 @@ def _facts(one: BootReport, now_unix_ms: int) -> Iterator[tuple[str, str]]:
             yield from _stage(reporting[hop])
 
 
-def _missing(one: BootReport, shim: Seen, now_unix_ms: int) -> tuple[list[Run], list[Run]]:
+def _missing(one: BootReport, shim: SeenNumbers, now_unix_ms: int) -> tuple[list[Run], list[Run]]:
     """The numbers lost, and those that may still come; what the device assigned above the highest seen included."""
     missing = shim.missing_runs(now_unix_ms)
     lost = [(run.start, run.end) for run in missing if run.lost]

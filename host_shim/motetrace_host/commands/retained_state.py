@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling import device_rate, request
 from motetrace_host.core.sampling import report as reported
-from motetrace_host.core.sampling.device_rate import InBirth
-from motetrace_host.core.sampling.report import Reported
-from motetrace_host.core.sampling.request import Desired
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.sampling.device_rate import BirthSampling
+from motetrace_host.core.sampling.report import SamplingReport
+from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.shim.sampling_topics import NO_END
 
 KINDS = ("sampling/desired", "sampling/reported", "birth")
@@ -29,9 +29,9 @@ def topic(prefix: str, device_id: str, kind: str) -> str:
 class Words:
     """Read; None where the broker keeps nothing. `faults`: what was kept and could not be read, in words."""
 
-    wish: Desired | None = None
-    report: Reported | None = None
-    birth: InBirth | None = None
+    wish: SamplingRequest | None = None
+    report: SamplingReport | None = None
+    birth: BirthSampling | None = None
     faults: tuple[str, ...] = ()
 
     @property
@@ -54,5 +54,5 @@ def read(kept: dict[str, bytes]) -> Words:
         report = reported.parse(kept["sampling/reported"]) if kept.get("sampling/reported") else None
     except WireError as error:
         faults.append(f"the report kept by the broker is broken: {error}")
-    birth = device_rate.in_birth(kept["birth"]) if kept.get("birth") else None
+    birth = device_rate.read_birth(kept["birth"]) if kept.get("birth") else None
     return Words(wish, report, birth, tuple(faults))

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from motetrace_host.core.mqtt import broker_queue
+from motetrace_host.core.errors import StoreError
+from motetrace_host.core.mqtt import sys_topics
 from motetrace_host.core.mqtt.connection import Broker, Session, Subscription
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.network import bulk_reader, paho_reader, tls
 from motetrace_host.network.otlp_forwarder import EndpointError
 from motetrace_host.network.otlp_receiver import BindError
@@ -123,7 +123,7 @@ def _connect(
         receivers.messages,
         receivers.published,
         receivers.events,
-        broker_queue.TOPICS,
+        sys_topics.TOPICS,
         receivers.broker_queue,
         tls.of(broker),
         leaving=leaving,

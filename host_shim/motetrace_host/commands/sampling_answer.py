@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from motetrace_host.core.sampling.report import REFUSALS, Reported
-from motetrace_host.core.sampling.request import INHERIT, Desired, device_threshold
+from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
+from motetrace_host.core.sampling.request import INHERIT, SamplingRequest, device_threshold
 
 
 class Answer(Enum):
@@ -16,7 +16,7 @@ class Answer(Enum):
     OTHER = 3
 
 
-def judge(wish: Desired, report: Reported) -> Answer:
+def judge(wish: SamplingRequest, report: SamplingReport) -> Answer:
     """Judge a report that came after the wish was published (a retained one is older, and no answer).
 
     A threshold may be one beside ours: firmware that is not our library's may round the other way.

@@ -16,14 +16,14 @@ from motetrace_host.commands import duration, retained_state, sampling_answer, s
 from motetrace_host.commands.sampling_answer import Answer
 from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.commands.sampling_why import Verdict
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling import report as reported
 from motetrace_host.core.sampling import request
-from motetrace_host.core.sampling.report import REFUSALS, Reported
-from motetrace_host.core.sampling.request import Desired
+from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
+from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.core.sampling.threshold import format_rate
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.network.short_session import Conversation, Heard, SamplingError
 
 DONE: Final = 0
@@ -72,7 +72,7 @@ def _served(work: Callable[P, int]) -> Callable[P, int]:
 def set_rate(side: Side, rate: Fraction, for_s: int, wait_s: float) -> int:
     """Ask a device, and the shim that listens too, for a rate; wait for the device's answer."""
     until = int(time.time()) + for_s if for_s else 0
-    wish = Desired(request.ON if rate else request.OFF, rate, for_s, until)
+    wish = SamplingRequest(request.ON if rate else request.OFF, rate, for_s, until)
     try:
         payload = request.format(wish)
     except ValueError as error:
@@ -84,17 +84,17 @@ def set_rate(side: Side, rate: Fraction, for_s: int, wait_s: float) -> int:
 @_served
 def clear(side: Side, wait_s: float) -> int:
     """Take a request back: the device samples as it is configured again."""
-    return _ask(side, Desired(request.INHERIT), b"", "as configured", wait_s)
+    return _ask(side, SamplingRequest(request.INHERIT), b"", "as configured", wait_s)
 
 
-def _ask(side: Side, wish: Desired, payload: bytes, shown: str, wait_s: float) -> int:
+def _ask(side: Side, wish: SamplingRequest, payload: bytes, shown: str, wait_s: float) -> int:
     asks, answers = side.topic("sampling/desired"), side.topic("sampling/reported")
     with Conversation(side.broker, side.tls) as broker:
         broker.subscribe([answers])
         began = time.monotonic()
         broker.publish(asks, payload)
         _line("asked", f"{printable(side.device_id)}: {shown} ({printable(asks)}{', retained' if payload else ''})")
-        before: Reported | None = None
+        before: SamplingReport | None = None
         while (left_s := began + wait_s - time.monotonic()) > 0 and (heard := broker.listen(left_s)):
             report = _read(heard)
             if heard.retained or report is None:
@@ -110,7 +110,7 @@ def _ask(side: Side, wish: Desired, payload: bytes, shown: str, wait_s: float) -
     return _silent(side, before, bool(payload), wait_s)
 
 
-def _read(heard: Heard) -> Reported | None:
+def _read(heard: Heard) -> SamplingReport | None:
     try:
         return reported.parse(heard.payload)
     except WireError as error:
@@ -118,19 +118,19 @@ def _read(heard: Heard) -> Reported | None:
         return None
 
 
-def _in_force(report: Reported) -> str:
+def _in_force(report: SamplingReport) -> str:
     left = f", {duration.format(report.left_s)} left" if report.left_s else ""
     rate = format_rate(Fraction(65_536 - report.threshold, 65_536))
     return f"boot {report.boot_nonce.hex()} samples {rate} ({printable(report.mode, 20)}{left})"
 
 
-def _refused(side: Side, report: Reported) -> int:
+def _refused(side: Side, report: SamplingReport) -> int:
     _line("refused", f"the device says {report.result}: {REFUSALS[report.result]}; {_in_force(report)}")
     _line("", f"the request stays with the broker; withdraw it: motetrace sampling clear {printable(side.device_id)}")
     return FAILED
 
 
-def _silent(side: Side, before: Reported | None, stays: bool, wait_s: float) -> int:
+def _silent(side: Side, before: SamplingReport | None, stays: bool, wait_s: float) -> int:
     _line("no answer", f"within {wait_s:g} s: the device is away, asleep, or does not listen to its sampling topic")
     if stays:
         _line("", "the request stays with the broker: the device applies it when it connects, the shim keeps to it now")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail.rules import TailRules
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ShimView:
 
     Attributes:
         head: the settings in force.  rules: the tail's, None where it is off.
-        policy: a `Policy`, of the topic that the device's last message came on.
+        policy: a `TrustPolicy`, of the topic that the device's last message came on.
         now_unix_ns: the clock.
         target_until_unix_ns: when the shim's target for this device ends; 0: as the wish says that the broker keeps.
         since_unix_s: since when it counts.
@@ -29,7 +29,7 @@ class ShimView:
 
     head: HeadSettings
     rules: TailRules | None = None
-    policy: int = Policy.CONTINUE
+    policy: int = TrustPolicy.CONTINUE
     now_unix_ns: int = 0
     target_until_unix_ns: int = 0
     since_unix_s: int = 0

@@ -17,7 +17,7 @@ from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, format_rate, rate_of
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.sampling_topics import NO_END
 
 _SECOND_NS: Final = 10**9
@@ -161,7 +161,7 @@ def _received(view: ShimView) -> Stage:
 
 def _head(view: ShimView) -> Iterator[Stage]:
     head, counts = view.head, view.head_counts
-    yield Stage("topic", Verdict.PASSES, Policy(view.policy).word)
+    yield Stage("topic", Verdict.PASSES, TrustPolicy(view.policy).word)
     yield _thinning(
         view, "rate", format_rate(rate_of(head.threshold)), Reason.OUTSIDE_RATE, head.threshold,
         "raise --sample, or target the device: motetrace sampling set {device} --rate 100%",

@@ -12,8 +12,8 @@ from pathlib import Path
 from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands.report_error import ReportError
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger.store import SeenStore
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.storage import database
 from motetrace_host.storage.password_file import PasswordFileError
 from motetrace_host.storage.run_settings import Running

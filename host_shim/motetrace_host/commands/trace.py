@@ -16,13 +16,13 @@ from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import KEY_NAME, clock, not_readable, opened, seen_store, shared_where
 from motetrace_host.commands.verdict_text import Case
 from motetrace_host.core.messages.derived_ids import derive
-from motetrace_host.core.messages.message_spans import Hops, Where
+from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.messages.record import NO_AGE
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling.reason import MEANING, Reason
 from motetrace_host.core.spans import waterfall
 from motetrace_host.core.spans.span import Span, Status
-from motetrace_host.core.verdict.hop_status import SHIM, Sight
+from motetrace_host.core.verdict.hop_status import SHIM, HopStatus
 from motetrace_host.core.verdict.locate import locate
 from motetrace_host.network import otlp_codec
 from motetrace_host.storage import broker_drops, hop_reports, secret_files
@@ -84,9 +84,9 @@ class _Reading:
         self._log = MessageLog(connection)
         self._spans = SpanStore(connection)
         running = Running(connection).all()
-        where = Where(running.get("broker", "unknown"), running.get("client_id", "unknown"))
+        where = ShimIdentity(running.get("broker", "unknown"), running.get("client_id", "unknown"))
         origins = Origins(connection)
-        self._hops = Hops(where, origins.of, origins.threshold)
+        self._hops = MessageSpanEncoder(where, origins.of, origins.threshold)
         self._shared = shared_where(connection)
         self._key = key
         self._tenant = tenant
@@ -227,17 +227,17 @@ class _Reading:
         return f"  (derived with another key or tenant; this key and tenant give {trace_id.hex()})"
 
 
-def _witnessed(spans: Sequence[Span]) -> dict[str, Sight]:
+def _witnessed(spans: Sequence[Span]) -> dict[str, HopStatus]:
     """What the stages' spans of a message show."""
     found = {}
     for hop, name in _HOPS[2:]:
         mine = [span for span in spans if span.name == name]
         if any(span.status == Status.ERROR or span.attributes.get("db.status") == "error" for span in mine):
-            found[hop] = Sight.FAILED
+            found[hop] = HopStatus.FAILED
         elif mine and all(span.attributes.get("rule.matched") is False for span in mine):
-            found[hop] = Sight.FILTERED
+            found[hop] = HopStatus.FILTERED
         elif mine:
-            found[hop] = Sight.SEEN
+            found[hop] = HopStatus.SEEN
     return found
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from motetrace_host.commands.state_folder import clock
-from motetrace_host.core.ledger.seen_numbers import Seen
-from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, Sight
-from motetrace_host.core.verdict.locate import BROKER_DROPPED, Fate, Near, Verdict
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
+from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus
+from motetrace_host.core.verdict.locate import BROKER_DROPPED, Fate, Neighbours, Verdict
 
 NAMES = {
     "device": "device",
@@ -31,7 +31,7 @@ class Case:
     """
 
     seq: int
-    states: Mapping[str, Seen]
+    states: Mapping[str, SeenNumbers]
     facts: Facts
     verdict: Verdict
     drops: Sequence[str] = ()
@@ -49,20 +49,20 @@ def sentence(case: Case) -> str:
 
 def hops(verdict: Verdict) -> str:
     """What each hop says, in one line."""
-    return ", ".join(f"{hop} {_WORDS[verdict.sights[hop]]}" for hop in (SHIM, *STAGES))
+    return ", ".join(f"{hop} {_WORDS[verdict.statuses[hop]]}" for hop in (SHIM, *STAGES))
 
 
 _WORDS = {
-    Sight.SEEN: "seen",
-    Sight.FILTERED: "filtered",
-    Sight.FAILED: "failed",
-    Sight.LOST: "lost",
-    Sight.WAITING: "may still come",
-    Sight.UNHEARD: "not heard of since",
-    Sight.BEFORE: "counts from later on",
-    Sight.FORGOTTEN: "seen or forgotten",
-    Sight.NOTHING: "nothing of this boot",
-    Sight.SILENT: "sends no reports",
+    HopStatus.SEEN: "seen",
+    HopStatus.FILTERED: "filtered",
+    HopStatus.FAILED: "failed",
+    HopStatus.LOST: "lost",
+    HopStatus.WAITING: "may still come",
+    HopStatus.STALE_REPORT: "not heard of since",
+    HopStatus.BEFORE_FIRST: "counts from later on",
+    HopStatus.FORGOTTEN: "seen or forgotten",
+    HopStatus.NO_DATA: "nothing of this boot",
+    HopStatus.SILENT: "sends no reports",
 }
 
 
@@ -86,21 +86,21 @@ def _head(verdict: Verdict) -> str:
 def _history(case: Case) -> Iterator[str]:
     """What is known of the hops that had it, in order."""
     verdict, facts = case.verdict, case.facts
-    sights = verdict.sights
+    statuses = verdict.statuses
     if not verdict.last:
         return
-    if sights[SHIM] not in HAD:
+    if statuses[SHIM] not in HAD:
         yield from _from_the_device(case)
     if facts.all_acked and facts.assigned is not None and facts.assigned >= case.seq and verdict.last != "device":
         yield "acked by the broker"
     if BROKER_DROPPED in case.states and case.states[BROKER_DROPPED].contains(case.seq):
         yield "dropped by the broker" + (f" ({', '.join(case.drops)})" if case.drops else "")
-    if sights[SHIM] in HAD:
+    if statuses[SHIM] in HAD:
         when = f" {clock(facts.received_unix_ms * 1_000_000)}" if facts.received_unix_ms is not None else ""
         yield f"delivered to the shim{when}"
     for hop in STAGES:
-        if sights[hop] in HAD:
-            yield _seen_by(hop, sights[hop])
+        if statuses[hop] in HAD:
+            yield _seen_by(hop, statuses[hop])
 
 
 def _from_the_device(case: Case) -> Iterator[str]:
@@ -114,10 +114,10 @@ def _from_the_device(case: Case) -> Iterator[str]:
         yield "numbered by the device, as higher numbers came"
 
 
-def _seen_by(hop: str, what: Sight) -> str:
-    if what is Sight.FILTERED:
+def _seen_by(hop: str, what: HopStatus) -> str:
+    if what is HopStatus.FILTERED:
         return f"seen by {SPANS[hop]} with rule.matched=false"
-    return f"seen by {SPANS[hop]}" + (" and failed there" if what is Sight.FAILED else "")
+    return f"seen by {SPANS[hop]}" + (" and failed there" if what is HopStatus.FAILED else "")
 
 
 def _missing(case: Case) -> Iterator[str]:
@@ -143,14 +143,14 @@ def _not_sent(case: Case) -> Iterator[str]:
 
 
 def _doubt(case: Case, hop: str, name: str) -> str:
-    sight, state = case.verdict.sights[hop], case.states.get(hop)
-    if sight is Sight.NOTHING:
+    status, state = case.verdict.statuses[hop], case.states.get(hop)
+    if status is HopStatus.NO_DATA:
         return f"{name} reports and saw nothing of this boot: it does not follow this topic, or lost all of it"
-    if sight is Sight.FORGOTTEN:
+    if status is HopStatus.FORGOTTEN:
         return f"{name} lost so many numbers that it does not remember which"
-    if sight is Sight.BEFORE and state is not None:
+    if status is HopStatus.BEFORE_FIRST and state is not None:
         return f"{name} counts this boot from {state.lowest} on: it began to count later, or lost what was before"
-    heard = case.facts.heard.get(hop)
+    heard = case.facts.report_times.get(hop)
     when = f" since {clock(heard.last_unix_ms * 1_000_000)}" if heard else ""
     return f"{name} has reported nothing{when}: it stands still, or its reports do"
 
@@ -168,7 +168,7 @@ def _near(verdict: Verdict) -> str:
     return ""
 
 
-def _neighbours(near: Near, hop: str) -> Iterator[str]:
+def _neighbours(near: Neighbours, hop: str) -> Iterator[str]:
     """What came through where this message is missing."""
     around = [str(seq) for seq in (near.before, near.after) if seq is not None]
     if around and hop in (SHIM, *STAGES):

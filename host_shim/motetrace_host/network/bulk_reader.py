@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.framing import Frame, Stream
-from motetrace_host.core.wire_error import WireError
 
 READ_BYTES = 1 << 18
 _DENSE_S, _GATHER_S = 0.002, 0.001

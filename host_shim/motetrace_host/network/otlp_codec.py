@@ -22,10 +22,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.spans.envelope import split_json, split_protobuf
 from motetrace_host.core.spans.protobuf import delimited, varint
-from motetrace_host.core.spans.span import AttributeValue, Link, Span, SpanKind, SpanRow, Status
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind, SpanLink, SpanRow, Status
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -121,7 +121,7 @@ def unpack(row: SpanRow) -> Span:
         status=Status(_status_code(span)),
         status_message=span.status.message,
         resource=resource,
-        links=tuple(Link(link.trace_id, link.span_id, _attributes(link.attributes)) for link in span.links),
+        links=tuple(SpanLink(link.trace_id, link.span_id, _attributes(link.attributes)) for link in span.links),
     )
 
 

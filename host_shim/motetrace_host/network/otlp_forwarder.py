@@ -29,8 +29,8 @@ from urllib.parse import urlsplit
 import structlog
 import urllib3
 
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.printable import printable
-from motetrace_host.core.store_error import StoreError
 
 MAX_BATCH_SPANS = 4_096
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 60.0

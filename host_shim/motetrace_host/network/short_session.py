@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from motetrace_host.core.mqtt import tls_refusal
+from motetrace_host.core.mqtt import refusals
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.mqtt.refusals import HOPELESS
 
@@ -61,7 +61,7 @@ class Conversation:
         try:
             self._client.connect(self._broker.host, self._broker.port, _KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            told = tls_refusal.remedy(str(error)) if self._tls else ""
+            told = refusals.remedy(str(error)) if self._tls else ""
             remedy = told or "is it running, and is --broker right?"
             raise SamplingError(f"{where} cannot be reached: {error}; {remedy}") from error
         self._client.loop_start()

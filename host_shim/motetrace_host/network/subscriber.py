@@ -22,14 +22,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Broker, Chunk, Published, Session, Subscription
 from motetrace_host.core.mqtt.framing import MAX_PACKET_BYTES, Frame
 from motetrace_host.core.mqtt.publish_packet import PROPERTY_NAMES, PublishPacket
-from motetrace_host.core.mqtt.reconnect import Attempts
+from motetrace_host.core.mqtt.reconnect import ReconnectPauses
 from motetrace_host.core.mqtt.refusals import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye, lacks
-from motetrace_host.core.mqtt.sys_topics import Watch
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.mqtt.sys_topics import SysTopics
 
 _KEEPALIVE_S = 30
 _LARGEST_BYTES = 268_435_455  # of any MQTT packet
@@ -71,7 +71,7 @@ class Subscriber:
     ) -> None:
         self._subscriptions = subscriptions
         self._leaving = leaving
-        self._watch = Watch(() if leaving else watched)
+        self._watch = SysTopics(() if leaving else watched)
         self._on_watched = on_watched
         self._deliver = deliver
         self._published = on_published
@@ -171,7 +171,7 @@ class Subscriber:
             self._wake_write.send(b"\0")
 
     def _run(self) -> None:
-        attempts = Attempts()
+        attempts = ReconnectPauses()
         while not self._stopping.is_set() and not self._hopeless:
             self._lost_because, self._subscribed, began = "", 0, time.monotonic()
             try:

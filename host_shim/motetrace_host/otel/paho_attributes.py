@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from motetrace_host.otel.destination import Destinations
+from motetrace_host.core.mqtt.topics import Destinations
 from motetrace_host.stages import settings
 
 Attributes = dict[str, str | bool | int | float]

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.core.mqtt.connection import Delivery
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRun
@@ -21,7 +21,7 @@ HOP = "shim"
 class Republish(NamedTuple):
     """A message that is to be published once more."""
 
-    message: Message
+    message: DeviceMessage
     delivery: Delivery
 
 
@@ -52,7 +52,7 @@ class Batch(BatchParticipant):
 
     def add(
         self,
-        message: Message,
+        message: DeviceMessage,
         topic: DeviceTopic,
         decision: int,
         threshold_id: int,
@@ -88,13 +88,13 @@ class Batch(BatchParticipant):
             return
         run.begin(seq)
 
-    def runs(self) -> list[Delta]:
+    def runs(self) -> list[SeenRuns]:
         """The numbers of its messages, in the order of `boot_runs`."""
         at_unix_ms = self.received_unix_ns // 1_000_000
-        make = tuple.__new__  # as Delta(...), at a third of the price
+        make = tuple.__new__  # as SeenRuns(...), at a third of the price
         return [
             make(
-                Delta,
+                SeenRuns,
                 (
                     run.device_id,
                     run.boot_nonce,

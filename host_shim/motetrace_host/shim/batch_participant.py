@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 
 
 class BatchParticipant:
@@ -15,7 +15,7 @@ class BatchParticipant:
     fails, the same is asked again for the same batch: nothing may be let go before `committed`.
     """
 
-    def runs(self) -> Sequence[Delta]:
+    def runs(self) -> Sequence[SeenRuns]:
         """The numbers that the ledger is to merge."""
         return ()
 

@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import baggage, birth
 from motetrace_host.core.wire.birth import Birth
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.database_retry import RetryingReads
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage.boot_table import Ledger
@@ -109,5 +109,5 @@ def _known(parsed: Birth) -> Known:
     for key, value in parsed.baggage:
         with contextlib.suppress(ValueError):  # a name that baggage cannot carry stays an attribute
             members.append(baggage.member(key, value))
-    text = baggage.format(baggage.limit(tuple(members), baggage.Policy()))
+    text = baggage.format(baggage.limit(tuple(members), baggage.BaggageLimits()))
     return Known(text, parsed.expiry_s)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import emqx_drop
@@ -34,7 +34,7 @@ class BrokerEvents(SideTopic):
         self.repeated = 0
         self._topics = topics
         self._known: dict[tuple[str, str, str], None] = {}
-        self._deltas: list[Delta] = []
+        self._seen_runs: list[SeenRuns] = []
         self._counts: dict[_Key, tuple[int, int]] = {}
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
@@ -45,18 +45,18 @@ class BrokerEvents(SideTopic):
         """
         drop = emqx_drop.parse(packet.payload)
         device = drop.device_id(self._topics)
-        deltas = [] if device is None else drop.deltas(device, received_unix_ns // 1_000_000)
+        seen_runs = [] if device is None else drop.seen_runs(device, received_unix_ns // 1_000_000)
         if drop.message_id and not self._is_new((drop.message_id, drop.event, drop.receiver)):
             self.repeated += 1
             return
-        self._deltas += deltas
+        self._seen_runs += seen_runs
         key = (device or "", drop.receiver, drop.event, drop.reason)
         count, unnamed = self._counts.get(key, (0, 0))
-        self._counts[key] = (count + 1, unnamed + (not deltas))
+        self._counts[key] = (count + 1, unnamed + (not seen_runs))
 
-    def runs(self) -> list[Delta]:
+    def runs(self) -> list[SeenRuns]:
         """The messages that were dropped."""
-        return self._deltas
+        return self._seen_runs
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Add to the counts of reasons."""
@@ -65,7 +65,7 @@ class BrokerEvents(SideTopic):
 
     def committed(self) -> None:
         self._counts.clear()
-        self._deltas = []
+        self._seen_runs = []
 
     def _is_new(self, event: tuple[str, str, str]) -> bool:
         if event in self._known:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from motetrace_host.core.mqtt.broker_queue import BrokerQueue
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.mqtt.sys_topics import BrokerQueue
 from motetrace_host.shim.logging import Log
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.mqtt.connection import Subscription
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.tail.rules import TailRules
@@ -83,7 +83,7 @@ def build(config: Config, ports: Ports) -> Shim:
     """
     tenant = Tenant(config.tenant, _key(config))
     client_id = config.client_id or state_folder.client_id(config.state)
-    where = Where(f"{config.broker.host}:{config.broker.port}", client_id)
+    where = ShimIdentity(f"{config.broker.host}:{config.broker.port}", client_id)
     path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
     connection = database.connect(path)
     with database.translated():
@@ -213,7 +213,7 @@ def _pipeline(
     return Pipeline(inbox, reader, store, republisher, broker, log, on_failure, on_stored)
 
 
-def settings_in_force(config: Config, where: Where) -> dict[str, str]:
+def settings_in_force(config: Config, where: ShimIdentity) -> dict[str, str]:
     """What reports need to know of the settings; `commands/` reads it."""
     return {
         "broker": where.broker,

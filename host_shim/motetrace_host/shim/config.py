@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
-from motetrace_host.core.mqtt.topic_overlap import overlap
-from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.mqtt.topics import TopicFilter, TopicTemplate, overlap
 from motetrace_host.core.sampling.tail.rules import TailRules
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
 
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
@@ -68,7 +66,7 @@ class Config:
     receive: str
     republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
     trailer: tuple[TopicTemplate, ...]
-    trust: tuple[tuple[TopicFilter, Policy], ...]
+    trust: tuple[tuple[TopicFilter, TrustPolicy], ...]
     device_property: str
     keep: int
     max_spans: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from motetrace_host.core.mqtt import broker_queue, tls_refusal
+from motetrace_host.core.mqtt import refusals, sys_topics
 from motetrace_host.shim.logging import Log
 
 _QOS_2_REMEDY: Final = (
@@ -37,7 +37,7 @@ class ConnectionLog:
         elif event == "subscription_refused":
             self._log.error(event, broker=self._broker, **fields, remedy="check the broker's access list")
         elif event == "watch_refused":
-            self._log.info("broker_queue_not_watched", broker=self._broker, topics=broker_queue.TOPICS, **fields)
+            self._log.info("broker_queue_not_watched", broker=self._broker, topics=sys_topics.TOPICS, **fields)
         elif event == "session_shortened":
             self._log.warning(event, broker=self._broker, **fields, remedy=_SHORT_REMEDY)
         elif event == "qos_2":
@@ -51,5 +51,5 @@ class ConnectionLog:
             return {"remedy": "is the broker up there? check --broker"}
         if reason.startswith("gaierror"):
             return {"remedy": "check the host name in --broker"}
-        remedy = tls_refusal.remedy(reason) if self._tls else ""
+        remedy = refusals.remedy(reason) if self._tls else ""
         return {"remedy": remedy} if remedy else {}

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import Ledger

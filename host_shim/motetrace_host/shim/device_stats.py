@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import device_stats
 from motetrace_host.core.wire.device_stats import DeviceStats
@@ -33,10 +33,10 @@ class DeviceStatistics(SideTopic):
         """
         self._unsaved.append((device_id, device_stats.parse(packet.payload), received_unix_ns // 1_000_000))
 
-    def runs(self) -> list[Delta]:
+    def runs(self) -> list[SeenRuns]:
         """The numbers whose publish failed."""
         return [
-            delta for device_id, stats, at_unix_ms in self._unsaved for delta in stats.deltas(device_id, at_unix_ms)
+            seen for device_id, stats, at_unix_ms in self._unsaved for seen in stats.seen_runs(device_id, at_unix_ms)
         ]
 
     def save(self, connection: sqlite3.Connection) -> None:

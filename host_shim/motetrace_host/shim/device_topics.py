@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from motetrace_host.core.messages.derived_ids import Deriver
 from motetrace_host.core.mqtt.topics import TopicTemplate
-from motetrace_host.core.sampling.head import Plan
-from motetrace_host.core.wire.trust import Policy, Trust
+from motetrace_host.core.sampling.head import SamplingPlan
+from motetrace_host.core.wire.trust import Trust, TrustPolicy
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRuns, DeviceBoots
 from motetrace_host.shim.database_retry import RetryingReads
@@ -48,10 +48,10 @@ class TopicRules:
         """Whether a topic is one of those that are followed."""
         return len(topic.encode()) <= MAX_TOPIC_BYTES and any(one.match(topic) for one in self.templates)
 
-    def is_plain(self, template: str, policy: Policy) -> bool:
+    def is_plain(self, template: str, policy: TrustPolicy) -> bool:
         """Whether messages may go the short way: nothing but topic and context has to be looked at."""
         special = template in self.trailer or template in self.republished or self.device_property
-        return policy == Policy.CONTINUE and not special
+        return policy == TrustPolicy.CONTINUE and not special
 
 
 class DeviceTopic:
@@ -73,10 +73,10 @@ class DeviceTopic:
         "version",
     )  # fmt: skip
 
-    plan: Plan
+    plan: SamplingPlan
 
     def __init__(
-        self, row: PlaceRow, boots: DeviceBoots, tails: dict[bytes, bytes], policy: Policy, *, plain: bool
+        self, row: PlaceRow, boots: DeviceBoots, tails: dict[bytes, bytes], policy: TrustPolicy, *, plain: bool
     ) -> None:
         self.id = row.id
         self.device_id = row.device_id
@@ -138,7 +138,7 @@ class DeviceTopics(BatchParticipant):
         version = self.plans.head.version
         plan, threshold_id = self.plans.plan(device_topic.device_id, device_topic.policy)
         device_topic.plan, device_topic.threshold_id = plan, threshold_id
-        device_topic.rate = (plan.needs, plan.cut, plan.left_out) if plan.alone else None
+        device_topic.rate = (plan.required_flags, plan.threshold_bytes, plan.refusal) if plan.rate_alone else None
         device_topic.version = version
 
     def deriver(self, device_topic: DeviceTopic) -> Deriver:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import hop_report
 from motetrace_host.shim.side_topic import SideTopic
@@ -37,7 +37,7 @@ class HopReports(SideTopic):
         self._forgotten: list[Process] = []
         self._reporters: set[str] = set()
         self._services: dict[tuple[str, str], Service] = {}
-        self._deltas: list[Delta] = []
+        self._seen_runs: list[SeenRuns] = []
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
         """Take one report in; `device_id` is the reporter's name.
@@ -47,7 +47,7 @@ class HopReports(SideTopic):
         """
         report = hop_report.parse(packet.payload)
         now_ms = received_unix_ns // 1_000_000
-        deltas = report.deltas(now_ms)
+        seen_runs = report.seen_runs(now_ms)
         process = (device_id, report.process)
         known = self._counted.pop(
             process, None
@@ -60,11 +60,11 @@ class HopReports(SideTopic):
             return
         self._remember(process, now)
         self._add(Service(device_id, report.hop, now_ms, report.unnumbered, report.shed))
-        self._deltas += deltas
+        self._seen_runs += seen_runs
 
-    def runs(self) -> list[Delta]:
+    def runs(self) -> list[SeenRuns]:
         """What was reported since `committed`."""
-        return self._deltas
+        return self._seen_runs
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write which reports these were."""
@@ -75,7 +75,7 @@ class HopReports(SideTopic):
         self._changed.clear()
         self._forgotten.clear()
         self._services.clear()
-        self._deltas = []
+        self._seen_runs = []
 
     def _remember(self, process: Process, now: Heard) -> None:
         if len(self._counted) >= MAX_PROCESSES:

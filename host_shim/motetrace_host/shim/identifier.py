@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from motetrace_host.core.messages import message
-from motetrace_host.core.messages.message import Arrival, Message
+from motetrace_host.core.messages.message import Arrival, DeviceMessage
 from motetrace_host.core.mqtt.connection import Delivery
 from motetrace_host.core.wire import context
 from motetrace_host.core.wire.context import Context
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.command_replies import CommandReplies
 from motetrace_host.shim.device_topics import DeviceTopic, Tenant
@@ -41,11 +41,11 @@ class Identifier:
         self._expiry_s = expiry_s
         self._random_bytes = random_bytes
 
-    def identify(self, on: DeviceTopic, delivery: Delivery) -> Message:
+    def identify(self, on: DeviceTopic, delivery: Delivery) -> DeviceMessage:
         """Read the context of a message and derive its ids."""
         packet = delivery.packet
         found = context.read(packet.user_properties, packet.payload, may_have_trailer=on.template in self._trailer)
-        if on.policy == Policy.OFF:
+        if on.policy == TrustPolicy.OFF:
             found = context.ignored(found)
         inferred, answering, entropy = self._boot_of(on, found, delivery)
         arrival = Arrival(

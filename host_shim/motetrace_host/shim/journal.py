@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import Runs
-from motetrace_host.core.ledger.store import SeenStore
+from motetrace_host.core.ledger.store import SeenRuns, SeenStore
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.shim.bare_seq import BareSeq
@@ -69,11 +68,11 @@ class Journal:
         if not batch.id:
             self._batch_id += 1
             batch.id = self._batch_id
-        deltas = self._deltas(batch)
+        seen_runs = self._seen_runs(batch)
         try:
             with database.transaction(self._connection):
-                known = self._seen.merge(batch.id, deltas) if deltas else ()
-                findings = self._find(batch, deltas, known)
+                known = self._seen.merge(batch.id, seen_runs) if seen_runs else ()
+                findings = self._find(batch, seen_runs, known)
                 self._save_participants(batch)
                 self._save_messages(batch, findings)
         except BaseException:
@@ -87,9 +86,9 @@ class Journal:
         yield batch
         yield from self._participants
 
-    def _deltas(self, batch: Batch) -> list[Delta]:
+    def _seen_runs(self, batch: Batch) -> list[SeenRuns]:
         """The numbers that a batch brings, those of its messages first."""
-        return [delta for one in self._all(batch) for delta in one.runs()]
+        return [seen for one in self._all(batch) for seen in one.runs()]
 
     def _save_participants(self, batch: Batch) -> None:
         """Write what holds whichever of the messages turn out to be new."""
@@ -101,7 +100,7 @@ class Journal:
             one.committed()
 
     def _find(
-        self, batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], known_keys: Iterable[bytes] = ()
+        self, batch: Batch, seen_runs: Sequence[SeenRuns], known: Sequence[Runs], known_keys: Iterable[bytes] = ()
     ) -> Findings:
         """Which messages of a batch were seen before: by the ledger's reply, by the log, or earlier in the batch.
 
@@ -110,7 +109,7 @@ class Journal:
         """
         findings = Findings()
         if any(known):
-            _numbered_again(batch, deltas, known, findings)
+            _numbered_again(batch, seen_runs, known, findings)
         if batch.keys:
             _keyed_again(batch, self._log.known_keys(set(batch.keys.values())).union(known_keys), findings)
         return findings
@@ -128,18 +127,18 @@ class Journal:
         self._counters.save(self._connection, faults)
 
 
-def _numbered_again(batch: Batch, deltas: Sequence[Delta], known: Sequence[Runs], findings: Findings) -> None:
+def _numbered_again(batch: Batch, seen_runs: Sequence[SeenRuns], known: Sequence[Runs], findings: Findings) -> None:
     """Find the records whose numbers the ledger had: of equal ones in a batch, those that arrived last."""
     numbers: dict[tuple[str, bytes], list[int]] = {}
     for number, packed in enumerate(batch.records):
         name = packed[record.SEQ_AT : record.SEQ_AT + 9]
         numbers.setdefault((batch.topics[number].device_id, name), []).append(number)
-    for delta, runs in zip(deltas, known, strict=True):
-        for start, end in runs if delta.hop == HOP else ():
+    for seen, runs in zip(seen_runs, known, strict=True):
+        for start, end in runs if seen.hop == HOP else ():
             for seq in range(start, end + 1):
-                name = delta.boot_nonce + seq.to_bytes(4, "big")
-                findings.again.add(numbers[delta.device_id, name].pop())
-                findings.deliveries.append((numbered_key(delta.device_id, delta.boot_nonce, seq), 2, 1))
+                name = seen.boot_nonce + seq.to_bytes(4, "big")
+                findings.again.add(numbers[seen.device_id, name].pop())
+                findings.deliveries.append((numbered_key(seen.device_id, seen.boot_nonce, seq), 2, 1))
 
 
 def _keyed_again(batch: Batch, known: set[bytes], findings: Findings) -> None:

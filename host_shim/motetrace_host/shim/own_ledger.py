@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger.store import SeenStore
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.core.mqtt.connection import Delivery, Published
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.printable import printable
@@ -53,7 +53,7 @@ class Republisher:
         self._unanswered: dict[bytes, dict[int, int]] = {}
         self._keys: dict[int, bytes] = {}
 
-    def republish(self, message: Message, delivery: Delivery) -> int:
+    def republish(self, message: DeviceMessage, delivery: Delivery) -> int:
         """Publish a message once more; gives the packet id to wait for, 0 for none: what cannot be is counted."""
         try:
             return self._republish(message, delivery)
@@ -78,7 +78,7 @@ class Republisher:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _republish(self, message: Message, delivery: Delivery) -> int:
+    def _republish(self, message: DeviceMessage, delivery: Delivery) -> int:
         target = self._routes[message.template]
         # An inferred boot has a nonce of ours, which no birth message names: the device's latest birth is meant.
         boot_nonce = None if message.origin == "seq" else message.boot_nonce
@@ -92,7 +92,7 @@ class Republisher:
         properties.append(("traceparent", traceparent.format(ids)))
         if message.tracestate:
             properties.append(("tracestate", message.tracestate))
-        carried = baggage.passed_on(",".join(filter(None, (message.baggage, birth_baggage))), baggage.Policy())
+        carried = baggage.passed_on(",".join(filter(None, (message.baggage, birth_baggage))), baggage.BaggageLimits())
         if carried:
             properties.append(("baggage", carried))
         strip = binary_trailer.strip if message.carrier == "trailer" else json_members.strip

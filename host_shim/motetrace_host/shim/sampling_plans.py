@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, Plan
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, SamplingPlan
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.database_retry import RetryingReads
 from motetrace_host.storage.message_log import MessageLog
@@ -24,10 +24,10 @@ class SamplingPlans(BatchParticipant):
         self._numbers = {value: number for number, value in log.thresholds().items()}
         self._unsaved: list[tuple[int, int]] = []
 
-    def plan(self, device_id: str, policy: Policy) -> tuple[Plan, int]:
+    def plan(self, device_id: str, policy: TrustPolicy) -> tuple[SamplingPlan, int]:
         """The plan of a device on a topic, and the number of the threshold it writes, 0 for none."""
         plan = self.head.plan(device_id, policy)
-        return plan, self._number(plan.written)
+        return plan, self._number(plan.th)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write the numbers that the message log does not have yet, with their thresholds."""

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import device_rate, request
 from motetrace_host.core.sampling import report as reported
-from motetrace_host.core.sampling.device_rate import InBirth
+from motetrace_host.core.sampling.device_rate import BirthSampling
 from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.sampling.threshold import of_rate
 from motetrace_host.shim.side_topic import SideTopic
@@ -56,7 +56,7 @@ class DesiredTopic(SideTopic):
 
 
 class _DeviceRate(NamedTuple):
-    birth: InBirth = InBirth(b"", "", None)
+    birth: BirthSampling = BirthSampling(b"", "", None)
     reporting_boot: bytes = b""
     reported_16: int | None = None
 
@@ -91,7 +91,7 @@ class ReportedTopic(SideTopic):
     def birth(self, device_id: str, payload: bytes) -> None:
         """Take in a birth message, in either order with the report."""
         known = self._known.get(device_id, _DeviceRate())
-        self._note(device_id, known._replace(birth=device_rate.in_birth(payload)))
+        self._note(device_id, known._replace(birth=device_rate.read_birth(payload)))
 
     def _note(self, device_id: str, known: _DeviceRate) -> None:
         self._known.pop(device_id, None)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.sampling.head import HeadSampler
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.logging import Log
 from motetrace_host.shim.pipeline import Pipeline
 from motetrace_host.shim.ports import BrokerConnection, Membership

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk, Delivery
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.wire import device_identity
-from motetrace_host.core.wire.trust import Policy
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.batch import Batch, Republish
 from motetrace_host.shim.boot_runs import BootRun
 from motetrace_host.shim.counters import Counters
@@ -81,7 +81,7 @@ class SlowPath:
             republish = Republish(found, delivery)
         batch.add(found, on, decision, on.threshold_id if decision == _RATE else 0, run, republish)
 
-    def _run_of(self, on: DeviceTopic, found: Message) -> BootRun | None:
+    def _run_of(self, on: DeviceTopic, found: DeviceMessage) -> BootRun | None:
         if found.boot_nonce is None or found.seq is None:
             return None
         if found.origin == "seq":
@@ -91,14 +91,14 @@ class SlowPath:
             return last
         return self._topics.boots.enter(on.boots, found.boot_nonce, found.received_unix_ns)
 
-    def _decide(self, on: DeviceTopic, found: Message) -> int:
+    def _decide(self, on: DeviceTopic, found: DeviceMessage) -> int:
         head = self._topics.plans.head
         if found.origin in ("traceparent", "seqref"):
             if on.version != head.version:
                 self._topics.renew_plan(on)
             plan = on.plan
         else:  # the host made the context: no device was asked
-            plan = head.plan(on.device_id, Policy.RESAMPLE)
+            plan = head.plan(on.device_id, TrustPolicy.RESAMPLE)
         randomness = ot_member.randomness(found.tracestate, found.trace_id)
         return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
 

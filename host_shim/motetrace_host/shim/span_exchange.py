@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.errors import StoreError
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.spans.span import SpanRow
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.network.otlp_forwarder import OtlpForwarder, traces_url
 from motetrace_host.network.otlp_receiver import OtlpReceiver
 from motetrace_host.shim.config import Config
@@ -44,7 +44,7 @@ class SpanExchange:
         config: Config,
         connection: sqlite3.Connection,
         path: Path,
-        where: Where,
+        where: ShimIdentity,
         head: HeadSampler,
         ledger: OwnLedger,
         log: Log,

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from motetrace_host.core.errors import StoreError, WireError
 from motetrace_host.core.spans.span import SpanRow
-from motetrace_host.core.store_error import StoreError
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.network import otlp_codec
 from motetrace_host.network.otlp_receiver import Answer
 from motetrace_host.storage import database

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message_spans import Hops, Spans, Where
-from motetrace_host.core.messages.record import Extra
+from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity, SpanBatch
+from motetrace_host.core.messages.record import RecordExtra
 from motetrace_host.core.spans.envelope import join
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec
@@ -53,7 +53,7 @@ class _Load:
 
     at: Position
     max_messages: int
-    spans: Spans = field(default_factory=Spans)
+    spans: SpanBatch = field(default_factory=SpanBatch)
 
     def room(self) -> int:
         """For how many more messages there is room; at least one in all, whose two spans cannot be parted."""
@@ -74,14 +74,14 @@ class SpanOutbox:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, target: str, where: Where, tail: TailSampler | None = None
+        self, connection: sqlite3.Connection, target: str, where: ShimIdentity, tail: TailSampler | None = None
     ) -> None:
         self._connection = connection
         self._spans = SpanStore(connection)
         self._log = MessageLog(connection)
         self._cursor = ForwardCursor(connection, target)
         origins = Origins(connection)
-        self._hops = Hops(where, origins.of, origins.threshold)
+        self._hops = MessageSpanEncoder(where, origins.of, origins.threshold)
         self._tail = tail
         self._verdicts = VerdictLog(connection)
         self._horizon = _Horizon(tail.rules.wait_s + 1 if tail else 0)
@@ -201,5 +201,5 @@ class _Horizon:
         return self._upto
 
 
-def _extras(block: Block) -> dict[int, Extra]:
+def _extras(block: Block) -> dict[int, RecordExtra]:
     return record.split_extras(block.extras) if block.extras else {}

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from motetrace_host.core.ledger import run_edges
-from motetrace_host.core.ledger.run_edges import Run
+from motetrace_host.core.ledger import runs as seq_runs
+from motetrace_host.core.ledger.runs import Run
 from motetrace_host.core.messages.record import Record
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import span_facts
-from motetrace_host.core.sampling.tail.interesting import Interesting
+from motetrace_host.core.sampling.tail.interesting import TraceFindings
 from motetrace_host.core.sampling.tail.rules import TailRules, TailRulesEngine
-from motetrace_host.core.sampling.tail.verdicts import Verdicts
+from motetrace_host.core.sampling.tail.verdicts import TailDecisions
 from motetrace_host.core.spans.span import SpanRow
 
 _MAX_RECONSIDERED: Final = 1_000  # that wait to be looked for
@@ -43,9 +43,9 @@ class TailTraces:
         self._bits = rules.bits
         self._threshold = max(threshold, rules.baseline)
         self._lock = threading.Lock()
-        self._interesting = Interesting()
+        self._interesting = TraceFindings()
         self._engine = TailRulesEngine(rules, self._interesting)
-        self._verdicts = Verdicts()
+        self._verdicts = TailDecisions()
         self._reconsider: deque[Reconsider] = deque()
         self._reconsider_shed = 0
         self._left_out = 0
@@ -90,7 +90,7 @@ class TailTraces:
     def keeps(self, row: SpanRow) -> bool:
         """Whether a span of a stage goes where its message went."""
         with self._lock:
-            verdict = self._verdicts.about(row.trace_id)
+            verdict = self._verdicts.find(row.trace_id)
             if verdict is None:
                 # Its message came to another shim, or long ago: by the same rate, and by its own facts.
                 bits = self._interesting.bits(row.trace_id) | span_facts.facts(row, self._rules.slow_ms)
@@ -125,7 +125,7 @@ class TailTraces:
 
     def _neighbours(self, boot_nonce: bytes, failed: list[Run]) -> None:
         if self._rules.before or self._rules.after:
-            runs = run_edges.neighbours(failed, self._rules.before, self._rules.after)
+            runs = seq_runs.neighbours(failed, self._rules.before, self._rules.after)
             self._interesting.add_runs(boot_nonce, runs, span_facts.NEIGHBOUR)
             self._again(boot_nonce, runs, int(Reason.NEIGHBOUR))
 

@@ -21,7 +21,7 @@ from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.core.messages.message_number import MessageNumber
 from motetrace_host.core.wire import baggage, tracestate
 from motetrace_host.core.wire import context as wire
-from motetrace_host.core.wire.baggage import Members, Policy
+from motetrace_host.core.wire.baggage import BaggageLimits, Members
 from motetrace_host.core.wire.traceparent import FLAG_RANDOM
 from motetrace_host.stages import reporting, settings
 
@@ -61,7 +61,7 @@ class RawContext(NamedTuple):
     parsed_tracestate: TraceState
     baggage: str
     parsed_baggage: Members
-    policy: Policy
+    policy: BaggageLimits
     number: MessageNumber | None = None
     retained: bool = False
     random: int = 0

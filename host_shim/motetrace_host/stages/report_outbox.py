@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.hop_report import MAX_COUNT, Report
+from motetrace_host.core.wire.hop_report import MAX_COUNT, HopReport
 from motetrace_host.stages.hop_tally import HopCounts
 
 WINDOW: Final = 32  # reports under way at once: half of how far back the shim remembers numbers
@@ -73,7 +73,7 @@ class ReportOutbox:
             for at, part in enumerate(parts):
                 self._number += 1
                 extra = (0, 0) if at else (min(counts.unnumbered, MAX_COUNT), min(counts.shed, MAX_COUNT))
-                payload = hop_report.format(Report(hop, self._process, self._number, part, *extra))
+                payload = hop_report.format(HopReport(hop, self._process, self._number, part, *extra))
                 self._pending.append(_Pending(self.topic, self._number, payload))
 
     def send(self, publish: Publish, now_s: float) -> None:

@@ -14,7 +14,7 @@ from motetrace_host.core.messages.derived_ids import MAX_KEY_BYTES, MAX_NAME_BYT
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.baggage import DEFAULT_MAX_BYTES, Policy
+from motetrace_host.core.wire.baggage import DEFAULT_MAX_BYTES, BaggageLimits
 from motetrace_host.settings import broker as broker_url
 from motetrace_host.settings import prefix as side_topics
 from motetrace_host.stages import reporting
@@ -27,7 +27,7 @@ DEFAULT_PREFIX = "motetrace/"
 REPORT_EVERY_S = 5.0
 MAX_EVERY_S = 3_600.0
 DEFAULT_TOPICS = ("devices/{device_id}/telemetry",)
-ALL_BAGGAGE = Policy()
+ALL_BAGGAGE = BaggageLimits()
 
 _REPORT_CLIENT = (
     "paho-mqtt 2.1 or newer, which is not installed: pip install 'paho-mqtt>=2.1', or give the application's own MQTT "
@@ -44,7 +44,7 @@ class Settings:
     key: bytes | None
     tenant: str
     topics: tuple[TopicTemplate, ...]
-    baggage: Policy = ALL_BAGGAGE
+    baggage: BaggageLimits = ALL_BAGGAGE
 
     def device_of(self, topic: str) -> tuple[str | None, str | None]:
         """Return (device id, template) of the first template that matches the topic, else (None, None)."""
@@ -125,7 +125,7 @@ def current() -> Settings:
             policy = _policy(None, None)
         except ValueError as error:
             _log.warning("motetrace: no baggage will pass: %s", error)
-            policy = Policy(frozenset())
+            policy = BaggageLimits(frozenset())
         try:
             _settings = _load(None, None, None, DEFAULT_TOPICS, policy)
         except (ValueError, OSError) as error:
@@ -138,7 +138,7 @@ def current() -> Settings:
     return _settings
 
 
-def _policy(allow: Iterable[str] | None, max_bytes: int | None) -> Policy:
+def _policy(allow: Iterable[str] | None, max_bytes: int | None) -> BaggageLimits:
     if allow is None:
         listed = os.environ.get("MOTETRACE_BAGGAGE_ALLOW", "").strip() or "*"
         allow = [name.strip() for name in listed.split(",") if name.strip()]
@@ -148,7 +148,7 @@ def _policy(allow: Iterable[str] | None, max_bytes: int | None) -> Policy:
         if not (text.isascii() and text.isdigit()):
             raise ValueError(f"MOTETRACE_BAGGAGE_MAX_BYTES is {text[:40]!r}; it must be digits, 1..65535")
         max_bytes = int(text)
-    return Policy(None if names == {"*"} else names, max_bytes)
+    return BaggageLimits(None if names == {"*"} else names, max_bytes)
 
 
 def _load(
@@ -156,7 +156,7 @@ def _load(
     key_file: str | os.PathLike[str] | None,
     tenant: str | None,
     topics: Iterable[str],
-    policy: Policy,
+    policy: BaggageLimits,
 ) -> Settings:
     if key is not None and key_file is not None:
         raise ValueError("key and key_file are both given; give one of them")

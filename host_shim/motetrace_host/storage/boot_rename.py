@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from motetrace_host.core.ledger import boot_merge
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 
@@ -38,7 +38,7 @@ def states(connection: sqlite3.Connection, names: Renaming) -> None:
             connection.execute("UPDATE seen SET boot_nonce = ? WHERE id = ?", (names.kept, moved))
             continue
         into, older = kept[owner, hop]
-        one, other = Seen.unpack(older), Seen.unpack(state)
+        one, other = SeenNumbers.unpack(older), SeenNumbers.unpack(state)
         boot_merge.check(one, other)
         both = boot_merge.merged(one, other)
         connection.execute("DELETE FROM seen WHERE id = ?", (moved,))
@@ -48,7 +48,7 @@ def states(connection: sqlite3.Connection, names: Renaming) -> None:
         )
 
 
-def messages(connection: sqlite3.Connection, names: Renaming, older: Seen) -> tuple[int, int]:
+def messages(connection: sqlite3.Connection, names: Renaming, older: SeenNumbers) -> tuple[int, int]:
     """Give the messages of `gone` to `kept`.
 
     Args:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 
 BUSY_TIMEOUT_MS = 10_000
 SCHEMA_VERSION = 2
@@ -89,7 +89,7 @@ CREATE TABLE seen(                                 -- a state is this row and wh
     hop        TEXT NOT NULL,
     log_id     INTEGER NOT NULL,                   -- seen_log.id up to which this row has everything
     last_hour  INTEGER NOT NULL,                   -- of the state's last_unix_ms: an index that changes once an hour
-    state      BLOB NOT NULL,                      -- core/ledger/seen_bytes.py
+    state      BLOB NOT NULL,                      -- core/ledger/seen_numbers.py
     UNIQUE(device_id, boot_nonce, hop)
 );
 CREATE INDEX seen_by_boot ON seen(boot_nonce);

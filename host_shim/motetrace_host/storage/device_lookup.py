@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
-from motetrace_host.core.messages.message_spans import Whose
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.messages.message_spans import MessageSource
 from motetrace_host.core.spans.span import AttributeValue
 from motetrace_host.core.wire import birth
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.storage.boot_table import Ledger
 from motetrace_host.storage.message_log import MessageLog, PlaceRow
 
@@ -23,14 +23,14 @@ class Origins:
         self._ahead: dict[int, PlaceRow] = {}
         self._last = 0
 
-    def of(self, place: int, boot_nonce: bytes, inferred: bool) -> Whose:
+    def of(self, place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
         """Tell about one boot at one place.
 
         Args:
             inferred: the boot's nonce is the host's, which no birth names: the device's latest birth is meant.
         """
         row = self._place(place)
-        return Whose(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
+        return MessageSource(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
 
     def _place(self, number: int) -> PlaceRow:
         """A place by its id; when they are asked for in their order, as a new fleet is, many are read at once."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
-from motetrace_host.core.messages.record import Extra, Record
+from motetrace_host.core.messages.record import Record, RecordExtra
 
 SPANS_PER_MESSAGE = 2  # device_publish and broker_forward
 _BLOCKS = "SELECT id, last_unix_ns, messages, records, extras FROM message_block "
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     """One message as the log knows it; `deliveries` counts how often the broker brought it."""
 
     record: Record
-    extra: Extra
+    extra: RecordExtra
     place: PlaceRow
     deliveries: int
 
@@ -181,7 +181,7 @@ class MessageLog:
         needle = seq.to_bytes(4, "big")
         found = []
         for block in self.newest_blocks():
-            extras: dict[int, Extra] | None = None
+            extras: dict[int, RecordExtra] | None = None
             for number in record.numbers_with(block.records, needle, record.SEQ_AT + 5):
                 candidate = record.unpack(block.records, number * record.SIZE)
                 if candidate.numbered and candidate.place in places:
@@ -285,7 +285,7 @@ class MessageLog:
                 (shed, upto, target),
             )
 
-    def _entry(self, found: Record, extra: Extra, place: PlaceRow) -> Entry:
+    def _entry(self, found: Record, extra: RecordExtra, place: PlaceRow) -> Entry:
         key = extra.message_key or numbered_key(place.device_id, found.boot_nonce, found.seq)
         row = self._connection.execute("SELECT deliveries FROM delivery WHERE message_key = ?", (key,)).fetchone()
         return Entry(found, extra, place, row[0] if row else 1)

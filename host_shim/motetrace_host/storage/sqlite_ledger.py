@@ -22,12 +22,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger import run_log
-from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.run_log import LoggedRun
-from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, Runs, Seen
-from motetrace_host.core.ledger.store import SeenRow
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, Runs, SeenNumbers
+from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 
 CACHE_STATES: Final = 100_000  # 54 MB when full
 LOG_RUNS: Final = 65_536  # 1.6 MB of log, read again at every start and by every report
@@ -60,7 +59,7 @@ class _State:
 
     __slots__ = ("hour", "key", "log_id", "row_id", "seen")
 
-    def __init__(self, row_id: int, key: Key, log_id: int, hour: int, seen: Seen) -> None:
+    def __init__(self, row_id: int, key: Key, log_id: int, hour: int, seen: SeenNumbers) -> None:
         self.row_id = row_id
         self.key = key
         self.log_id = log_id
@@ -99,16 +98,16 @@ class SqliteSeen:
         self._log_id = -1  # none: read the log first
         self._next_id = 1
 
-    def merge(self, batch_id: int, deltas: Sequence[Delta]) -> list[Runs]:
+    def merge(self, batch_id: int, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         """Add the runs of a batch; see `SeenStore.merge`. Runs inside the caller's transaction; needs no batch id."""
         try:
             self._catch_up()
-            keys = [delta[:3] for delta in deltas]
+            keys = [seen[:3] for seen in seen_runs]
             found = [*map(self._states.get, keys)]
             if not all(found):
                 self._load({key for key, state in zip(keys, found, strict=True) if state is None})
                 found = [*map(self._states.get, keys)]
-            return self._merge(keys, found, deltas)
+            return self._merge(keys, found, seen_runs)
         except BaseException:
             self.forget_cache()
             raise
@@ -185,14 +184,14 @@ class SqliteSeen:
         self._changed.clear()
         self._log_id = -1
 
-    def _merge(self, keys: list[Key], found: list[_State | None], deltas: Sequence[Delta]) -> list[Runs]:
+    def _merge(self, keys: list[Key], found: list[_State | None], seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         """Add runs to states; `found` has those that were there before, by delta."""
         changed, window_ms = self._changed, self._reorder_window_ms
         pack = run_log.RUN.pack
         log = [run_log.HEAD.pack(run_log.VERSION, window_ms)]
         whole: list[_State] = []
         results: list[Runs] = []
-        for key, state, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, found, deltas, strict=True):
+        for key, state, (_, _, _, runs, at_unix_ms, expected_first) in zip(keys, found, seen_runs, strict=True):
             again: Runs = ()
             if runs and (state is None or expected_first is not None):
                 state, runs = self._begin(key, runs, at_unix_ms, expected_first)
@@ -214,7 +213,7 @@ class SqliteSeen:
         state = self._states.get(key)
         if state is None:
             (start, end), *runs = runs
-            seen = Seen(start, end, at_unix_ms, expected_first)
+            seen = SeenNumbers(start, end, at_unix_ms, expected_first)
             state = self._states[key] = _State(self._next_id, key, 0, 0, seen)
             self._next_id += 1
         elif expected_first is not None:
@@ -294,7 +293,7 @@ class SqliteSeen:
 
 def _row(row_id: int, device_id: str, boot_nonce: bytes, hop: str, log_id: int, hour: int, state: bytes) -> _State:
     try:
-        return _State(row_id, (device_id, boot_nonce, hop), log_id, hour, Seen.unpack(state))
+        return _State(row_id, (device_id, boot_nonce, hop), log_id, hour, SeenNumbers.unpack(state))
     except ValueError as exc:
         raise _damaged(f"row {row_id} of seen", exc) from exc
 

@@ -10,12 +10,11 @@ import pytest
 
 from motetrace_host.core.mqtt.connection import Chunk, Published, Subscription
 from motetrace_host.core.mqtt.framing import Frame
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
-from motetrace_host.core.mqtt.topics import TopicTemplate
+from motetrace_host.core.mqtt.topics import TopicFilter, TopicTemplate
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.spans.protobuf import varint
 from motetrace_host.core.spans.span import Span, SpanRow
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.network import otlp_codec
 from motetrace_host.shim import config
 from motetrace_host.shim.batch import Batch
@@ -66,7 +65,7 @@ class Bench:
             topic=tuple(self.topics),
             republish=((self.topics[0], TopicTemplate("traced/{device_id}")),) if republish else (),
             trailer=tuple(self.topics) if trailer else (),
-            trust=tuple((TopicFilter(topic_filter), Policy[policy.upper()]) for topic_filter, policy in trust),
+            trust=tuple((TopicFilter(topic_filter), TrustPolicy[policy.upper()]) for topic_filter, policy in trust),
             device_property=device_property,
             max_devices=max_devices,
             sample=head.threshold,

@@ -1,10 +1,10 @@
 """Attempts to connect come ever more rarely until one lasts."""
 
-from motetrace_host.core.mqtt.reconnect import LAST_S, Attempts
+from motetrace_host.core.mqtt.reconnect import LAST_S, ReconnectPauses
 
 
 def test_pauses_double_up_to_a_limit_and_begin_anew_after_a_connection_that_lasted() -> None:
-    attempts = Attempts()
+    attempts = ReconnectPauses()
     pauses = []
     for _ in range(9):
         attempts.ended(connected=False, seconds=0.01)
@@ -16,7 +16,7 @@ def test_pauses_double_up_to_a_limit_and_begin_anew_after_a_connection_that_last
 
 
 def test_connections_that_end_soon_hint_at_a_shared_client_id() -> None:
-    attempts = Attempts()
+    attempts = ReconnectPauses()
     assert attempts.ended(connected=True, seconds=0.1) == ""
     assert "--client-id" in attempts.ended(connected=True, seconds=0.1)
     assert attempts.ended(connected=True, seconds=0.1, asked_for=True) == ""

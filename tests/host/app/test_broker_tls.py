@@ -14,7 +14,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
-from motetrace_host.core.mqtt import tls_refusal
+from motetrace_host.core.mqtt import refusals
 from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
 from motetrace_host.network import bulk_reader
 from motetrace_host.network import tls as broker_tls
@@ -231,5 +231,5 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
 
 
 def test_every_remedy_names_what_to_do() -> None:
-    assert tls_refusal.remedy("ConnectionRefusedError: [Errno 111] Connection refused") == ""
-    assert "clock" in tls_refusal.remedy("certificate verify failed: certificate has expired (_ssl.c:1006)")
+    assert refusals.remedy("ConnectionRefusedError: [Errno 111] Connection refused") == ""
+    assert "clock" in refusals.remedy("certificate verify failed: certificate has expired (_ssl.c:1006)")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.cli import main
-from motetrace_host.core.mqtt.topic_overlap import overlap
+from motetrace_host.core.mqtt.topics import overlap
 from motetrace_host.settings import SETTINGS
 from motetrace_host.shim import config
 from motetrace_host.shim.config import ConfigError

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import device_identity
-from motetrace_host.core.wire_error import WireError
 from tests.host.app.conftest import Bench
 
 MakeBench = Callable[..., Bench]

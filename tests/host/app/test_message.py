@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.messages import message, record
 from motetrace_host.core.messages.derived_ids import derive
-from motetrace_host.core.messages.message import Arrival, Message
-from motetrace_host.core.messages.message_spans import Hops, Where, Whose
+from motetrace_host.core.messages.message import Arrival, DeviceMessage
+from motetrace_host.core.messages.message_spans import MessageSource, MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
 from motetrace_host.core.wire import birth, context
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.network import otlp_codec
 
 KEY = bytes(range(32))
@@ -27,18 +27,20 @@ FOREIGN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def identified(
     *pairs: tuple[str, str], payload: bytes = b"x", device: str = "s-1", topic: str = ARRIVAL.topic
-) -> Message:
+) -> DeviceMessage:
     found = context.read(pairs, payload)
     arrival = Arrival(device, topic, ARRIVAL.template, 1, payload, NOW)
     return message.identify(found, arrival, key=KEY, tenant="t", boot_nonce=b"nonce", entropy=bytes(range(1, 25)))
 
 
-def spans(made: Message, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
+def spans(made: DeviceMessage, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
     """The spans of a message, made from its record and read by the protobuf library."""
     packed, extra = record.pack(made, 1, int(Reason.RATE))
     one = record.unpack(packed)
-    whose = Whose(made.device_id, made.topic, made.template, birth_attributes or {})
-    maker = Hops(Where("broker:1883", "shim-1"), lambda place, nonce, inferred: whose, lambda number: 0)
+    whose = MessageSource(made.device_id, made.topic, made.template, birth_attributes or {})
+    maker = MessageSpanEncoder(
+        ShimIdentity("broker:1883", "shim-1"), lambda place, nonce, inferred: whose, lambda number: 0
+    )
     device, broker = maker.rows(one, record.unpack_extra(extra) if extra else record.NO_EXTRA)
     return otlp_codec.unpack(device), otlp_codec.unpack(broker)
 

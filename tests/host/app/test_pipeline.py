@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk, Delivery, Published
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.device_topics import DeviceTopic
 from motetrace_host.shim.identifier import Identifier
@@ -71,7 +71,7 @@ def test_a_poisoned_message_is_counted_acknowledged_and_passed_over(
 ) -> None:
     identify = Identifier.identify
 
-    def breaking(self: Identifier, on: DeviceTopic, delivery: Delivery) -> Message:
+    def breaking(self: Identifier, on: DeviceTopic, delivery: Delivery) -> DeviceMessage:
         if delivery.packet.payload == b"poison":
             raise RecursionError("what no one thought of")
         return identify(self, on, delivery)

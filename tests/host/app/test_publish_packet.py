@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt import framing, publish_packet
-from motetrace_host.core.wire_error import WireError
 
 # What both MQTT and paho's own encoder can carry.
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)

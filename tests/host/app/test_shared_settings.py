@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 from motetrace_host.shim import config
 from tests.host.app.test_config import load, mistakes
 

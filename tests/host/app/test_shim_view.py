@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from motetrace_host.cli import main
 from motetrace_host.commands import shim_view
 from motetrace_host.commands.shim_view import rules_of
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.tail.rules import TailRules
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.shim.build import rules_text, settings_in_force
 from motetrace_host.shim.config import load
 from motetrace_host.storage import database
@@ -35,7 +35,7 @@ def bench(make_bench: MakeBench, tmp_path: Path) -> Bench:
     assert bench.run()
     config = load(FLAGS, {}, tmp_path)
     with database.transaction(bench.connection):
-        Running(bench.connection).note(settings_in_force(config, Where("broker:1883", "shim")))
+        Running(bench.connection).note(settings_in_force(config, ShimIdentity("broker:1883", "shim")))
     return bench
 
 
@@ -75,9 +75,9 @@ def test_the_tails_verdicts_are_counted_where_there_are_some(bench: Bench, tmp_p
     assert view.rules == rules
 
 
-@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("policy", TrustPolicy)
 def test_how_the_topic_of_the_last_message_is_trusted_is_told(
-    policy: Policy, make_bench: MakeBench, tmp_path: Path
+    policy: TrustPolicy, make_bench: MakeBench, tmp_path: Path
 ) -> None:
     bench = make_bench(trust=[("devices/s/#", policy.word)])
     bench.send(1, ("seqref", "0a01020304-00000001-03"))

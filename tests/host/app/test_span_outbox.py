@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.shim.span_outbox import SpanOutbox
 from motetrace_host.storage import database
 from motetrace_host.storage.span_store import SpanStore
@@ -22,7 +22,7 @@ def send(bench: Bench, seqs: range, flags: str = "03") -> None:
 
 
 def open_outbox(bench: Bench) -> SpanOutbox:
-    return SpanOutbox(database.connect(bench.path), "backend", Where("broker:1883", "shim"))
+    return SpanOutbox(database.connect(bench.path), "backend", ShimIdentity("broker:1883", "shim"))
 
 
 def sent(outbox: SpanOutbox, max_spans: int) -> list[list[tuple[str, int]]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.ledger.store import SeenRuns
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER
@@ -53,7 +53,7 @@ class Tail:
             connection, SqliteSeen(connection), self._rules, self._sample.threshold,
             lambda device_id, trace_id, at: device_id in self.targeted, lambda: self.now,
         )  # fmt: skip
-        self.outbox = SpanOutbox(database.connect(self.path), "backend", Where("b:1", "shim"), self.sampler)
+        self.outbox = SpanOutbox(database.connect(self.path), "backend", ShimIdentity("b:1", "shim"), self.sampler)
         self.outbox._horizon._now = lambda: self.now / SECOND
 
     def stage(self, seq: int, **of: object) -> SpanRow:
@@ -204,8 +204,8 @@ def test_messages_lost_behind_the_shim_are_kept_when_the_ledger_gives_them_up(ma
     nonce, at_ms = bytes.fromhex("0a01020304"), tail.now // 1_000_000
     with database.transaction(connection):
         runs = [(1, 5), (7, 10)]
-        SqliteSeen(connection).merge(1, [Delta("", nonce, "rule", runs, at_ms)])
-        SqliteSeen(connection).merge(2, [Delta("", nonce, "db.failed", [(9, 9)], at_ms)])
+        SqliteSeen(connection).merge(1, [SeenRuns("", nonce, "rule", runs, at_ms)])
+        SqliteSeen(connection).merge(2, [SeenRuns("", nonce, "db.failed", [(9, 9)], at_ms)])
     connection.close()
     tail.now += 6 * SECOND
     assert tail.devices() == [(9, "error")], "a gap may still close"

@@ -9,10 +9,10 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
 
 from motetrace_host.core.messages.derived_ids import derive
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.mqtt.topics import TopicFilter
 from motetrace_host.core.spans.span import Span
 from motetrace_host.core.wire import binary_trailer
-from motetrace_host.core.wire.trust import Policy, Trust
+from motetrace_host.core.wire.trust import Trust, TrustPolicy
 from motetrace_host.shim.build import DATABASE_NAME
 from tests.host.app.conftest import Bench
 
@@ -181,7 +181,12 @@ def test_policies_hold_by_topic_and_the_first_that_matches_counts(make_bench: Ma
     for packet_id, topic in enumerate(topics, 1):
         bench.send(packet_id, traceparent(FOREIGN), topic=topic)
     run(bench)
-    assert [Policy(entry.extra.policy).word for entry in bench.messages()] == ["off", "link", "resample", "continue"]
+    assert [TrustPolicy(entry.extra.policy).word for entry in bench.messages()] == [
+        "off",
+        "link",
+        "resample",
+        "continue",
+    ]
 
 
 def test_messages_of_trusted_topics_keep_to_the_short_way(make_bench: MakeBench) -> None:
@@ -194,4 +199,4 @@ def test_messages_of_trusted_topics_keep_to_the_short_way(make_bench: MakeBench)
 
 
 def test_no_rule_is_continue() -> None:
-    assert Trust([(TopicFilter("a/#"), Policy.OFF)]).of("b") is Policy.CONTINUE
+    assert Trust([(TopicFilter("a/#"), TrustPolicy.OFF)]).of("b") is TrustPolicy.CONTINUE

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from motetrace_host.cli import main
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.storage import broker_drops, clones, database, device_stats, hop_reports
 from motetrace_host.storage.boot_table import Ledger
@@ -51,13 +51,13 @@ def state(tmp_path: Path) -> Path:
     connection = database.connect(tmp_path / "motetrace.db")
     with database.transaction(connection):
         store, ledger = SqliteSeen(connection), Ledger(connection)
-        deltas = [
-            Delta("sensor-0042" if hop.split(".")[0] in ("shim", "device", "broker") else "", NONCE, hop, runs, then)
+        seen_runs = [
+            SeenRuns("sensor-0042" if hop.split(".")[0] in ("shim", "device", "broker") else "", NONCE, hop, runs, then)
             for hop, runs in hops.items()
         ]
-        deltas += [Delta("quiet", QUIET, "shim", [(1, 10)], now - 1_000)]
-        deltas += [Delta("", QUIET, hop, [(1, 10)], now - 1_000) for hop in ("rule", "function")]
-        store.merge(1, deltas)
+        seen_runs += [SeenRuns("quiet", QUIET, "shim", [(1, 10)], now - 1_000)]
+        seen_runs += [SeenRuns("", QUIET, hop, [(1, 10)], now - 1_000) for hop in ("rule", "function")]
+        store.merge(1, seen_runs)
         ledger.add_boots([("sensor-0042", NONCE, False, then * 10**6), ("quiet", QUIET, False, then * 10**6)])
         ledger.reject({("sensor-0042", "seqref_format"): 3})
         said = DeviceStats(NONCE, 100, (), 0, 98, 0, 0, 18, 5, 98304, (("left_alone", 3),))
@@ -196,9 +196,9 @@ def test_where_a_message_is_is_one_sentence_with_its_evidence(state: Path, seq: 
 def test_of_a_device_with_many_boots_the_latest_are_told(tmp_path: Path) -> None:
     connection = database.connect(tmp_path / "motetrace.db")
     with database.transaction(connection):
-        deltas = [Delta("d", number.to_bytes(5, "big"), "shim", [(1, 2)], number) for number in range(1, 31)]
-        deltas += [Delta("", number.to_bytes(5, "big"), "rule", [(1, 1)], number) for number in range(1, 31)]
-        SqliteSeen(connection).merge(1, deltas)
+        seen_runs = [SeenRuns("d", number.to_bytes(5, "big"), "shim", [(1, 2)], number) for number in range(1, 31)]
+        seen_runs += [SeenRuns("", number.to_bytes(5, "big"), "rule", [(1, 1)], number) for number in range(1, 31)]
+        SqliteSeen(connection).merge(1, seen_runs)
         hop_reports.save(connection, [], [Service("r", "rule", 10**6, 0, 0)])
     connection.close()
     text = output(tmp_path, "trace", "d", "--seq", "9", code=1)
@@ -218,7 +218,7 @@ def test_of_a_message_in_the_log_the_same_is_told_sampled_or_not(
     assert bench.run()
     now = time.time_ns() // 10**6
     with database.transaction(bench.connection):
-        SqliteSeen(bench.connection).merge(9, [Delta("", NONCE, "rule", [(1, 1), (3, 3)], now - HOUR_MS)])
+        SqliteSeen(bench.connection).merge(9, [SeenRuns("", NONCE, "rule", [(1, 1), (3, 3)], now - HOUR_MS)])
         hop_reports.save(bench.connection, [], [Service("r", "rule", 1, 0, 0), Service("r", "rule", now, 0, 0)])
     text = output(tmp_path, "trace", "s", "--seq", "2")
     assert "LOST between broker and rule engine: delivered to the shim 2026-" in text
@@ -235,9 +235,11 @@ def test_ten_thousand_devices_are_told_in_seconds(tmp_path: Path) -> None:
     connection = database.connect(tmp_path / "motetrace.db")
     boots = [(f"d{number}", number.to_bytes(5, "big")) for number in range(1, 10_001)]
     with database.transaction(connection):
-        deltas = [Delta(device, nonce, "shim", [(1, 500), (502, 600)], now - HOUR_MS) for device, nonce in boots]
-        deltas += [Delta("", nonce, hop, [(1, 500)], now - HOUR_MS) for _, nonce in boots for hop in ("rule", "db")]
-        SqliteSeen(connection).merge(1, deltas)
+        seen_runs = [SeenRuns(device, nonce, "shim", [(1, 500), (502, 600)], now - HOUR_MS) for device, nonce in boots]
+        seen_runs += [
+            SeenRuns("", nonce, hop, [(1, 500)], now - HOUR_MS) for _, nonce in boots for hop in ("rule", "db")
+        ]
+        SqliteSeen(connection).merge(1, seen_runs)
         hop_reports.save(connection, [], [Service("r", hop, now, 0, 0) for hop in ("rule", "db")])
     connection.close()
     began = time.process_time()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.core.wire import baggage
-from motetrace_host.core.wire.baggage import Policy
+from motetrace_host.core.wire.baggage import BaggageLimits
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "baggage.json").read_text())
 CASES, LIMITS = VECTORS["cases"], VECTORS["limits"]
@@ -19,7 +19,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 # What breaks parsers: separators, escapes and white space in every order.
 HOSTILE = st.text(st.sampled_from(list(',;=% \t"\\+ab1é\0\r\n\x1b\udc80')), max_size=200)
 POLICIES = st.builds(
-    Policy, st.none() | st.frozensets(st.sampled_from(["a", "b", "ab", "1"]), max_size=3), st.integers(1, 60)
+    BaggageLimits, st.none() | st.frozensets(st.sampled_from(["a", "b", "ab", "1"]), max_size=3), st.integers(1, 60)
 )
 
 
@@ -31,7 +31,7 @@ def test_every_vector_is_read_as_the_standard_says(case: dict) -> None:
 @pytest.mark.parametrize("case", LIMITS, ids=[case["name"] for case in LIMITS])
 def test_what_may_not_pass_is_left_out_whole(case: dict) -> None:
     allow = None if case["allow"] is None else frozenset(case["allow"])
-    assert baggage.passed_on(case["input"], Policy(allow, case["max_bytes"])) == case["output"]
+    assert baggage.passed_on(case["input"], BaggageLimits(allow, case["max_bytes"])) == case["output"]
 
 
 @given(st.dictionaries(KEYS, TEXTS, max_size=8))
@@ -52,7 +52,7 @@ def test_no_text_makes_the_reader_raise_and_each_member_reads_the_same_alone(tex
 
 
 @given(HOSTILE, POLICIES)
-def test_what_is_passed_on_is_within_the_policy_and_loses_nothing_that_fits(text: str, policy: Policy) -> None:
+def test_what_is_passed_on_is_within_the_policy_and_loses_nothing_that_fits(text: str, policy: BaggageLimits) -> None:
     out = baggage.passed_on(text, policy)
     assert len(out) <= policy.max_bytes
     before, after = baggage.parse(text), baggage.parse(out)
@@ -87,10 +87,10 @@ def test_a_removed_member_goes_and_a_changed_one_loses_the_properties_of_its_old
 
 def test_at_least_64_members_and_8192_bytes_pass_as_the_standard_asks() -> None:
     many = ",".join(f"k{at}=v" for at in range(64))
-    assert baggage.passed_on(many, Policy()) == many
+    assert baggage.passed_on(many, BaggageLimits()) == many
     long = "k=" + "v" * 8190
-    assert len(long) == 8192 and baggage.passed_on(long, Policy()) == long
-    assert baggage.passed_on(long + "v", Policy()) == ""
+    assert len(long) == 8192 and baggage.passed_on(long, BaggageLimits()) == long
+    assert baggage.passed_on(long + "v", BaggageLimits()) == ""
 
 
 def test_180_members_are_read_and_no_more() -> None:
@@ -110,7 +110,7 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(filler: str) -> N
         best = 9.0
         for _ in range(3):
             start = time.perf_counter()
-            baggage.passed_on(text, Policy())
+            baggage.passed_on(text, BaggageLimits())
             best = min(best, time.perf_counter() - start)
         return best
 
@@ -121,11 +121,11 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(filler: str) -> N
 @pytest.mark.parametrize("wrong", [0, -1, 65_536])
 def test_a_cap_out_of_range_is_refused_with_the_range(wrong: int) -> None:
     with pytest.raises(ValueError, match=rf"{wrong} bytes.*1\.\.65535"):
-        Policy(max_bytes=wrong)
+        BaggageLimits(max_bytes=wrong)
 
 
 def test_a_name_that_is_no_token_is_refused() -> None:
     with pytest.raises(ValueError, match="'no token'"):
-        Policy(frozenset({"no token"}))
+        BaggageLimits(frozenset({"no token"}))
     with pytest.raises(ValueError, match="''"):
         baggage.member("", 1)

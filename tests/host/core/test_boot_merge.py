@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 
 from motetrace_host.core.ledger import boot_merge, inferred_boots
 from motetrace_host.core.ledger.inferred_boots import BootState
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 
 NUMBERS = st.sets(st.integers(0, 200), min_size=1, max_size=60)
 A, B, C = b"aaaaa", b"bbbbb", b"ccccc"
 
 
-def seen(numbers: set[int], at: int = 1_000) -> Seen:
+def seen(numbers: set[int], at: int = 1_000) -> SeenNumbers:
     first, *rest = sorted(numbers)
-    state = Seen(first, first, at)
+    state = SeenNumbers(first, first, at)
     for number in rest:
         state.add(number, number, at)
     return state
 
 
-def numbers_of(state: Seen) -> set[int]:
+def numbers_of(state: SeenNumbers) -> set[int]:
     return {number for start, end in state.runs() for number in range(start, end + 1)}
 
 
@@ -37,7 +37,7 @@ def test_what_is_joined_has_the_numbers_of_both_and_counts_what_was_in_both_as_r
     assert both.duplicates == 3 + len(old & new)
     assert (both.late, both.recovered) == (late, 1)
     assert (both.first_unix_ms, both.last_unix_ms) == (1_000, 5_000)
-    assert Seen.unpack(both.pack()) == both
+    assert SeenNumbers.unpack(both.pack()) == both
     assert (older.pack(), newer.pack()) == before, "neither is changed"
     assert boot_merge.shared(older, newer) == boot_merge.shared(newer, older) == len(old & new)
 

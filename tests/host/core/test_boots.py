@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.core.ledger import inferred_boots
-from motetrace_host.core.ledger.inferred_boots import BootState, Sighting, observe, pack, unpack
+from motetrace_host.core.ledger.inferred_boots import BootMatch, BootState, observe, pack, unpack
 
 SECOND = 10**9
 MINUTE = 60 * SECOND
@@ -24,7 +24,7 @@ class Device:
         self.now = 1_700_000_000 * SECOND
         self.nonces: Iterator[bytes] = (b"n%04d" % number for number in count(1))
 
-    def see(self, seq: int, after_ns: int = SECOND) -> Sighting:
+    def see(self, seq: int, after_ns: int = SECOND) -> BootMatch:
         self.now += after_ns
         self.state, sighting = observe(self.state, seq, self.now, next(self.nonces))
         self.state = unpack(pack(self.state))  # as the ledger does
@@ -36,14 +36,14 @@ class Device:
 
 def test_the_first_message_begins_a_boot_at_any_number() -> None:
     for seq in (0, 1, 17, LAST):
-        assert Device().see(seq) == Sighting(b"n0001", seq, True, "first")
+        assert Device().see(seq) == BootMatch(b"n0001", seq, True, "first")
 
 
 def test_numbers_that_follow_each_other_are_one_boot() -> None:
     device = Device()
     first = device.see(1)
     for seq in range(2, 200):
-        assert device.see(seq) == Sighting(first.boot_nonce, seq, False, "next")
+        assert device.see(seq) == BootMatch(first.boot_nonce, seq, False, "next")
 
 
 def test_a_loss_is_a_gap_in_the_same_boot() -> None:
@@ -125,8 +125,8 @@ def test_a_message_from_before_the_wrap_still_belongs_to_the_old_epoch() -> None
     old = device.see(LAST - 1)
     new = device.see(0)
     assert new.why == "wrap"
-    assert device.see(LAST) == Sighting(old.boot_nonce, LAST, False, "late_previous")
-    assert device.see(1) == Sighting(new.boot_nonce, 1, False, "next")
+    assert device.see(LAST) == BootMatch(old.boot_nonce, LAST, False, "late_previous")
+    assert device.see(1) == BootMatch(new.boot_nonce, 1, False, "next")
 
 
 def test_what_is_redelivered_from_before_a_reboot_belongs_to_the_boot_before() -> None:
@@ -136,10 +136,10 @@ def test_what_is_redelivered_from_before_a_reboot_belongs_to_the_boot_before() -
     device.see_all(1, 2)
     new = device.state
     assert old is not None and new is not None
-    assert device.see(1009) == Sighting(old.boot_nonce, 1009, False, "late_previous")
-    assert device.see(1010) == Sighting(old.boot_nonce, 1010, False, "late_previous")
-    assert device.see(1) == Sighting(new.boot_nonce, 1, False, "duplicate")
-    assert device.see(3) == Sighting(new.boot_nonce, 3, False, "next")
+    assert device.see(1009) == BootMatch(old.boot_nonce, 1009, False, "late_previous")
+    assert device.see(1010) == BootMatch(old.boot_nonce, 1010, False, "late_previous")
+    assert device.see(1) == BootMatch(new.boot_nonce, 1, False, "duplicate")
+    assert device.see(3) == BootMatch(new.boot_nonce, 3, False, "next")
 
 
 def test_a_straggler_is_no_longer_looked_for_after_5_minutes() -> None:

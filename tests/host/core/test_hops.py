@@ -14,19 +14,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.derived_ids import derive_span_id
-from motetrace_host.core.messages.message import Linked, Message
-from motetrace_host.core.messages.message_spans import Hops, Spans, Where, Whose
-from motetrace_host.core.messages.record import Extra
+from motetrace_host.core.messages.message import DeviceMessage, LinkedContext
+from motetrace_host.core.messages.message_spans import MessageSource, MessageSpanEncoder, ShimIdentity, SpanBatch
+from motetrace_host.core.messages.record import RecordExtra
 from motetrace_host.core.sampling import ot_member, reason
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.network import otlp_codec
 from tests.host.spans.proto_spans import proto_resource, proto_span
 from tests.host.spans.span_samples import ids
 
 NOW = 1_795_000_000_000_000_000
-WHERE = Where("broker:1883", "shim-1")
+WHERE = ShimIdentity("broker:1883", "shim-1")
 THRESHOLDS = {1: 0, 2: 2**55, 3: 2**56 - 1}
 AT_THRESHOLDS = [b"\x01" * 9 + max(0, at + by).to_bytes(7, "big") for at in THRESHOLDS.values() for by in (-1, 0)]
 BIRTHS: list[dict[str, AttributeValue]] = [{}, {"device.firmware": "1.4.2", "baggage.site": "Hälle 3"}]
@@ -35,18 +35,18 @@ KEEPING = [each for each in Reason if each.keeps]
 PAGE = set(re.findall(r"`([a-z_.]+)`", (Path(__file__).resolve().parents[3] / "docs" / "spans.md").read_text()))
 
 
-def whose(place: int, boot_nonce: bytes, inferred: bool) -> Whose:
+def whose(place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
     """Two devices; what a birth tells depends on the boot, and a boot that the host inferred has another one."""
     birth = BIRTHS[boot_nonce[-1] % 2 ^ inferred]
-    return Whose(f"sensor-{place}", f"devices/sensor-{place}/telemetry", "devices/{device_id}/telemetry", birth)
+    return MessageSource(f"sensor-{place}", f"devices/sensor-{place}/telemetry", "devices/{device_id}/telemetry", birth)
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> Message:
+def messages(draw: st.DrawFn) -> DeviceMessage:
     origin = draw(st.sampled_from(["traceparent", "seqref", "seq", "none:", "none:traceparent_length"]))
     numbered = draw(st.booleans())
-    linked = draw(st.none() | st.builds(Linked, ids(16), ids(8), st.sampled_from(TRACESTATES)))
-    return Message(
+    linked = draw(st.none() | st.builds(LinkedContext, ids(16), ids(8), st.sampled_from(TRACESTATES)))
+    return DeviceMessage(
         key=b"k" * 16,
         device_id="",  # a record has place numbers instead
         topic="",
@@ -67,16 +67,18 @@ def messages(draw: st.DrawFn) -> Message:
         baggage="",
         faults=(),
         held_s=draw(st.sampled_from([0, 0, 1, 3_600, 2**32 - 1])),
-        policy=Policy.LINK if linked else draw(st.sampled_from([Policy.CONTINUE, Policy.RESAMPLE, Policy.OFF])),
+        policy=TrustPolicy.LINK
+        if linked
+        else draw(st.sampled_from([TrustPolicy.CONTINUE, TrustPolicy.RESAMPLE, TrustPolicy.OFF])),
         linked=linked,
     )
 
 
 sent = st.tuples(messages(), st.integers(1, 2), st.sampled_from(KEEPING), st.sampled_from([0, *THRESHOLDS]))
-Sent = tuple[Message, int, Reason, int]
+Sent = tuple[DeviceMessage, int, Reason, int]
 
 
-def block(all_sent: Sequence[Sent]) -> tuple[bytes, dict[int, Extra]]:
+def block(all_sent: Sequence[Sent]) -> tuple[bytes, dict[int, RecordExtra]]:
     """The records of messages and their extras, as the outbox has them from the log."""
     packed = [record.pack(*one) for one in all_sent]
     extras = {number: extra for number, (_, extra) in enumerate(packed) if extra}
@@ -148,13 +150,13 @@ def request_by_the_library(all_sent: Sequence[Sent]) -> ExportTraceServiceReques
     return request
 
 
-def hops() -> Hops:
-    return Hops(WHERE, whose, THRESHOLDS.__getitem__)
+def hops() -> MessageSpanEncoder:
+    return MessageSpanEncoder(WHERE, whose, THRESHOLDS.__getitem__)
 
 
 @given(st.lists(sent, min_size=1, max_size=8))
 def test_a_request_is_what_the_protobuf_library_makes_of_the_same_messages(all_sent: list[Sent]) -> None:
-    spans = Spans()
+    spans = SpanBatch()
     records, extras = block(all_sent)
     hops().add(records, range(len(all_sent)), extras, spans)
     assert ExportTraceServiceRequest.FromString(spans.request()) == request_by_the_library(all_sent)
@@ -167,7 +169,7 @@ def test_a_request_is_what_the_protobuf_library_makes_of_the_same_messages(all_s
 def test_messages_that_the_tail_chose_carry_its_reasons(all_sent: list[Sent], data: st.DataObject) -> None:
     numbers = sorted(data.draw(st.sets(st.integers(0, len(all_sent) - 1), min_size=1)))
     reasons = {number: data.draw(st.sampled_from(KEEPING)) for number in numbers}
-    spans = Spans()
+    spans = SpanBatch()
     records, extras = block(all_sent)
     hops().add(records, numbers, extras, spans, reasons)
     chosen = [(message, place, reasons[number], threshold) for number, (message, place, _, threshold)
@@ -177,7 +179,7 @@ def test_messages_that_the_tail_chose_carry_its_reasons(all_sent: list[Sent], da
 
 @given(st.lists(sent, min_size=1, max_size=4))
 def test_the_rows_of_a_message_are_those_that_its_request_is_read_as(all_sent: list[Sent]) -> None:
-    maker, spans = hops(), Spans()
+    maker, spans = hops(), SpanBatch()
     records, extras = block(all_sent)
     maker.add(records, range(len(all_sent)), extras, spans)
     decoded = otlp_codec.decode(spans.request(), otlp_codec.PROTOBUF)

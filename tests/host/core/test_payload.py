@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import context
 from motetrace_host.core.wire import json_members as payload_members
 from motetrace_host.core.wire.json_members import MAX_PARSED_BYTES, member_seq, member_text, members, strip
-from motetrace_host.core.wire_error import WireError
 
 TP = b"00-3f2a9c01d40000002a8eb211c80319c1-b7ad6b710000002a-03"
 NAMES = ("traceparent", "seqref", "tracestate", "baggage")

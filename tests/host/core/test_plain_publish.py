@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.messages import fast_path
 from motetrace_host.core.messages.fast_path import PlainContext
 from motetrace_host.core.messages.record import NO_AGE
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.spans.protobuf import varint
 from motetrace_host.core.wire import context
-from motetrace_host.core.wire_error import WireError
 
 TOPIC = b"\x00\x03a/b"
 AT = len(TOPIC) + 2

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import seqref
 from motetrace_host.core.wire.seqref import Seqref
-from motetrace_host.core.wire_error import WireError
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "seqref.json").read_text())["cases"]
 WORDS = st.integers(0, 2**32 - 1)

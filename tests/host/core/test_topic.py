@@ -31,19 +31,19 @@ def test_a_template_gives_its_filter(template: str, subscription: str) -> None:
 @pytest.mark.parametrize(
     ("template", "named"),
     [
-        ("", "exactly once"),
+        ("", "1..65535 bytes"),
         ("devices/telemetry", "exactly once"),
         ("{device_id}/{device_id}", "exactly once"),
-        ("devices/x{device_id}/telemetry", "exactly once"),
+        ("devices/x{device_id}/telemetry", "whole levels"),
         ("{device_id}/x{device_id}", "whole levels"),
         ("{device_id}/a+", "level 'a+'"),
         ("#/{device_id}", "level '#'"),
         ("{device_id}/x#", "level 'x#'"),
         ("{device_id}/{site}", "level '{site}'"),
         ("a\0/{device_id}", "no NUL"),
-        ("x" * 65_536 + "/{device_id}", "at most 65535"),
+        ("x" * 65_536 + "/{device_id}", "1..65535 bytes"),
         ("\ud800/{device_id}", "UTF-8"),
-        ("$share/group/{device_id}", "group separately"),
+        ("$share/group/{device_id}", "behind the group"),
     ],
 )
 def test_a_wrong_template_is_refused_with_the_remedy(template: str, named: str) -> None:

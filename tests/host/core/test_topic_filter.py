@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.mqtt.topics import TopicFilter
 
 LEVELS = st.lists(st.sampled_from(["a", "b", "", "$x", "+", "#"]), min_size=1, max_size=4)
 FILTERS = LEVELS.filter(lambda levels: "#" not in levels[:-1]).map("/".join).filter(bool)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import traceparent
 from motetrace_host.core.wire.traceparent import TraceParent
-from motetrace_host.core.wire_error import WireError
 
 CASES = json.loads((Path(__file__).parents[2] / "vectors" / "traceparent.json").read_text())["cases"]
 GOOD = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import binary_trailer, seqref, traceparent
 from motetrace_host.core.wire.seqref import Seqref
 from motetrace_host.core.wire.traceparent import TraceParent
-from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "trailer.json").read_text())
 CASES = VECTORS["cases"]

@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.verdict import stage_counts
-from motetrace_host.core.verdict.hop_status import HAD, SETTLE_MS, SHIM, STAGES, Facts, Heard, Sight
+from motetrace_host.core.verdict.hop_status import HAD, SETTLE_MS, SHIM, STAGES, Facts, HopStatus, ReportTimes
 from motetrace_host.core.verdict.locate import Fate, Verdict, locate
 
 NOW = 1_800_000_000_000
 LONG_AGO = NOW - 3_600_000
-ALL = {hop: Heard(LONG_AGO - 1_000_000, NOW) for hop in STAGES}
+ALL = {hop: ReportTimes(LONG_AGO - 1_000_000, NOW) for hop in STAGES}
 
 
-def seen(*runs: tuple[int, int], at: int = LONG_AGO) -> Seen:
-    state = Seen(*runs[0], at)
+def seen(*runs: tuple[int, int], at: int = LONG_AGO) -> SeenNumbers:
+    state = SeenNumbers(*runs[0], at)
     for run in runs[1:]:
         state.add(*run, at)
     return state
 
 
-def judge(seq: int, facts: Facts | None = None, **states: Seen) -> Verdict:
+def judge(seq: int, facts: Facts | None = None, **states: SeenNumbers) -> Verdict:
     """`rule_filtered` stands for the hop rule.filtered."""
     by_hop = {name.replace("_", "."): state for name, state in states.items()}
-    return locate(seq, by_hop, facts or Facts(NOW, heard=ALL))
+    return locate(seq, by_hop, facts or Facts(NOW, report_times=ALL))
 
 
 WHOLE = seen((1, 100))
@@ -67,7 +67,7 @@ TABLE = [
 @pytest.mark.parametrize(
     ("states", "fate", "last", "missing"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
-def test_each_way_to_end_has_its_verdict(states: dict[str, Seen], fate: Fate, last: str, missing: str) -> None:
+def test_each_way_to_end_has_its_verdict(states: dict[str, SeenNumbers], fate: Fate, last: str, missing: str) -> None:
     verdict = judge(42, **states)
     assert (verdict.fate, verdict.last, verdict.missing) == (fate, last, missing)
 
@@ -76,10 +76,10 @@ def test_hops_that_never_report_are_named_and_nothing_is_guessed_about_them() ->
     silent = Facts(NOW)
     verdict = judge(42, silent, shim=WHOLE)
     assert (verdict.fate, verdict.last, verdict.silent) == (Fate.REACHED, "broker", STAGES)
-    only_db = Facts(NOW, heard={"db": ALL["db"]})
+    only_db = Facts(NOW, report_times={"db": ALL["db"]})
     verdict = judge(42, only_db, shim=WHOLE, db=GAP)
     assert (verdict.fate, verdict.missing, verdict.silent) == (Fate.LOST, "db", ("rule", "function"))
-    verdict = judge(42, replace(only_db, heard={"rule": ALL["rule"]}), shim=WHOLE, rule=WHOLE)
+    verdict = judge(42, replace(only_db, report_times={"rule": ALL["rule"]}), shim=WHOLE, rule=WHOLE)
     assert (verdict.fate, verdict.last, verdict.silent) == (Fate.REACHED, "rule", ("function", "db"))
 
 
@@ -91,21 +91,21 @@ def test_a_number_may_still_come_while_its_gap_is_young() -> None:
 
 def test_above_the_highest_of_a_stage_time_and_its_last_word_decide() -> None:
     upto = seen((1, 41))
-    facts = Facts(NOW, received_unix_ms=NOW - SETTLE_MS, heard=ALL)
+    facts = Facts(NOW, received_unix_ms=NOW - SETTLE_MS, report_times=ALL)
     assert judge(42, facts, shim=WHOLE, rule=upto).fate is Fate.WAITING
     facts = replace(facts, received_unix_ms=LONG_AGO)
     assert judge(42, facts, shim=WHOLE, rule=upto).fate is Fate.LOST
-    stopped = replace(facts, heard={"rule": Heard(LONG_AGO - 1_000_000, LONG_AGO + 1_000)})
+    stopped = replace(facts, report_times={"rule": ReportTimes(LONG_AGO - 1_000_000, LONG_AGO + 1_000)})
     verdict = judge(42, stopped, shim=WHOLE, rule=upto)
-    assert (verdict.fate, verdict.sights["rule"]) == (Fate.UNCERTAIN, Sight.UNHEARD)
+    assert (verdict.fate, verdict.statuses["rule"]) == (Fate.UNCERTAIN, HopStatus.STALE_REPORT)
 
 
 def test_below_the_lowest_of_a_stage_it_counts_whether_it_was_heard_before() -> None:
-    facts = Facts(NOW, received_unix_ms=LONG_AGO, heard=ALL)
+    facts = Facts(NOW, received_unix_ms=LONG_AGO, report_times=ALL)
     late = seen((50, 100))
     assert judge(42, facts, shim=WHOLE, rule=late).fate is Fate.LOST
-    verdict = judge(42, replace(facts, heard={"rule": Heard(LONG_AGO + 1, NOW)}), shim=WHOLE, rule=late)
-    assert (verdict.fate, verdict.sights["rule"]) == (Fate.UNCERTAIN, Sight.BEFORE)
+    verdict = judge(42, replace(facts, report_times={"rule": ReportTimes(LONG_AGO + 1, NOW)}), shim=WHOLE, rule=late)
+    assert (verdict.fate, verdict.statuses["rule"]) == (Fate.UNCERTAIN, HopStatus.BEFORE_FIRST)
 
 
 def test_behind_the_last_message_seen_the_devices_own_word_decides() -> None:
@@ -120,26 +120,26 @@ def test_behind_the_last_message_seen_the_devices_own_word_decides() -> None:
 
 def test_before_the_first_number_known_nothing_is_claimed() -> None:
     verdict = judge(3, shim=seen((10, 100)))
-    assert (verdict.fate, verdict.sights[SHIM]) == (Fate.UNCERTAIN, Sight.BEFORE)
+    assert (verdict.fate, verdict.statuses[SHIM]) == (Fate.UNCERTAIN, HopStatus.BEFORE_FIRST)
 
 
 def test_what_a_hop_forgot_is_not_taken_for_seen() -> None:
-    state = Seen(1, 1, LONG_AGO)
+    state = SeenNumbers(1, 1, LONG_AGO)
     for seq in range(3, 3 + 2 * 1_100, 2):
         state.add(seq, seq, LONG_AGO)
     assert state.forgotten and state.contains(2)
     verdict = judge(2, shim=state)
-    assert (verdict.fate, verdict.sights[SHIM]) == (Fate.UNCERTAIN, Sight.FORGOTTEN)
-    assert judge(2, Facts(NOW, received_unix_ms=LONG_AGO), shim=state).sights[SHIM] is Sight.SEEN
+    assert (verdict.fate, verdict.statuses[SHIM]) == (Fate.UNCERTAIN, HopStatus.FORGOTTEN)
+    assert judge(2, Facts(NOW, received_unix_ms=LONG_AGO), shim=state).statuses[SHIM] is HopStatus.SEEN
 
 
 def test_a_span_shows_what_no_report_says_and_its_absence_shows_nothing() -> None:
-    facts = Facts(NOW, witnessed={"db": Sight.SEEN})
+    facts = Facts(NOW, witnessed={"db": HopStatus.SEEN})
     assert judge(42, facts, shim=WHOLE).fate is Fate.STORED
-    facts = Facts(NOW, heard={"db": ALL["db"]}, witnessed={"rule": Sight.SEEN})
+    facts = Facts(NOW, report_times={"db": ALL["db"]}, witnessed={"rule": HopStatus.SEEN})
     verdict = judge(42, facts, shim=WHOLE, db=GAP)
     assert (verdict.fate, verdict.last, verdict.missing) == (Fate.LOST, "rule", "db")
-    assert judge(42, Facts(NOW, witnessed={"rule": Sight.FILTERED}), shim=WHOLE).fate is Fate.FILTERED
+    assert judge(42, Facts(NOW, witnessed={"rule": HopStatus.FILTERED}), shim=WHOLE).fate is Fate.FILTERED
 
 
 def test_neighbours_are_counted_where_the_message_is_missing() -> None:
@@ -177,15 +177,15 @@ def had(truth: Truth, hop: str) -> bool:
     return truth.shim_saw if hop == SHIM else CHAIN.index(hop) <= CHAIN.index(truth.end)
 
 
-def ledger(messages: dict[int, Truth], reporting: Iterable[str]) -> dict[str, Seen]:
+def ledger(messages: dict[int, Truth], reporting: Iterable[str]) -> dict[str, SeenNumbers]:
     """What the ledger has when all that report have reported."""
-    states: dict[str, Seen] = {}
+    states: dict[str, SeenNumbers] = {}
 
     def tell(hop: str, seq: int) -> None:
         if hop in states:
             states[hop].add(seq, seq, LONG_AGO)
         else:
-            states[hop] = Seen(seq, seq, LONG_AGO)
+            states[hop] = SeenNumbers(seq, seq, LONG_AGO)
 
     for seq, truth in messages.items():
         for hop in (SHIM, *STAGES):
@@ -201,7 +201,7 @@ def ledger(messages: dict[int, Truth], reporting: Iterable[str]) -> dict[str, Se
 def test_the_verdict_is_what_happened_as_narrow_as_the_reports_allow(fates: list[Truth], reporting: set[str]) -> None:
     # The first and the last message of the boot went through, so that nothing lies at an edge.
     messages = dict(enumerate([STORED, *fates, STORED], 1))
-    facts = Facts(NOW, heard={hop: ALL[hop] for hop in reporting})
+    facts = Facts(NOW, report_times={hop: ALL[hop] for hop in reporting})
     states = ledger(messages, reporting)
     for seq, truth in messages.items():
         found = locate(seq, states, facts)
@@ -227,10 +227,10 @@ def assert_true(found: Verdict, truth: Truth) -> None:
     elif found.fate is Fate.LOST:
         assert not had(truth, found.missing)
         assert found.missing == SHIM or truth.how != "dropped"
-    for hop, sight in found.sights.items():
-        if sight in HAD:
+    for hop, status in found.statuses.items():
+        if status in HAD:
             assert had(truth, hop)
-        if sight is Sight.LOST:
+        if status is HopStatus.LOST:
             assert not had(truth, hop)
 
 
@@ -238,7 +238,7 @@ def assert_true(found: Verdict, truth: Truth) -> None:
 @given(st.lists(ENDS, min_size=1, max_size=12), st.sets(st.sampled_from(STAGES)))
 def test_the_counts_of_a_stage_are_the_verdicts_counted(fates: list[Truth], reporting: set[str]) -> None:
     messages = dict(enumerate([STORED, *fates, STORED], 1))
-    facts = Facts(NOW, heard={hop: ALL[hop] for hop in reporting})
+    facts = Facts(NOW, report_times={hop: ALL[hop] for hop in reporting})
     states = ledger(messages, reporting)
     counts = {count.hop: count for count in stage_counts.count(states, facts)}
     assert set(counts) == reporting
@@ -252,10 +252,14 @@ def test_the_counts_of_a_stage_are_the_verdicts_counted(fates: list[Truth], repo
 
 
 def test_what_is_above_a_stage_is_lost_as_far_as_it_came_long_ago_and_waits_as_far_as_it_came_lately() -> None:
-    shim = Seen(1, 100, NOW - 100_000)
-    rule = Seen(1, 100, NOW - 100_000)
+    shim = SeenNumbers(1, 100, NOW - 100_000)
+    rule = SeenNumbers(1, 100, NOW - 100_000)
     shim.add(101, 200, NOW - 1_000)  # one a second
-    (count, *_) = stage_counts.count({"shim": shim, "rule": rule}, Facts(NOW, heard={"rule": Heard(1, NOW)}))
+    (count, *_) = stage_counts.count(
+        {"shim": shim, "rule": rule}, Facts(NOW, report_times={"rule": ReportTimes(1, NOW)})
+    )
     assert (count.lost, count.waiting, count.unsure) == (70, 30, 0)
-    (count, *_) = stage_counts.count({"shim": shim, "rule": rule}, Facts(NOW, heard={"rule": Heard(1, NOW - 95_000)}))
+    (count, *_) = stage_counts.count(
+        {"shim": shim, "rule": rule}, Facts(NOW, report_times={"rule": ReportTimes(1, NOW - 95_000)})
+    )
     assert (count.lost, count.waiting, count.unsure) == (0, 30, 70)

@@ -1,6 +1,6 @@
-"""Promises of core/wire_error.py."""
+"""Promises of core/errors.py."""
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 
 def test_a_wire_error_has_a_reason_to_count_and_a_message_to_read() -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import emqx_drop
 from motetrace_host.core.wire.emqx_drop import BrokerDrop
-from motetrace_host.core.wire.hop_report import Delta
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.wire.hop_report import SeenRuns
 from motetrace_host.shim.broker_events import BrokerEvents
 from motetrace_host.storage import broker_drops
 from motetrace_host.storage.broker_drops import DropCount
@@ -54,7 +54,7 @@ def test_a_message_that_nobody_got_is_named_with_its_reason() -> None:
         NONCE, 42,
     )  # fmt: skip
     assert drop.device_id(TOPICS) == "sensor-0042"
-    assert drop.deltas("sensor-0042", 5) == [Delta("sensor-0042", NONCE, "broker.dropped", ((42, 42),), 5)]
+    assert drop.seen_runs("sensor-0042", 5) == [SeenRuns("sensor-0042", NONCE, "broker.dropped", ((42, 42),), 5)]
 
 
 def test_a_copy_that_one_subscriber_did_not_get_names_that_subscriber() -> None:
@@ -95,7 +95,7 @@ def test_the_number_is_found_wherever_the_context_is_visible(carried: dict[str, 
 def test_without_a_visible_number_it_is_still_an_event(hidden: dict[str, Any]) -> None:
     drop = emqx_drop.parse(event(**hidden))
     assert (drop.boot_nonce, drop.seq) == (None, None)
-    assert drop.deltas("sensor-0042", 5) == []
+    assert drop.seen_runs("sensor-0042", 5) == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_events_feed_the_ledger_and_are_counted_by_device_subscriber_and_reason(
     hear(side, event(id="2", pub_props={}))
     hear(side, event(DELIVERY_DROPPED))
     hear(side, event(id="4", topic="elsewhere"))
-    assert list(side.runs()) == [Delta("sensor-0042", NONCE, "broker.dropped", ((42, 42),), NOW_NS // 10**6)] * 2
+    assert list(side.runs()) == [SeenRuns("sensor-0042", NONCE, "broker.dropped", ((42, 42),), NOW_NS // 10**6)] * 2
     for _ in range(2):
         connection.execute("BEGIN")
         side.save(connection)

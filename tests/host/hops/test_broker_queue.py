@@ -15,9 +15,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from services import Mosquitto
 
-from motetrace_host.core.mqtt import broker_queue
-from motetrace_host.core.mqtt.broker_queue import CONNECTED, DROPPED, STORED, TOPICS, BrokerQueue
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.mqtt import sys_topics
+from motetrace_host.core.mqtt.sys_topics import CONNECTED, DROPPED, STORED, TOPICS, BrokerQueue
 
 WAIT_S = 20
 
@@ -37,9 +37,9 @@ def test_what_was_dropped_before_is_not_news_but_more_is() -> None:
         "since_s": 0.0,
         "clients_connected": 12,
         "messages_stored": 47,
-        "remedy": broker_queue.REMEDY,
+        "remedy": sys_topics.REMEDY,
     }
-    assert "max_queued_messages" in broker_queue.REMEDY and "max_inflight_messages" in broker_queue.REMEDY
+    assert "max_queued_messages" in sys_topics.REMEDY and "max_inflight_messages" in sys_topics.REMEDY
 
 
 def test_it_warns_at_a_bounded_rate_and_then_tells_all_that_came_between() -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import device_stats
 from motetrace_host.core.wire.device_stats import DeviceStats
-from motetrace_host.core.wire.hop_report import Delta
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.wire.hop_report import SeenRuns
 from motetrace_host.shim.device_stats import DeviceStatistics
 from motetrace_host.storage import device_stats as device_stats_store
 
@@ -55,10 +55,10 @@ def test_the_least_a_device_can_say_is_enough() -> None:
 
 
 def test_failed_publishes_are_for_the_ledger() -> None:
-    assert device_stats.parse(example()).deltas("sensor-0042", NOW_MS) == [
-        Delta("sensor-0042", NONCE, "device.failed", ((7, 9), (12, 12)), NOW_MS)
+    assert device_stats.parse(example()).seen_runs("sensor-0042", NOW_MS) == [
+        SeenRuns("sensor-0042", NONCE, "device.failed", ((7, 9), (12, 12)), NOW_MS)
     ]
-    assert device_stats.parse(changed(failed=[])).deltas("sensor-0042", NOW_MS) == []
+    assert device_stats.parse(changed(failed=[])).seen_runs("sensor-0042", NOW_MS) == []
 
 
 def test_ranges_that_overlap_are_one_so_that_no_number_counts_twice() -> None:

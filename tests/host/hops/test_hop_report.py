@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.ledger import runs as seq_runs
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.hop_report import MAX_BYTES, MAX_NONCES, MAX_RUNS, Delta, Outcomes, Report
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.wire.hop_report import MAX_BYTES, MAX_NONCES, MAX_RUNS, HopReport, Outcomes, SeenRuns
 
 DOC = Path(__file__).parents[3] / "docs/hop-reports.md"
 NONCE = bytes.fromhex("5f3a9c0d21")
 PROCESS = bytes.fromhex("8d1f00c2a94e7b36")
-EXAMPLE = Report(
+EXAMPLE = HopReport(
     "rule",
     PROCESS,
     7,
@@ -44,7 +44,7 @@ outcomes = st.fixed_dictionaries({}, optional={"seen": boots, "filtered": boots,
     lambda found: {outcome: by_nonce for outcome, by_nonce in found.items() if by_nonce}
 )
 reports = st.builds(
-    Report,
+    HopReport,
     st.sampled_from(hop_report.HOPS),
     st.binary(min_size=8, max_size=8),
     st.integers(1, 2**53 - 1),
@@ -55,7 +55,7 @@ reports = st.builds(
 
 
 @given(reports)
-def test_what_is_written_is_read_back(report: Report) -> None:
+def test_what_is_written_is_read_back(report: HopReport) -> None:
     assert hop_report.parse(hop_report.format(report)) == report
 
 
@@ -66,11 +66,11 @@ def test_the_example_in_the_docs_is_what_is_written() -> None:
 
 
 def test_the_deltas_name_hop_and_outcome_and_no_device() -> None:
-    assert EXAMPLE.deltas(1_795_000_000_000) == [
-        Delta("", NONCE, "rule", ((1, 40), (42, 42)), 1_795_000_000_000),
-        Delta("", bytes.fromhex("b1990a4477"), "rule", ((4294967290, 4294967295),), 1_795_000_000_000),
-        Delta("", NONCE, "rule.filtered", ((12, 14),), 1_795_000_000_000),
-        Delta("", NONCE, "rule.failed", ((42, 42),), 1_795_000_000_000),
+    assert EXAMPLE.seen_runs(1_795_000_000_000) == [
+        SeenRuns("", NONCE, "rule", ((1, 40), (42, 42)), 1_795_000_000_000),
+        SeenRuns("", bytes.fromhex("b1990a4477"), "rule", ((4294967290, 4294967295),), 1_795_000_000_000),
+        SeenRuns("", NONCE, "rule.filtered", ((12, 14),), 1_795_000_000_000),
+        SeenRuns("", NONCE, "rule.failed", ((42, 42),), 1_795_000_000_000),
     ]
 
 
@@ -102,7 +102,7 @@ def test_what_is_too_much_for_one_report_is_split_within_the_bounds(whole: Outco
     assert rejoined(parts) == whole
     sizes = []
     for number, part in enumerate(parts, 1):
-        payload = hop_report.format(Report("function", PROCESS, number, part, 2**32 - 1, 2**32 - 1))
+        payload = hop_report.format(HopReport("function", PROCESS, number, part, 2**32 - 1, 2**32 - 1))
         assert hop_report.parse(payload).outcomes == part
         sizes.append(len(payload))
         runs = [found for by_nonce in part.values() for found in by_nonce.values()]
@@ -117,7 +117,7 @@ def test_what_fits_into_one_report_is_one(whole: Outcomes) -> None:
 
 def test_a_report_beyond_the_bound_is_never_written() -> None:
     with pytest.raises(ValueError, match=r"split"):
-        hop_report.format(Report("rule", PROCESS, 1, {"seen": {NONCE: SPREAD}}))
+        hop_report.format(HopReport("rule", PROCESS, 1, {"seen": {NONCE: SPREAD}}))
 
 
 def changed(**members: object) -> bytes:
@@ -186,7 +186,7 @@ def test_no_bytes_make_the_reader_raise_anything_else(payload: bytes) -> None:
 
 
 @given(reports, st.data())
-def test_no_damage_makes_the_reader_raise_anything_else(report: Report, data: st.DataObject) -> None:
+def test_no_damage_makes_the_reader_raise_anything_else(report: HopReport, data: st.DataObject) -> None:
     payload = bytearray(hop_report.format(report))
     at = data.draw(st.integers(0, len(payload) - 1))
     payload[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.hop_report import Report
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.wire.hop_report import HopReport
 from motetrace_host.shim import hop_reports
 from motetrace_host.shim.hop_reports import REMEMBERED, HopReports
 from motetrace_host.stages.report_outbox import WINDOW
@@ -24,12 +24,12 @@ NOW_NS = 1_795_000_000_000_000_000
 
 
 def packet(number: int, process: bytes = PROCESS, unnumbered: int = 0, shed: int = 0) -> PublishPacket:
-    report = Report("rule", process, number, {"seen": {b"12345": ((number, number),)}}, unnumbered, shed)
+    report = HopReport("rule", process, number, {"seen": {b"12345": ((number, number),)}}, unnumbered, shed)
     return PublishPacket("", 1, 1, False, False, hop_report.format(report))
 
 
 def numbers(side: HopReports) -> list[int]:
-    return [delta.runs[0][0] for delta in side.runs()]
+    return [seen.runs[0][0] for seen in side.runs()]
 
 
 def commit(side: HopReports, connection: sqlite3.Connection) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.hop_report import Report
+from motetrace_host.core.wire.hop_report import HopReport
 from motetrace_host.shim.hop_reports import HopReports
 from motetrace_host.stages.hop_tally import HopTally
 from motetrace_host.stages.report_outbox import RESEND_AFTER_S, WINDOW, ReportOutbox
@@ -36,7 +36,7 @@ class Receipt:
 class Client:
     """Takes reports; what it does with each is the test's to say."""
 
-    sent: list[tuple[Report, Receipt]] = field(default_factory=list)
+    sent: list[tuple[HopReport, Receipt]] = field(default_factory=list)
     broken: str = ""
     state: str = "waiting"
 
@@ -165,7 +165,7 @@ def test_the_shim_counts_each_message_once_whatever_happens_on_the_way(steps: li
     """Reports arrive, arrive unheard (and so again), are refused, or get lost with a client that is replaced."""
     tally, outbox, client, shim = HopTally(), ReportOutbox(TOPIC, PROCESS), Client(), HopReports("motetrace/")
     seq, now_s = 0, 0.0
-    got: list[Report] = []
+    got: list[HopReport] = []
 
     def deliver(at: int, heard: bool) -> None:
         if at < len(client.sent):
@@ -206,8 +206,8 @@ def test_the_shim_counts_each_message_once_whatever_happens_on_the_way(steps: li
         act(step)
     assert outbox.is_empty
     counted: list[int] = []
-    for delta in shim.runs():
-        counted += [number for start, end in delta.runs for number in range(start, end + 1)]
+    for seen in shim.runs():
+        counted += [number for start, end in seen.runs for number in range(start, end + 1)]
     assert sorted(counted) == list(range(1, seq + 1))
     assert shim.repeated == len(got) - len({report.number for report in got})
 

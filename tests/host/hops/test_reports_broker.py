@@ -69,9 +69,9 @@ class Shim:
         packet = PublishPacket(message.topic, message.mid, message.qos, message.dup, message.retain, message.payload)
         with self._lock:
             self.side.receive(name, packet, time.time_ns())
-            for delta in self.side.runs():
-                for start, end in delta.runs:
-                    self.counted[delta.hop] |= {(delta.boot_nonce, seq) for seq in range(start, end + 1)}
+            for seen in self.side.runs():
+                for start, end in seen.runs:
+                    self.counted[seen.hop] |= {(seen.boot_nonce, seq) for seq in range(start, end + 1)}
             self.side.committed()
 
     def numbers(self) -> Numbers:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, Seen
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, SeenNumbers
 
 
 class Oracle:
-    """What `Seen` promises, with a set of the numbers seen and the time at which each missing one was first missed."""
+    """What `SeenNumbers` promises, with a set of the numbers seen and the time at which each was first missed."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
@@ -66,7 +66,7 @@ class Oracle:
         lost = sum(abs(now - at) > window for at in self.missed.values())
         return lost + len(self.forgotten), len(self.missed) - lost
 
-    def assert_equals(self, seen: Seen) -> None:
+    def assert_equals(self, seen: SeenNumbers) -> None:
         assert (seen.lowest, seen.highest) == self.bounds()
         assert seen.count == len(self.seen)
         assert (seen.first_unix_ms, seen.last_unix_ms) == (self.times[0], self.times[-1])

@@ -12,9 +12,8 @@ from services import Valkey
 
 from motetrace_host.cluster import redis_ledger
 from motetrace_host.cluster.redis_ledger import RedisSeen
-from motetrace_host.core.ledger.delta import Delta
 from motetrace_host.core.ledger.seen_numbers import Runs
-from motetrace_host.core.ledger.store import SeenRow
+from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 from motetrace_host.storage.database import create_tables, transaction
 from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
@@ -39,10 +38,10 @@ class SqliteLedger:
         create_tables(self.connection)
         self.store = SqliteSeen(self.connection, **self._options)
 
-    def merge(self, deltas: Sequence[Delta]) -> list[Runs]:
+    def merge(self, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         self._batch += 1
         with transaction(self.connection):
-            return self.store.merge(self._batch, deltas)
+            return self.store.merge(self._batch, seen_runs)
 
     def read(self, device_id: str | None = None, boot_nonce: bytes | None = None) -> list[SeenRow]:
         return self.store.read(device_id, boot_nonce)
@@ -72,9 +71,9 @@ class RedisLedger:
         self.client = redis_ledger.connect(self._url, timeout_s=10)
         self.store = RedisSeen(self.client, tenant=self.tenant, shim_id=self._shim_id, reorder_window_ms=WINDOW_MS)
 
-    def merge(self, deltas: Sequence[Delta]) -> list[Runs]:
+    def merge(self, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         self.batch += 1
-        return self.store.merge(self.batch, deltas)
+        return self.store.merge(self.batch, seen_runs)
 
     def read(self, device_id: str | None = None, boot_nonce: bytes | None = None) -> list[SeenRow]:
         return self.store.read(device_id, boot_nonce)

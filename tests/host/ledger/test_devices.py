@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.ledger.seen_numbers import Seen
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.storage.database import create_tables
 from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
@@ -57,8 +57,8 @@ class DeviceMachine(RuleBasedStateMachine):
 
     def deliver(self, boot_nonce: bytes, seq: int) -> None:
         counts = self.delivered.setdefault(boot_nonce, Counter())
-        delta = Delta(DEVICE, boot_nonce, "shim", ((seq, seq),), self.now, expected_first=None if counts else 1)
-        assert self.ledger.merge(0, [delta]) == [((seq, seq),) if counts[seq] else ()]
+        seen = SeenRuns(DEVICE, boot_nonce, "shim", ((seq, seq),), self.now, expected_first=None if counts else 1)
+        assert self.ledger.merge(0, [seen]) == [((seq, seq),) if counts[seq] else ()]
         counts[seq] += 1
 
     def number(self, which: int) -> tuple[bytes, int]:
@@ -121,7 +121,7 @@ class DeviceMachine(RuleBasedStateMachine):
     def the_shim_restarts(self) -> None:
         self.ledger = SqliteSeen(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
 
-    def states(self) -> dict[bytes, Seen]:
+    def states(self) -> dict[bytes, SeenNumbers]:
         return {row.boot_nonce: row.seen for row in self.ledger.read(DEVICE)}
 
     @invariant()
@@ -146,15 +146,15 @@ TestDevices = DeviceMachine.TestCase
 TestDevices.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def sent(*boots: tuple[bytes, range]) -> dict[bytes, Seen]:
+def sent(*boots: tuple[bytes, range]) -> dict[bytes, SeenNumbers]:
     """The ledger after the messages of these boots, in order, with the first number known."""
-    states: dict[bytes, Seen] = {}
+    states: dict[bytes, SeenNumbers] = {}
     for boot_nonce, numbers in boots:
         for seq in numbers:
             if boot_nonce in states:
                 states[boot_nonce].add(seq, seq, NOW)
             else:
-                states[boot_nonce] = Seen(seq, seq, NOW, expected_first=1)
+                states[boot_nonce] = SeenNumbers(seq, seq, NOW, expected_first=1)
     return states
 
 

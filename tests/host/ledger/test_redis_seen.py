@@ -11,10 +11,10 @@ import pytest
 from services import Valkey
 
 from motetrace_host.cluster import redis_ledger as redis_seen
-from motetrace_host.cluster.redis_ledger import DELTAS_PER_SCRIPT, RedisSeen
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.ledger.seen_numbers import Seen
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.cluster.redis_ledger import ENTRIES_PER_SCRIPT, RedisSeen
+from motetrace_host.core.errors import StoreError
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
+from motetrace_host.core.ledger.store import SeenRuns
 from tests.host.ledger.cutting_relay import CuttingRelay
 from tests.host.ledger.stores import RedisLedger
 from tests.host.ledger.test_seen_stores import Books
@@ -23,8 +23,8 @@ NOW = 1_700_000_000_000
 BOOT = bytes.fromhex("0102030405")
 
 
-def delta(start: int, end: int, device: str = "a", at: int = NOW) -> Delta:
-    return Delta(device, BOOT, "shim", ((start, end),), at)
+def delta(start: int, end: int, device: str = "a", at: int = NOW) -> SeenRuns:
+    return SeenRuns(device, BOOT, "shim", ((start, end),), at)
 
 
 def test_a_batch_that_comes_again_changes_nothing_and_gets_its_reply_again(redis_ledger: RedisLedger) -> None:
@@ -39,7 +39,7 @@ def test_a_batch_that_comes_again_changes_nothing_and_gets_its_reply_again(redis
 
 def test_a_batch_whose_reply_was_lost_counts_once(redis_ledger: RedisLedger) -> None:
     """Also one of several chunks: some of them may have been done, some not."""
-    batch = [delta(n, n + 1, f"d{n % 700}") for n in range(2 * DELTAS_PER_SCRIPT + 5)]
+    batch = [delta(n, n + 1, f"d{n % 700}") for n in range(2 * ENTRIES_PER_SCRIPT + 5)]
     books = Books()
     with CuttingRelay(redis_ledger.server.port) as relay:
         url = f"redis://127.0.0.1:{relay.port}/0"
@@ -58,15 +58,15 @@ def test_a_batch_whose_reply_was_lost_counts_once(redis_ledger: RedisLedger) -> 
 
 
 def test_a_batch_of_which_only_the_first_chunk_was_done_is_completed(redis_ledger: RedisLedger) -> None:
-    batch = [delta(n, n + 1) for n in range(DELTAS_PER_SCRIPT + 3)]
+    batch = [delta(n, n + 1) for n in range(ENTRIES_PER_SCRIPT + 3)]
     redis_ledger.store.merge(1, batch)
     redis_ledger.store.forget_before(NOW + 1)
     # The first chunk under a new id, as it is when the connection breaks before the second was sent.
-    first = redis_ledger.store.merge(2, batch[:DELTAS_PER_SCRIPT])
+    first = redis_ledger.store.merge(2, batch[:ENTRIES_PER_SCRIPT])
     again = redis_ledger.store.merge(2, batch)
-    assert again[:DELTAS_PER_SCRIPT] == first
+    assert again[:ENTRIES_PER_SCRIPT] == first
     [row] = redis_ledger.read()
-    assert (row.seen.count, row.seen.duplicates) == (DELTAS_PER_SCRIPT + 4, DELTAS_PER_SCRIPT + 2)
+    assert (row.seen.count, row.seen.duplicates) == (ENTRIES_PER_SCRIPT + 4, ENTRIES_PER_SCRIPT + 2)
 
 
 def test_a_later_chunk_is_not_added_before_an_earlier_one(redis_ledger: RedisLedger) -> None:
@@ -74,7 +74,7 @@ def test_a_later_chunk_is_not_added_before_an_earlier_one(redis_ledger: RedisLed
     redis_ledger.store.merge(1, [delta(1, 1)])
     key = f"motetrace:{{{redis_ledger.tenant}}}:boot:".encode() + BOOT
     redis_ledger.client.hset(key, b"shim\0a", b"rubbish")
-    batch = [delta(2, 2)] * DELTAS_PER_SCRIPT + [delta(1, 1, "b")._replace(boot_nonce=b"other")]
+    batch = [delta(2, 2)] * ENTRIES_PER_SCRIPT + [delta(1, 1, "b")._replace(boot_nonce=b"other")]
     with pytest.raises(StoreError, match=r"DAMAGED state at hop shim of device a") as refusal:
         redis_ledger.store.merge(2, batch)
     assert not refusal.value.retry
@@ -88,7 +88,7 @@ def test_a_batch_id_below_the_last_one_is_refused(redis_ledger: RedisLedger) -> 
     with pytest.raises(StoreError, match="STALE batch 6 came after batch 7") as refusal:
         redis_ledger.store.merge(6, [delta(2, 2)])
     assert not refusal.value.retry
-    assert redis_ledger.read()[0].seen == Seen(1, 1, NOW)
+    assert redis_ledger.read()[0].seen == SeenNumbers(1, 1, NOW)
 
 
 def test_another_batch_under_the_same_id_is_refused(redis_ledger: RedisLedger) -> None:

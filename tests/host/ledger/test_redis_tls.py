@@ -11,7 +11,7 @@ from services import Valkey, free_port
 
 from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 
 
 class TlsValkey(Valkey):

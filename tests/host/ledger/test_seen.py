@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from motetrace_host.core.ledger import seen_bytes
+from motetrace_host.core.ledger import seen_numbers
 from motetrace_host.core.ledger import seen_numbers as seen_module
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Seen
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, SeenNumbers
 from tests.host.ledger import oracle as oracle_module
 from tests.host.ledger.oracle import Oracle
 
@@ -35,7 +35,7 @@ class SeenMachine(RuleBasedStateMachine):
         self.now = NOW
         end = min(base + length, MAX_SEQ)
         expected_first = None if expected_first is None else max(base - expected_first, 0)
-        self.seen = Seen(base, end, self.now, expected_first)
+        self.seen = SeenNumbers(base, end, self.now, expected_first)
         self.oracle = Oracle()
         self.oracle.add(base, end, self.now)
         if expected_first is not None:
@@ -84,7 +84,7 @@ class SeenMachine(RuleBasedStateMachine):
 
     @rule()
     def it_is_stored_and_read_again(self) -> None:
-        self.seen = Seen.unpack(self.seen.pack())
+        self.seen = SeenNumbers.unpack(self.seen.pack())
 
     @invariant()
     def equals_the_oracle(self) -> None:
@@ -126,7 +126,7 @@ TestCrampedSeen.settings = settings(max_examples=100, stateful_step_count=40, de
 
 
 def test_the_usual_case_changes_two_attributes_and_nothing_else() -> None:
-    seen = Seen(1, 1, NOW, expected_first=0)
+    seen = SeenNumbers(1, 1, NOW, expected_first=0)
     gaps = seen.gaps
     nothing = {id(seen.add(seq, seq, NOW + seq)) for seq in range(2, 100)}
     assert nothing == {id(())}
@@ -135,7 +135,7 @@ def test_the_usual_case_changes_two_attributes_and_nothing_else() -> None:
 
 
 def test_a_gap_becomes_a_loss_after_the_window_and_is_taken_back() -> None:
-    seen = Seen(1, 4, NOW)
+    seen = SeenNumbers(1, 4, NOW)
     seen.add(7, 9, NOW + 5)
     assert seen.missing(NOW + 5 + 10_000) == (0, 2)
     assert seen.missing(NOW + 5 + 10_001) == (2, 0)
@@ -145,13 +145,13 @@ def test_a_gap_becomes_a_loss_after_the_window_and_is_taken_back() -> None:
 
 
 def test_the_messages_lost_before_the_first_one_count_when_the_first_number_is_known() -> None:
-    assert Seen(4, 4, NOW).missing(NOW) == (0, 0)
-    assert Seen(4, 4, NOW, expected_first=1).missing_runs(NOW) == [(1, 3, NOW, False)]
-    assert Seen(4, 4, NOW, expected_first=9).gaps == []
+    assert SeenNumbers(4, 4, NOW).missing(NOW) == (0, 0)
+    assert SeenNumbers(4, 4, NOW, expected_first=1).missing_runs(NOW) == [(1, 3, NOW, False)]
+    assert SeenNumbers(4, 4, NOW, expected_first=9).gaps == []
 
 
 def test_a_thousand_gaps_and_no_more_are_kept() -> None:
-    seen, oracle = Seen(0, 0, NOW), Oracle()
+    seen, oracle = SeenNumbers(0, 0, NOW), Oracle()
     oracle.add(0, 0, NOW)
     lost = list(range(1, 2 * MAX_GAPS + 40, 2))
     for seq in range(2, 2 * MAX_GAPS + 42, 2):
@@ -166,7 +166,7 @@ def test_a_thousand_gaps_and_no_more_are_kept() -> None:
 
 
 def test_a_clock_that_was_years_ahead_keeps_no_gap_waiting() -> None:
-    seen = Seen(1, 1, 4 * 10**12)
+    seen = SeenNumbers(1, 1, 4 * 10**12)
     seen.add(3, 3, 4 * 10**12)
     assert seen.missing(NOW) == (1, 0)
 
@@ -176,17 +176,17 @@ def test_a_clock_that_was_years_ahead_keeps_no_gap_waiting() -> None:
     [(-1, 0, NOW), (0, MAX_SEQ + 1, NOW), (5, 4, NOW), (11, 10, NOW), (11, 11, -1), (11, 11, MAX_UNIX_MS + 1)],
 )
 def test_a_number_out_of_range_is_refused_and_changes_nothing(start: int, end: int, at: int) -> None:
-    seen = Seen(1, 10, NOW)
+    seen = SeenNumbers(1, 10, NOW)
     before = seen.pack()
     with pytest.raises(ValueError, match=r"outside 0\.\.|within 0\.\."):
         seen.add(start, end, at)
     assert seen.pack() == before
     with pytest.raises(ValueError, match=r"outside 0\.\.|within 0\.\."):
-        Seen(start, end, at)
+        SeenNumbers(start, end, at)
 
 
 def test_the_packed_form_is_what_its_table_says() -> None:
-    seen = Seen(0x01020304, 0x01020304, 5, expected_first=0x01020300)
+    seen = SeenNumbers(0x01020304, 0x01020304, 5, expected_first=0x01020300)
     seen.add(0x01020310, 0x01020311, 6)
     assert seen.pack().hex() == (
         "01 01020300 01020311 0000000000000005 0000000000000006"
@@ -200,7 +200,7 @@ def packed(gaps: list[tuple[int, int, int]] = [], **changes: int) -> bytes:  # n
         "version": 1, "lowest": 10, "highest": 20, "first": NOW, "last": NOW,
         "duplicates": 0, "late": 0, "recovered": 0, "forgotten": 0, "gap_count": len(gaps),
     }  # fmt: skip
-    return seen_bytes.HEAD.pack(*(fields | changes).values()) + b"".join(seen_bytes.GAP.pack(*gap) for gap in gaps)
+    return seen_numbers.HEAD.pack(*(fields | changes).values()) + b"".join(seen_numbers.GAP.pack(*gap) for gap in gaps)
 
 
 @pytest.mark.parametrize(
@@ -227,13 +227,13 @@ def packed(gaps: list[tuple[int, int, int]] = [], **changes: int) -> bytes:  # n
 )
 def test_hostile_bytes_are_refused_with_the_fault(data: bytes, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        Seen.unpack(data)
+        SeenNumbers.unpack(data)
 
 
 @given(st.binary(max_size=200) | st.binary(min_size=58, max_size=58).map(lambda data: b"\x01" + data))
 def test_no_bytes_do_anything_else_than_be_read_or_be_refused(data: bytes) -> None:
     try:
-        seen = Seen.unpack(data)
+        seen = SeenNumbers.unpack(data)
     except ValueError:
         return
     assert seen.pack() == data
@@ -241,6 +241,6 @@ def test_no_bytes_do_anything_else_than_be_read_or_be_refused(data: bytes) -> No
 
 
 def test_duplicates_stop_counting_at_what_redis_can_hold() -> None:
-    seen = Seen.unpack(packed(lowest=0, highest=MAX_SEQ, duplicates=2**53 - 5))
+    seen = SeenNumbers.unpack(packed(lowest=0, highest=MAX_SEQ, duplicates=2**53 - 5))
     assert seen.add(0, MAX_SEQ, NOW) == ((0, MAX_SEQ),)
-    assert Seen.unpack(seen.pack()).duplicates == 2**53 - 1
+    assert SeenNumbers.unpack(seen.pack()).duplicates == 2**53 - 1

@@ -17,10 +17,10 @@ from motetrace_host.cluster import bare_seq_watch
 from motetrace_host.cluster.group import SharedLedger
 from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.cluster.shared_ledger import LedgerAddress, fingerprint
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.framing import Frame
-from motetrace_host.core.store_error import StoreError
 from motetrace_host.shim.build import DATABASE_NAME
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database, pending_batches
@@ -42,9 +42,9 @@ class Mortal(RedisSeen):
     dies: str = ""
     breaks: str = ""
 
-    def merge(self, batch_id: int, deltas: Sequence[Delta]) -> list[Runs]:
+    def merge(self, batch_id: int, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         self._may("before merge")
-        known = super().merge(batch_id, deltas)
+        known = super().merge(batch_id, seen_runs)
         self._may("after merge")
         return known
 
@@ -283,7 +283,7 @@ def test_a_device_with_a_bare_seq_that_two_shims_read_is_noticed_once(make_shim:
 
 def test_shims_with_another_key_are_refused(redis_ledger: RedisLedger) -> None:
     assert redis_ledger.store.enter(b"a" * 16) == 0
-    redis_ledger.merge([Delta("s", bytes(5), "shim", ((1, 1),), 1)])
+    redis_ledger.merge([SeenRuns("s", bytes(5), "shim", ((1, 1),), 1)])
     assert redis_ledger.store.enter(b"a" * 16) == 1, "the same key again"
     with pytest.raises(StoreError, match="another key: give all of them the same --key-file") as refused:
         redis_ledger.store.enter(b"b" * 16)

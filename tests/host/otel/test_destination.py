@@ -1,4 +1,4 @@
-"""Promises of otel/destination.py and otel/paho_options.py."""
+"""Promises of Destinations in core/mqtt/topics.py, and of otel/paho_options.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
+from motetrace_host.core.mqtt.topics import Destinations
 from motetrace_host.otel import paho_options
-from motetrace_host.otel.destination import Destinations
 
 LEVEL = st.sampled_from(["a", "b", "", "$SYS", "a.b", "é\n"])
 TOPICS = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)

@@ -26,7 +26,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.otel.samplers import ParentBasedProbabilitySampler, ProbabilitySampler
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,7 +168,7 @@ def test_following_a_sampled_parent_agrees_too_where_its_th_is_true(trace_id: in
 def test_a_service_keeps_exactly_what_the_shim_keeps(trace_id: int, rate: str) -> None:
     threshold = thresholds.of_rate(thresholds.parse_rate(rate))
     shim = HeadSampler(HeadSettings(threshold))
-    decision = shim.decide(shim.plan("d", Policy.RESAMPLE), trace_id.to_bytes(16, "big"), 3, 0)
+    decision = shim.decide(shim.plan("d", TrustPolicy.RESAMPLE), trace_id.to_bytes(16, "big"), 3, 0)
     sampled, header = decide(ProbabilitySampler(rate), None, trace_id)
     assert sampled is decision.keep
     if sampled:

@@ -8,8 +8,8 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, _ConnectionState
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.framing import Frame
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.network import bulk_reader, paho_reader
 
 RECEIVE: dict[str, Any] = {

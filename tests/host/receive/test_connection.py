@@ -206,7 +206,7 @@ def test_what_the_broker_says_of_itself_is_asked_for_last_and_heard_apart(play: 
 
 
 def test_it_is_asked_for_again_and_again(play: MakePlayed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriber.Watch.__init__, "__defaults__", ((), 0.1))
+    monkeypatch.setattr(subscriber.SysTopics.__init__, "__defaults__", ((), 0.1))
     played = play(watched=(WATCHED,))
     link = played.accept()
     for _ in range(3):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.framing import MAX_PACKET_BYTES, Stream
-from motetrace_host.core.wire_error import WireError
 from tests.host.receive.driven import ours, pahos
 from tests.host.receive.packets import Publish, packet, streams, varint
 

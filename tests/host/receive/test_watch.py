@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.mqtt import broker_queue, publish_packet
-from motetrace_host.core.mqtt.sys_topics import Watch
+from motetrace_host.core.mqtt import publish_packet, sys_topics
+from motetrace_host.core.mqtt.sys_topics import SysTopics
 from motetrace_host.shim.broker_watch import BrokerWatch
 from tests.host.receive.packets import Publish
 
@@ -14,7 +14,7 @@ TOPICS = ("$SYS/a", "$SYS/b")
 
 
 def test_it_is_due_at_once_and_then_every_so_often() -> None:
-    watch = Watch(TOPICS, every_s=10)
+    watch = SysTopics(TOPICS, every_s=10)
     assert watch.due(100.0) == list(TOPICS)
     assert watch.due(109.9) == []
     assert watch.due(110.0) == list(TOPICS)
@@ -23,11 +23,11 @@ def test_it_is_due_at_once_and_then_every_so_often() -> None:
 
 
 def test_nothing_to_watch_is_never_due() -> None:
-    assert Watch().due(1.0) == []
+    assert SysTopics().due(1.0) == []
 
 
 def test_it_ends_when_all_is_refused_and_not_before() -> None:
-    watch = Watch(TOPICS)
+    watch = SysTopics(TOPICS)
     watch.asked(7)
     assert not watch.answers(8)
     assert watch.answers(7)
@@ -40,7 +40,7 @@ def test_it_ends_when_all_is_refused_and_not_before() -> None:
 
 
 def test_a_connection_that_ends_by_itself_does_not_end_it() -> None:
-    watch = Watch(TOPICS)
+    watch = SysTopics(TOPICS)
     for _ in range(5):
         watch.asked(1)
         assert watch.ended() == "", "asked, and gone"
@@ -56,7 +56,7 @@ def test_a_connection_that_ends_by_itself_does_not_end_it() -> None:
 
 @given(st.binary(max_size=40), st.integers(0x30, 0x3F))
 def test_only_its_topics_at_qos_0_are_heard(body: bytes, first: int) -> None:
-    watch = Watch(TOPICS)
+    watch = SysTopics(TOPICS)
     assert not watch.hears((first, body)) or body[2:8] in (b"$SYS/a", b"$SYS/b")
     for topic, qos in (("$SYS/a", 0), ("$SYS/a", 1), ("$SYS/ab", 0), ("$SYS/", 0), ("devices/$SYS/a", 0)):
         heard = watch.hears(Publish(topic, b"1", qos=qos, packet_id=1).frame)
@@ -79,7 +79,7 @@ def test_drops_are_told_with_the_remedy_at_most_once_a_minute_and_counted() -> N
     watch = BrokerWatch(log, lambda: now[0])
 
     def say(value: bytes) -> None:
-        watch.receive(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
+        watch.receive(publish_packet.read(*Publish(sys_topics.DROPPED, value, qos=0).frame))
 
     for value in (b"17", b"17", b"20", b"25"):
         now[0] += 1
@@ -96,6 +96,6 @@ def test_a_value_that_is_no_number_is_told_once_and_passed_over() -> None:
     log = Log()
     watch = BrokerWatch(log)
     for value in (b"many", b"more", b"5", b"6"):
-        watch.receive(publish_packet.read(*Publish(broker_queue.DROPPED, value, qos=0).frame))
+        watch.receive(publish_packet.read(*Publish(sys_topics.DROPPED, value, qos=0).frame))
     assert [event for event, _ in log.lines] == ["broker_queue_unreadable", "broker_dropped_messages"]
     assert watch.dropped == 1

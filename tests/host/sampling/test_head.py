@@ -7,7 +7,7 @@ from motetrace_host.core.sampling import head
 from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, by_rate
 from motetrace_host.core.sampling.reason import FIRST_KEEP, MEANING, Reason, attributes
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 NOW = 1_760_000_000 * 10**9
 SECOND_NS = 10**9
@@ -23,7 +23,7 @@ SETTINGS = st.builds(
 )
 TRACE_IDS = st.binary(min_size=16, max_size=16)
 FLAGS = st.integers(0, 255)
-POLICIES = st.sampled_from(Policy)
+POLICIES = st.sampled_from(TrustPolicy)
 
 
 def trace(random: int) -> bytes:
@@ -38,7 +38,7 @@ def reasons(sampler: HeadSampler, *messages: tuple[int, int], device: str = "d",
 
 @given(SETTINGS, POLICIES, TRACE_IDS, FLAGS, st.none() | THRESHOLDS, st.none() | THRESHOLDS)
 def test_where_the_rate_decides_alone_the_inlined_comparison_is_the_decision(
-    settings: HeadSettings, policy: Policy, trace_id: bytes, flags: int, device: int | None, target: int | None
+    settings: HeadSettings, policy: TrustPolicy, trace_id: bytes, flags: int, device: int | None, target: int | None
 ) -> None:
     sampler = HeadSampler(settings)
     if device is not None:
@@ -48,9 +48,9 @@ def test_where_the_rate_decides_alone_the_inlined_comparison_is_the_decision(
     plan = sampler.plan("d", policy)
     decision = sampler.decide(plan, trace_id, flags, NOW)
     assert decision.keep is (decision.reason >= FIRST_KEEP)
-    if plan.alone:
+    if plan.rate_alone:
         assert by_rate(plan, trace_id, flags) == decision.reason
-        inlined = randomness(trace_id) >= plan.threshold and flags & plan.needs == plan.needs
+        inlined = randomness(trace_id) >= plan.threshold and flags & plan.required_flags == plan.required_flags
         assert inlined is decision.keep
         assert head.written_th(plan, decision.reason, randomness(trace_id)) == decision.th
     else:
@@ -79,7 +79,7 @@ def test_th_stands_for_exactly_what_the_rate_alone_would_have_kept(
 
 @given(SETTINGS, TRACE_IDS, POLICIES)
 def test_what_a_device_sampled_is_never_left_out_without_a_reason_that_says_so(
-    settings: HeadSettings, trace_id: bytes, policy: Policy
+    settings: HeadSettings, trace_id: bytes, policy: TrustPolicy
 ) -> None:
     sampler = HeadSampler(settings)
     for _ in range(6):
@@ -113,7 +113,7 @@ def test_a_targets_rate_and_time_bound_it() -> None:
     sampler.target("d", HALF, NOW)
     assert reasons(sampler, (HALF, 0)) == [Reason.UNSAMPLED]
     sampler.expire(NOW)
-    assert sampler.targeted_until("d") == 0 and sampler.plan("d").alone
+    assert sampler.targeted_until("d") == 0 and sampler.plan("d").rate_alone
 
 
 def test_the_limit_holds_for_rate_and_flag_and_not_for_targets() -> None:
@@ -135,8 +135,8 @@ def test_a_cap_is_each_devices_own() -> None:
 
 def test_where_the_host_makes_the_context_the_flag_is_not_asked() -> None:
     sampler = HeadSampler(HeadSettings(HALF, cap_per_minute=5))
-    assert reasons(sampler, (HALF, 0), (0, 1), policy=Policy.RESAMPLE) == [Reason.RATE, Reason.OUTSIDE_RATE]
-    assert sampler.decide(sampler.plan("d", Policy.LINK), trace(HALF), 0, NOW).th == HALF
+    assert reasons(sampler, (HALF, 0), (0, 1), policy=TrustPolicy.RESAMPLE) == [Reason.RATE, Reason.OUTSIDE_RATE]
+    assert sampler.decide(sampler.plan("d", TrustPolicy.LINK), trace(HALF), 0, NOW).th == HALF
 
 
 def test_a_device_of_unknown_odds_gets_no_th_and_one_of_known_odds_the_higher() -> None:

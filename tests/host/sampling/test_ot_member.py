@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.threshold import NEVER
 from motetrace_host.core.wire import tracestate
-from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "sampling.json").read_text())
 THRESHOLDS = st.none() | st.integers(0, NEVER - 1)

@@ -11,7 +11,7 @@ from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import rules as tail
 from motetrace_host.core.sampling.tail import span_facts
-from motetrace_host.core.sampling.tail.interesting import Interesting
+from motetrace_host.core.sampling.tail.interesting import TraceFindings
 from motetrace_host.core.sampling.tail.rules import TailRules, TailRulesEngine, TraceFacts
 from motetrace_host.core.sampling.tail.span_facts import COLD_START, ERROR, LOST, NEIGHBOUR, SLOW
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
@@ -46,7 +46,7 @@ def span(**changed: object) -> Span:
 def test_the_fast_decision_is_the_plain_one(messages: list[tuple[bytes, int, Reason, bool]], rules: TailRules) -> None:
     plan = HeadSampler(HeadSettings(ONE_PERCENT, device_threshold=ALWAYS)).plan("d")
     known: dict[bytes, int] = {}
-    interesting = Interesting()
+    interesting = TraceFindings()
     for trace_id, bits, _, _ in messages:
         known[trace_id] = known.get(trace_id, 0) | bits
         interesting.add(trace_id, bits)
@@ -73,7 +73,7 @@ def test_the_fast_decision_is_the_plain_one(messages: list[tuple[bytes, int, Rea
 def test_what_happened_keeps_what_the_head_did_not_and_the_first_of_it_is_the_reason(
     bits: int, expected: Reason
 ) -> None:
-    interesting = Interesting()
+    interesting = TraceFindings()
     interesting.add(TRACE, bits)
     sampler = TailRulesEngine(TailRules(slow_ms=1, before=1), interesting)
     assert sampler.decide(TRACE, False, Reason.UNSAMPLED, True) == expected
@@ -81,7 +81,7 @@ def test_what_happened_keeps_what_the_head_did_not_and_the_first_of_it_is_the_re
 
 
 def test_lost_messages_and_their_neighbours_are_known_by_boot_and_seq() -> None:
-    interesting = Interesting()
+    interesting = TraceFindings()
     interesting.add_runs(TRACE[:5], [(int.from_bytes(TRACE[5:9], "big"),) * 2], LOST)
     assert TailRulesEngine(TailRules(), interesting).decide(TRACE, False, 0, False) == Reason.LOST
     assert TailRulesEngine(TailRules(lost=False), interesting).decide(TRACE, False, 0, False) == 0
@@ -90,7 +90,7 @@ def test_lost_messages_and_their_neighbours_are_known_by_boot_and_seq() -> None:
 @pytest.mark.parametrize("rule", ["errors", "lost", "cold_start", "targeted"])
 def test_a_rule_that_is_off_keeps_nothing(rule: str) -> None:
     bit = {"errors": ERROR, "lost": LOST, "cold_start": COLD_START, "targeted": 0}[rule]
-    interesting = Interesting()
+    interesting = TraceFindings()
     interesting.add(TRACE, bit)
     assert TailRulesEngine(TailRules(), interesting).decide(TRACE, False, 0, not bit)
     assert not TailRulesEngine(TailRules(**{rule: False}), interesting).decide(TRACE, False, 0, not bit)
@@ -98,7 +98,7 @@ def test_a_rule_that_is_off_keeps_nothing(rule: str) -> None:
 
 def test_deciding_takes_well_under_a_microsecond() -> None:
     """0.3 us on a quiet machine; the bound only tells that it did not become another kind of thing."""
-    interesting = Interesting()
+    interesting = TraceFindings()
     for number in range(1000):
         interesting.add(number.to_bytes(16, "little"), ERROR)
         interesting.add_runs(number.to_bytes(5, "little"), [(7, 9)], LOST)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.threshold import NEVER
-from motetrace_host.core.wire_error import WireError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "sampling.json").read_text())
 RATES = st.fractions(Fraction(1, NEVER), 1, max_denominator=NEVER)
@@ -38,7 +38,7 @@ def test_a_trace_is_kept_when_its_low_56_bits_reach_the_threshold(case: dict) ->
     for left in (PREFIX, b"\xff" * 9):  # what stands to the left has no say
         trace_id = left + bytes.fromhex(case["random"])
         assert (thresholds.randomness(trace_id) >= threshold) is case["keep"]
-        assert (trace_id[9:] >= thresholds.cut(threshold)) is case["keep"]
+        assert (trace_id[9:] >= thresholds.threshold_bytes(threshold)) is case["keep"]
 
 
 @pytest.mark.parametrize("case", VECTORS["th_text"], ids=lambda case: repr(case["text"]))
@@ -98,7 +98,7 @@ def test_th_is_read_back_from_as_few_digits_as_say_it(threshold: int) -> None:
 
 @given(st.binary(min_size=16, max_size=16), THRESHOLDS)
 def test_comparing_bytes_is_comparing_numbers(trace_id: bytes, threshold: int) -> None:
-    assert (trace_id[9:] >= thresholds.cut(threshold)) is (thresholds.randomness(trace_id) >= threshold)
+    assert (trace_id[9:] >= thresholds.threshold_bytes(threshold)) is (thresholds.randomness(trace_id) >= threshold)
 
 
 @given(st.integers(0, 65_535), st.binary(min_size=16, max_size=16))

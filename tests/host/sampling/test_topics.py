@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace.sampling import desired as device_reads
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import device_rate, request
 from motetrace_host.core.sampling import report as reported
 from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings
-from motetrace_host.core.sampling.request import Desired
+from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_device
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.shim.sampling_topics import NO_END, DesiredTopic, ReportedTopic
 
 NOW_S = 1_760_000_000
@@ -40,9 +40,9 @@ def birth(**changed: object) -> bytes:
 
 
 def test_the_documented_wish_is_read() -> None:
-    assert request.parse(DOCUMENTED) == Desired("on", Fraction(1, 10), 600)
+    assert request.parse(DOCUMENTED) == SamplingRequest("on", Fraction(1, 10), 600)
     assert request.device_threshold(request.parse(DOCUMENTED)) == 58982
-    assert request.parse(b"") == Desired("inherit")
+    assert request.parse(b"") == SamplingRequest("inherit")
     assert request.parse(b'{"mode":"on","rate":1e-300}').rate == 0
     assert request.parse(b'{"mode":"on","rate":"10%","by":"J"}').rate == Fraction(1, 10)
 
@@ -66,7 +66,7 @@ def test_what_a_device_refuses_is_refused_by_reason(payload: bytes, reason: str)
 
 
 WISHES = st.builds(
-    Desired,
+    SamplingRequest,
     st.sampled_from(["off", "on", "inherit"]),
     st.fractions(0, 1, max_denominator=10**8),
     st.integers(0, request.MAX_FOR_S),
@@ -75,7 +75,7 @@ WISHES = st.builds(
 
 
 @given(WISHES)
-def test_a_written_wish_is_short_and_reads_back_to_8_decimals(wish: Desired) -> None:
+def test_a_written_wish_is_short_and_reads_back_to_8_decimals(wish: SamplingRequest) -> None:
     text = request.format(wish)
     again = request.parse(text)
     assert len(text) <= request.MAX_BYTES
@@ -87,21 +87,25 @@ def test_a_written_wish_is_short_and_reads_back_to_8_decimals(wish: Desired) -> 
 
 
 @given(WISHES)
-def test_a_device_reads_a_written_wish_to_the_threshold_that_is_expected_of_it(wish: Desired) -> None:
+def test_a_device_reads_a_written_wish_to_the_threshold_that_is_expected_of_it(wish: SamplingRequest) -> None:
     mode, threshold, seconds = device_reads(request.format(wish))
     assert mode == wish.mode.encode()
     if wish.mode != "inherit":
         assert (threshold, seconds) == (request.device_threshold(wish), wish.for_s)
 
 
-@pytest.mark.parametrize("wish", [Desired("no"), Desired("on", Fraction(1), -1), Desired("on", Fraction(1, 10**10))])
-def test_a_wish_that_no_device_reads_is_not_written(wish: Desired) -> None:
+@pytest.mark.parametrize(
+    "wish", [SamplingRequest("no"), SamplingRequest("on", Fraction(1), -1), SamplingRequest("on", Fraction(1, 10**10))]
+)
+def test_a_wish_that_no_device_reads_is_not_written(wish: SamplingRequest) -> None:
     with pytest.raises(ValueError, match=r"allowed|lowest"):
         request.format(wish)
 
 
 def test_the_documented_report_is_read() -> None:
-    assert reported.parse(report()) == reported.Reported(bytes.fromhex("5f3a9c0d21"), "on", "applied", 58982, 600, 0)
+    assert reported.parse(report()) == reported.SamplingReport(
+        bytes.fromhex("5f3a9c0d21"), "on", "applied", 58982, 600, 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,21 +126,21 @@ def test_any_bytes_are_read_or_refused_by_reason(payload: bytes) -> None:
     for parse in (request.parse, reported.parse):
         with contextlib.suppress(WireError):
             parse(payload)
-    device_rate.in_birth(payload)
+    device_rate.read_birth(payload)
 
 
 @pytest.mark.parametrize(
     ("wish", "until"),
     [
-        (Desired("on", Fraction(1), 600), NOW + 600 * 10**9),
-        (Desired("on", Fraction(1), 600, NOW_S + 5), (NOW_S + 5) * 10**9),
-        (Desired("on", Fraction(1), 600, NOW_S - 5), 0),
-        (Desired("on"), NO_END),
-        (Desired("off"), 0),
-        (Desired("inherit"), 0),
+        (SamplingRequest("on", Fraction(1), 600), NOW + 600 * 10**9),
+        (SamplingRequest("on", Fraction(1), 600, NOW_S + 5), (NOW_S + 5) * 10**9),
+        (SamplingRequest("on", Fraction(1), 600, NOW_S - 5), 0),
+        (SamplingRequest("on"), NO_END),
+        (SamplingRequest("off"), 0),
+        (SamplingRequest("inherit"), 0),
     ],
 )
-def test_a_wish_makes_its_device_a_target_for_its_time(wish: Desired, until: int) -> None:
+def test_a_wish_makes_its_device_a_target_for_its_time(wish: SamplingRequest, until: int) -> None:
     head = HeadSampler(HeadSettings(NEVER))
     head.target("d", NEVER, NOW + 1)
     topic = DesiredTopic("motetrace/", head)
@@ -156,7 +160,7 @@ def test_a_broken_wish_changes_nothing() -> None:
 
 
 def known(head: HeadSampler) -> int:
-    return head.plan("d").written
+    return head.plan("d").th
 
 
 @pytest.mark.parametrize("birth_first", [True, False])
@@ -191,7 +195,7 @@ def test_only_a_device_that_compares_the_same_r_has_a_threshold(
 
 def test_a_birth_that_does_not_say_or_lies_out_of_range_says_nothing() -> None:
     for payload in (birth(threshold=70_000), birth(threshold=-1), b"{}", b"[]", b"\xff", birth(nonce="x")):
-        assert device_rate.in_birth(payload).threshold_16 is None
+        assert device_rate.read_birth(payload).threshold_16 is None
 
 
 def test_what_is_remembered_is_bounded() -> None:

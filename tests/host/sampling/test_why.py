@@ -13,8 +13,8 @@ from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.commands.sampling_why import Verdict
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.sampling.report import REFUSALS, Reported
-from motetrace_host.core.sampling.request import Desired
+from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
+from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import NEVER, of_rate, parse_rate
 
@@ -148,8 +148,8 @@ def test_anything_may_be_kept_by_the_broker(kept: dict[str, bytes]) -> None:
     assert sampling_why.render("d", sampling_why.stages(said, HEALTHY), said.faults).endswith(".\n")
 
 
-WISH = Desired("on", parse_rate("10%"), 600)
-APPLIED = Reported(BOOT, "on", "applied", 58982, 600, 0)
+WISH = SamplingRequest("on", parse_rate("10%"), 600)
+APPLIED = SamplingReport(BOOT, "on", "applied", 58982, 600, 0)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,15 @@ APPLIED = Reported(BOOT, "on", "applied", 58982, 600, 0)
         (WISH, {"mode": "off"}, Answer.OTHER),
         (WISH, {"result": "expired"}, Answer.OTHER),
         (WISH, {"result": "boot"}, Answer.OTHER),
-        (Desired("on", parse_rate("10%")), {"left_s": 0}, Answer.APPLIED),
-        (Desired("on", parse_rate("10%")), {}, Answer.OTHER),
-        (Desired("inherit"), {"mode": "inherit", "threshold": 7}, Answer.APPLIED),
-        (Desired("off"), {"mode": "off", "threshold": 65536, "left_s": 0}, Answer.APPLIED),
+        (SamplingRequest("on", parse_rate("10%")), {"left_s": 0}, Answer.APPLIED),
+        (SamplingRequest("on", parse_rate("10%")), {}, Answer.OTHER),
+        (SamplingRequest("inherit"), {"mode": "inherit", "threshold": 7}, Answer.APPLIED),
+        (SamplingRequest("off"), {"mode": "off", "threshold": 65536, "left_s": 0}, Answer.APPLIED),
         *[(WISH, {"result": reason}, Answer.REFUSED) for reason in REFUSALS],
     ],
 )
 def test_a_report_is_taken_for_the_answer_when_it_says_what_was_asked(
-    wish: Desired, said: dict[str, object], expected: Answer
+    wish: SamplingRequest, said: dict[str, object], expected: Answer
 ) -> None:
     assert sampling_answer.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
 

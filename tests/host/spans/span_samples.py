@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from motetrace_host.core.spans.span import Link, Span, SpanKind, SpanRow, Status
+from motetrace_host.core.spans.span import Span, SpanKind, SpanLink, SpanRow, Status
 from tests.host.spans.proto_spans import pack
 
 START = 1_700_000_000_000_000_000
@@ -51,7 +51,7 @@ times = st.integers(1, 2**63 - 1)
 attribute_values = st.one_of(texts, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
 attributes = st.dictionaries(texts, attribute_values, max_size=8)
 resources = st.dictionaries(texts.filter(lambda key: key != "service.name"), attribute_values, max_size=4)
-links = st.builds(Link, ids(16), ids(8), attributes)
+links = st.builds(SpanLink, ids(16), ids(8), attributes)
 
 
 @st.composite

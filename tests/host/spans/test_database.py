@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.store_error import StoreError
+from motetrace_host.core.errors import StoreError
 from motetrace_host.storage import database
 
 TABLES = {

@@ -17,11 +17,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.spans.attributes import encode_attributes, encode_resource
 from motetrace_host.core.spans.envelope import MAX_SPANS, join, split_protobuf
 from motetrace_host.core.spans.protobuf import delimited, varint
 from motetrace_host.core.spans.span import AttributeValue, Span, Status
-from motetrace_host.core.wire_error import WireError
 from motetrace_host.network import otlp_codec
 from tests.host.spans.proto_spans import pack, proto_attributes, proto_resource, proto_span, proto_value
 from tests.host.spans.span_samples import MS, START, TRACE_ID, attributes, make_rows, make_span, spans, texts

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec, otlp_forwarder
 from motetrace_host.network.otlp_forwarder import (
@@ -62,7 +62,7 @@ class Shim:
 
     def forwarder(self, url: str, **options: object) -> OtlpForwarder:
         options.setdefault("rng", random.Random(1))
-        return OtlpForwarder(SpanOutbox(self._open(), TARGET, Where("broker:1883", "shim")), url, **options)  # type: ignore[arg-type]
+        return OtlpForwarder(SpanOutbox(self._open(), TARGET, ShimIdentity("broker:1883", "shim")), url, **options)  # type: ignore[arg-type]
 
     @property
     def cursor(self) -> Cursor:
@@ -464,11 +464,11 @@ FORWARD = """
 import sys
 from motetrace_host.network import otlp_forwarder
 from motetrace_host.storage import database
-from motetrace_host.core.messages.message_spans import Where
+from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.shim.span_outbox import SpanOutbox
 path, url = sys.argv[1:]
 otlp_forwarder.MAX_BATCH_SPANS = 10
-forwarder = otlp_forwarder.OtlpForwarder(SpanOutbox(database.connect(path), "backend", Where("b", "c")), url)
+forwarder = otlp_forwarder.OtlpForwarder(SpanOutbox(database.connect(path), "backend", ShimIdentity("b", "c")), url)
 while not forwarder._drained:
     forwarder.step()
 """

@@ -18,21 +18,21 @@ from paho.mqtt.enums import MQTTErrorCode
 from motetrace_host import stages
 from motetrace_host.core.messages.message_number import MessageNumber
 from motetrace_host.core.wire import hop_report
-from motetrace_host.core.wire.hop_report import Report
+from motetrace_host.core.wire.hop_report import HopReport
 from motetrace_host.stages import reporting, settings
 from tests.host.stages.stage_recorder import KEY, TRACEPARENT, FakeMessage, Recorder, publish_properties
 
 NONCE = bytes.fromhex("0123456789")
 ONE = {NONCE: ((0x11, 0x11),)}
-Counted = Callable[[], dict[str, Report]]
+Counted = Callable[[], dict[str, HopReport]]
 
 
 @pytest.fixture
 def counted() -> Iterator[Counted]:
     """Reports of this process since the last call, by hop."""
-    reports: list[Report] = []
+    reports: list[HopReport] = []
 
-    def take() -> dict[str, Report]:
+    def take() -> dict[str, HopReport]:
         assert stages.flush_reports()
         found = {report.hop: report for report in reports}
         assert len(found) == len(reports)
@@ -214,7 +214,7 @@ def test_without_report_nothing_is_counted(recorder: Recorder) -> None:
 
 
 def test_the_reports_of_a_process_have_one_nonce_and_rising_numbers() -> None:
-    reports: list[Report] = []
+    reports: list[HopReport] = []
     stages.configure(report=lambda _, payload: reports.append(hop_report.parse(payload)), report_every_s=3600)
     for seq in range(3):
         count("db", numbered(seq))
@@ -262,7 +262,7 @@ def test_a_target_that_fails_never_reaches_the_application(recorder: Recorder) -
     with stages.rule_evaluate(message(("traceparent", TRACEPARENT)), name="r", action="a", tracer=recorder.tracer):
         pass
     assert not stages.flush_reports(0.2)
-    reports: list[Report] = []
+    reports: list[HopReport] = []
     stages.configure(report=lambda _, payload: reports.append(hop_report.parse(payload)))
     assert stages.flush_reports()
     assert reports[0].outcomes["seen"] == ONE
@@ -419,7 +419,7 @@ def test_a_forked_child_reports_what_it_counted_itself_and_as_itself(tmp_path: P
 
 def test_counting_goes_on_while_a_report_is_stuck(recorder: Recorder) -> None:
     entered, release = threading.Event(), threading.Event()
-    reports: list[Report] = []
+    reports: list[HopReport] = []
 
     def slow(_topic: str, payload: bytes) -> None:
         entered.set()

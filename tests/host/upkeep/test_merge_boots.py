@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.storage import database, state_folder
 from motetrace_host.storage.sqlite_ledger import SqliteSeen
@@ -96,9 +96,9 @@ def test_what_the_stages_told_of_the_two_is_joined_too(split: Path) -> None:
         SqliteSeen(connection).merge(
             9,
             [
-                Delta("", older, "rule", [(1, 100)], NOW // 10**6),
-                Delta("", newer, "rule", [(101, 150)], NOW // 10**6),
-                Delta("", newer, "db", [(101, 120)], NOW // 10**6),
+                SeenRuns("", older, "rule", [(1, 100)], NOW // 10**6),
+                SeenRuns("", newer, "rule", [(101, 150)], NOW // 10**6),
+                SeenRuns("", newer, "db", [(101, 120)], NOW // 10**6),
             ],
         )
     connection.close()

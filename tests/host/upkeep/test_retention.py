@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.shim import retention
@@ -63,8 +63,8 @@ def test_a_boot_that_is_still_heard_stays_however_old_it_is(path: Path) -> None:
     old, now = NOW_MS - 100 * DAY_MS, NOW_MS
     with database.transaction(connection):
         ledger.add_boots([("a", b"aaaaa", False, old * 10**6), ("b", b"bbbbb", False, old * 10**6)])
-        store.merge(1, [Delta("a", b"aaaaa", "shim", [(1, 9)], old), Delta("b", b"bbbbb", "shim", [(1, 9)], old)])
-        store.merge(2, [Delta("a", b"aaaaa", "shim", [(10, 10)], now)])
+        store.merge(1, [SeenRuns("a", b"aaaaa", "shim", [(1, 9)], old), SeenRuns("b", b"bbbbb", "shim", [(1, 9)], old)])
+        store.merge(2, [SeenRuns("a", b"aaaaa", "shim", [(10, 10)], now)])
     assert run(path, NOW_MS) == {"boots": 2}
     assert [row.device_id for row in store.read()] == ["a"]
     assert [boot.device_id for boot in ledger.boots()] == ["a"]
@@ -75,8 +75,8 @@ def test_what_hops_told_of_boots_that_no_device_has_goes_by_age_too(path: Path) 
     connection = database.connect(path)
     store = SqliteSeen(connection)
     with database.transaction(connection):
-        store.merge(1, [Delta("", b"ghost", "rule", [(1, 1)], NOW_MS - 20 * DAY_MS)])
-        store.merge(2, [Delta("", b"young", "rule", [(1, 1)], NOW_MS)])
+        store.merge(1, [SeenRuns("", b"ghost", "rule", [(1, 1)], NOW_MS - 20 * DAY_MS)])
+        store.merge(2, [SeenRuns("", b"young", "rule", [(1, 1)], NOW_MS)])
     run(path, NOW_MS)
     assert [row.boot_nonce for row in store.read()] == [b"young"]
     connection.close()
@@ -145,7 +145,7 @@ def test_by_size_the_oldest_go_first_and_the_steps_are_bounded(path: Path, monke
     with database.transaction(connection):
         for number in range(1, 31):
             nonce = number.to_bytes(5, "big")
-            store.merge(number, [Delta("a", nonce, "shim", [(1, 2)], NOW_MS + number)])
+            store.merge(number, [SeenRuns("a", nonce, "shim", [(1, 2)], NOW_MS + number)])
             spans.insert([span(number)])
     steps: list[float] = []
     kept = Limits(14 * DAY_MS, 10**6, spans=12, states=10)
@@ -161,12 +161,12 @@ def test_a_running_store_goes_on_rightly_beside_it(path: Path) -> None:
     ours, theirs = database.connect(path), database.connect(path)
     store = SqliteSeen(ours)
     with database.transaction(ours):
-        store.merge(1, [Delta("a", b"old..", "shim", [(1, 9)], NOW_MS - 20 * DAY_MS)])
-        store.merge(2, [Delta("b", b"young", "shim", [(1, 9)], NOW_MS)])
+        store.merge(1, [SeenRuns("a", b"old..", "shim", [(1, 9)], NOW_MS - 20 * DAY_MS)])
+        store.merge(2, [SeenRuns("b", b"young", "shim", [(1, 9)], NOW_MS)])
     Retention(theirs, KEEP, lambda _: False).run(NOW_MS)
     with database.transaction(ours):
         again = store.merge(
-            3, [Delta("a", b"old..", "shim", [(1, 9)], NOW_MS), Delta("b", b"young", "shim", [(9, 10)], NOW_MS)]
+            3, [SeenRuns("a", b"old..", "shim", [(1, 9)], NOW_MS), SeenRuns("b", b"young", "shim", [(9, 10)], NOW_MS)]
         )
     assert again == [(), ((9, 9),)], "what was forgotten begins anew, what stayed is known"
     ours.close()

@@ -13,13 +13,13 @@ from __future__ import annotations
 from typing import Final
 
 from motetrace_host.core.ledger.inferred_boots import WINDOW, BootState
-from motetrace_host.core.ledger.seen_numbers import MAX_COUNT, Seen
+from motetrace_host.core.ledger.seen_numbers import MAX_COUNT, SeenNumbers
 
 MAX_SHARED: Final = 64
 """Numbers that two boots may have in common to be joined: what a broker repeats, and no more."""
 
 
-def shared(one: Seen, other: Seen) -> int:
+def shared(one: SeenNumbers, other: SeenNumbers) -> int:
     """How many numbers both saw."""
     theirs = other.runs()
     count, at = 0, 0
@@ -33,7 +33,7 @@ def shared(one: Seen, other: Seen) -> int:
     return count
 
 
-def interleaved(one: Seen, other: Seen) -> bool:
+def interleaved(one: SeenNumbers, other: SeenNumbers) -> bool:
     """Whether the ranges of two boots overlap, while of the numbers in there hardly any was seen in both."""
     low, high = max(one.lowest, other.lowest), min(one.highest, other.highest)
     if low > high:
@@ -43,7 +43,7 @@ def interleaved(one: Seen, other: Seen) -> bool:
     return both <= MAX_SHARED and 4 * both <= within
 
 
-def check(one: Seen, other: Seen) -> None:
+def check(one: SeenNumbers, other: SeenNumbers) -> None:
     """Refuse to join boots that share more than `MAX_SHARED` numbers.
 
     Raises:
@@ -57,14 +57,14 @@ def check(one: Seen, other: Seen) -> None:
         )
 
 
-def merged(older: Seen, newer: Seen) -> Seen:
+def merged(older: SeenNumbers, newer: SeenNumbers) -> SeenNumbers:
     """Join what one hop saw of two boots; neither is changed.
 
     Returns:
         The union of the numbers. Those in both are duplicates, the counts are added up, a number that neither saw is
         missing since the older missed it, else since the newer began.
     """
-    both = Seen.unpack(older.pack())
+    both = SeenNumbers.unpack(older.pack())
     for start, end in newer.runs():
         both.add(start, end, newer.first_unix_ms)
     both.duplicates = min(older.duplicates + newer.duplicates + shared(older, newer), MAX_COUNT)
@@ -77,7 +77,7 @@ def merged(older: Seen, newer: Seen) -> Seen:
     return both
 
 
-def merged_state(state: BootState, kept: bytes, gone: bytes, both: Seen) -> BootState:
+def merged_state(state: BootState, kept: bytes, gone: bytes, both: SeenNumbers) -> BootState:
     """Tell what `core.boots` is to remember of the device when `gone` has become part of `kept`.
 
     Args:

@@ -77,7 +77,7 @@ class BootState(NamedTuple):
     previous_unix_ns: int = 0
 
 
-class Sighting(NamedTuple):
+class BootMatch(NamedTuple):
     """Which boot one message belongs to.
 
     Args:
@@ -94,7 +94,7 @@ class Sighting(NamedTuple):
     why: str
 
 
-def observe(state: BootState | None, seq: int, received_unix_ns: int, entropy5: bytes) -> tuple[BootState, Sighting]:
+def observe(state: BootState | None, seq: int, received_unix_ns: int, entropy5: bytes) -> tuple[BootState, BootMatch]:
     """Tell which boot a bare seq belongs to.
 
     Args:
@@ -114,14 +114,14 @@ def observe(state: BootState | None, seq: int, received_unix_ns: int, entropy5: 
         raise ValueError(f"entropy5 has {len(entropy5)} bytes; it has {NONCE_BYTES}")
     why = _classify(state, seq, received_unix_ns)
     if state is None or why in ("reboot", "wrap", "jump"):
-        return _begin(state, seq, received_unix_ns, entropy5), Sighting(entropy5, seq, True, why)
+        return _begin(state, seq, received_unix_ns, entropy5), BootMatch(entropy5, seq, True, why)
     if why == "late_previous":
-        return state, Sighting(state.previous_nonce, seq, False, why)
+        return state, BootMatch(state.previous_nonce, seq, False, why)
     advance = max(seq - state.highest, 0)
     highest = state.highest + advance
     seen = (state.seen << min(advance, WINDOW)) & _SEEN_MASK | 1 << highest - seq
     kept = state._replace(last_seq=seq, highest=highest, seen=seen, last_unix_ns=received_unix_ns)
-    return kept, Sighting(state.boot_nonce, seq, False, why)
+    return kept, BootMatch(state.boot_nonce, seq, False, why)
 
 
 def _classify(state: BootState | None, seq: int, received_unix_ns: int) -> str:

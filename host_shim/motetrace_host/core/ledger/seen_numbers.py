@@ -1,7 +1,7 @@
 """What one hop saw of one boot: the numbers from the lowest to the highest, less the gaps between them.
 
 A device numbers its messages, so a hop need not remember messages to say which are missing: two bounds and a list of
-gaps do, 59 bytes for a boot without losses however long it runs. Every run of numbers goes through `Seen.add`:
+gaps do, 59 bytes for a boot without losses however long it runs. Every run of numbers goes through `SeenNumbers.add`:
 
 | a run | what happens |
 |---|---|
@@ -21,19 +21,36 @@ gap waiting for years; a gap that comes to be called lost too early is taken bac
 
 The bound: MAX_GAPS gaps are kept, 16 KiB at most. Beyond them the lowest gap is closed and its numbers are `forgotten`:
 lost for good. They cannot be told from seen ones any more, so `contains` says True and an arrival counts as duplicate.
+
+The packed form, the same in SQLite and in Redis; all numbers are big-endian:
+
+    byte  0        version, 1
+          1..4     lowest            5..8     highest
+          9..16    first_unix_ms     17..24   last_unix_ms
+          25..32   duplicates        33..40   late
+          41..48   recovered         49..56   forgotten
+          57..58   number of gaps, 0..1024
+          59..     each gap: start (4), end (4), opened_unix_ms (8); ascending, none overlapping
+
+Eight-byte numbers are 0..2**53-1: Redis's Lua computes with doubles, which hold exactly those.
 """
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from typing import Final, NamedTuple
 
-from motetrace_host.core.ledger import seen_bytes
-
 MAX_SEQ: Final = 2**32 - 1
-MAX_GAPS: Final = seen_bytes.MAX_GAPS
-MAX_UNIX_MS: Final = seen_bytes.MAX_NUMBER
-MAX_COUNT: Final = seen_bytes.MAX_NUMBER
+VERSION: Final = 1
+MAX_GAPS: Final = 1024
+MAX_NUMBER: Final = 2**53 - 1
+HEAD: Final = struct.Struct(">BIIQQQQQQH")
+GAP: Final = struct.Struct(">IIQ")
+
+Gap = tuple[int, int, int]
+MAX_UNIX_MS: Final = MAX_NUMBER
+MAX_COUNT: Final = MAX_NUMBER
 REORDER_WINDOW_MS: Final = 10_000
 
 Runs = tuple[tuple[int, int], ...]
@@ -49,7 +66,7 @@ class MissingRun(NamedTuple):
     lost: bool
 
 
-class Seen:
+class SeenNumbers:
     """What one hop saw of one boot. It begins with its first run, so it is never empty.
 
     Args:
@@ -159,28 +176,41 @@ class Seen:
         ]
 
     def pack(self) -> bytes:
-        """Write the state: 59 bytes and 16 for each gap. The form is described in core/ledger/seen_bytes.py."""
-        return seen_bytes.pack(
-            self.lowest, self.highest, self.first_unix_ms, self.last_unix_ms,
-            self.duplicates, self.late, self.recovered, self.forgotten, self.gaps,
+        """Write the state: 59 bytes and 16 for each gap, in the form above."""
+        gaps = self.gaps
+        head = HEAD.pack(
+            VERSION, self.lowest, self.highest, self.first_unix_ms, self.last_unix_ms,
+            self.duplicates, self.late, self.recovered, self.forgotten, len(gaps),
         )  # fmt: skip
+        return head + b"".join([GAP.pack(*gap) for gap in gaps]) if gaps else head
 
     @classmethod
-    def unpack(cls, data: bytes) -> Seen:
+    def unpack(cls, data: bytes) -> SeenNumbers:
         """Read a state that `pack`, or the Lua script of the Redis store, wrote.
 
         Raises:
-            ValueError: it is not one; names the fault.
+            ValueError: it is none that a state could be in; names the fault.
         """
+        if len(data) < HEAD.size:
+            raise ValueError(f"ledger state of {len(data)} bytes; it has at least {HEAD.size}")
         seen = cls.__new__(cls)
         (
-            seen.lowest, seen.highest, seen.first_unix_ms, seen.last_unix_ms,
-            seen.duplicates, seen.late, seen.recovered, seen.forgotten, seen.gaps,
-        ) = seen_bytes.unpack(data)  # fmt: skip
+            version, seen.lowest, seen.highest, seen.first_unix_ms, seen.last_unix_ms,
+            seen.duplicates, seen.late, seen.recovered, seen.forgotten, gap_count,
+        ) = HEAD.unpack_from(data)  # fmt: skip
+        if version != VERSION:
+            raise ValueError(f"ledger state of version {version}; this motetrace reads version {VERSION}: upgrade it")
+        if gap_count > MAX_GAPS or len(data) != HEAD.size + gap_count * GAP.size:
+            raise ValueError(
+                f"ledger state of {len(data)} bytes names {gap_count} gaps; "
+                f"it has {HEAD.size} bytes and {GAP.size} for each of 0..{MAX_GAPS} gaps"
+            )
+        seen.gaps = list(GAP.iter_unpack(data[HEAD.size :])) if gap_count else []
+        _check(seen)
         return seen
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Seen) and self.pack() == other.pack()
+        return isinstance(other, SeenNumbers) and self.pack() == other.pack()
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
@@ -242,6 +272,32 @@ class Seen:
         while len(self.gaps) > MAX_GAPS:
             start, end, _ = self.gaps.pop(0)
             self.forgotten += end - start + 1
+
+
+def _check(state: SeenNumbers) -> None:
+    """Raise ValueError where the parts of an unpacked state contradict each other."""
+    lowest, highest = state.lowest, state.highest
+    if lowest > highest:
+        raise ValueError(f"ledger state with lowest {lowest} above highest {highest}")
+    missing, least = state.forgotten, lowest
+    for start, end, opened_unix_ms in state.gaps:
+        if not (least <= start <= end < highest and opened_unix_ms <= MAX_NUMBER):
+            raise ValueError(
+                f"ledger state with gap {start}..{end}, opened {opened_unix_ms}; "
+                f"the numbers must ascend within {least}..{highest - 1}, the time within 0..{MAX_NUMBER}"
+            )
+        missing += end - start + 1
+        least = end + 1
+    if missing > highest - lowest:
+        raise ValueError(
+            f"ledger state in which {missing} of the numbers {lowest}..{highest} are missing; one was seen"
+        )
+    numbers = (state.first_unix_ms, state.last_unix_ms, state.duplicates, state.late, state.recovered)
+    if max(numbers) > MAX_NUMBER or state.recovered > state.late:
+        raise ValueError(
+            f"ledger state with times {numbers[0]} and {numbers[1]}, {state.duplicates} duplicates, {state.late} late,"
+            f" {state.recovered} recovered; each is 0..{MAX_NUMBER}, and recovered ones are late"
+        )
 
 
 def _first_gap_reaching(gaps: list[tuple[int, int, int]], seq: int) -> int:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from motetrace_host.core.messages.derived_ids import derive, derive_root, derive_span_id
 from motetrace_host.core.wire.context import HOST_FLAGS, Context
 from motetrace_host.core.wire.traceparent import FLAG_SAMPLED
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 _KEY_PERSON = b"motetrace.ledger"
 ENTROPY_BYTES = 24
 
 
-class Linked(NamedTuple):
+class LinkedContext(NamedTuple):
     """A context that came in and is not continued: 16 bytes, 8 bytes, and its tracestate or ""."""
 
     trace_id: bytes
@@ -24,7 +24,7 @@ class Linked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class DeviceMessage:
     """What is known about one message.
 
     Attributes:
@@ -61,8 +61,8 @@ class Message:
     tracestate: str
     baggage: str
     faults: tuple[str, ...]
-    policy: Policy = Policy.CONTINUE
-    linked: Linked | None = None
+    policy: TrustPolicy = TrustPolicy.CONTINUE
+    linked: LinkedContext | None = None
     held_s: int = 0
 
     @property
@@ -100,7 +100,7 @@ class Arrival:
     payload: bytes
     received_unix_ns: int
     fault: str = ""
-    policy: Policy = Policy.CONTINUE
+    policy: TrustPolicy = TrustPolicy.CONTINUE
 
 
 def identify(
@@ -112,7 +112,7 @@ def identify(
     boot_nonce: bytes | None = None,
     answering_boot: bytes | None = None,
     entropy: bytes = b"",
-) -> Message:
+) -> DeviceMessage:
     """Give a message its ids.
 
     Args:
@@ -127,10 +127,10 @@ def identify(
     ids = _ids(context, arrival, key, tenant, boot_nonce, answering_boot, entropy)
     flags, state, baggage = _believed(context, arrival.policy)
     linked = None
-    if arrival.policy == Policy.LINK and context.trace_id is not None and context.parent_id is not None:
-        linked = Linked(context.trace_id, context.parent_id, context.tracestate)
+    if arrival.policy == TrustPolicy.LINK and context.trace_id is not None and context.parent_id is not None:
+        linked = LinkedContext(context.trace_id, context.parent_id, context.tracestate)
         ids = _root(ids, key, tenant, arrival.device_id)
-    return Message(
+    return DeviceMessage(
         ids.message_key,
         arrival.device_id,
         arrival.topic,
@@ -155,11 +155,11 @@ def identify(
     )
 
 
-def _believed(context: Context, policy: Policy) -> tuple[int, str, str]:
+def _believed(context: Context, policy: TrustPolicy) -> tuple[int, str, str]:
     """Flags, tracestate and baggage that go on; the table is in core/wire/trust.py."""
-    if policy == Policy.CONTINUE:
+    if policy == TrustPolicy.CONTINUE:
         return context.flags, context.tracestate, context.baggage
-    if policy == Policy.RESAMPLE:
+    if policy == TrustPolicy.RESAMPLE:
         return context.flags | FLAG_SAMPLED, context.tracestate, context.baggage
     return HOST_FLAGS, "", ""
 

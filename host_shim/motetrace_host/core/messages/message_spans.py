@@ -17,14 +17,14 @@ from typing import Final, NamedTuple
 
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.derived_ids import BEGUN_SPAN_ID, derive_span_id, not_zero
-from motetrace_host.core.messages.record import Extra, Record
+from motetrace_host.core.messages.record import Record, RecordExtra
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import reason as sampling_reason
-from motetrace_host.core.sampling.threshold import cut
+from motetrace_host.core.sampling.threshold import threshold_bytes
 from motetrace_host.core.spans.attributes import SCOPE, encode_attributes, encode_resource, encode_text
 from motetrace_host.core.spans.protobuf import delimited, fields, varint
 from motetrace_host.core.spans.span import AttributeValue, SpanKind, SpanRow
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 DEVICE_SERVICE: Final = "device"
 BROKER_SERVICE: Final = "mqtt-broker"
@@ -65,7 +65,7 @@ _HELD_MS: Final = _Numbers("mqtt.delivery_latency_ms")
 _BY_EXPIRY: Final = encode_text("mqtt.delivery_latency_source", "expiry")
 
 
-class Where(NamedTuple):
+class ShimIdentity(NamedTuple):
     """What a span says of the way its message came.
 
     Attributes:
@@ -76,7 +76,7 @@ class Where(NamedTuple):
     client_id: str
 
 
-class Whose(NamedTuple):
+class MessageSource(NamedTuple):
     """What a span says of its device: topic and template, and what the birth of the boot told."""
 
     device_id: str
@@ -85,7 +85,7 @@ class Whose(NamedTuple):
     birth: Mapping[str, AttributeValue]
 
 
-class Spans:
+class SpanBatch:
     """Spans of messages in the making of one request, each with tag and length as they stand in ScopeSpans.
 
     Attributes:
@@ -134,7 +134,7 @@ class _Form(NamedTuple):
     flags: bytes
 
 
-class Hops:
+class MessageSpanEncoder:
     """Makes the spans of messages.
 
     Args:
@@ -143,7 +143,7 @@ class Hops:
     """
 
     def __init__(
-        self, where: Where, whose: Callable[[int, bytes, bool], Whose], threshold: Callable[[int], int]
+        self, where: ShimIdentity, whose: Callable[[int, bytes, bool], MessageSource], threshold: Callable[[int], int]
     ) -> None:
         self._where = where
         self._whose = whose
@@ -160,8 +160,8 @@ class Hops:
         self,
         records: bytes,
         numbers: Iterable[int],
-        extras: Mapping[int, Extra],
-        spans: Spans,
+        extras: Mapping[int, RecordExtra],
+        spans: SpanBatch,
         reasons: Mapping[int, int] | bytes = b"",
     ) -> None:
         """Make both spans of messages: `device_publish`, a root or the child of a foreign span, `broker_forward` below.
@@ -245,12 +245,12 @@ class Hops:
         """The least R that a threshold keeps, and the tracestate that says so: without it, R would contradict `th`."""
         threshold = self._threshold(threshold_id)
         state = ot_member.rewrite("", threshold).encode()
-        self._th[threshold_id] = cut(threshold), delimited(b"\x1a", state)
+        self._th[threshold_id] = threshold_bytes(threshold), delimited(b"\x1a", state)
         return self._th[threshold_id]
 
-    def rows(self, message: Record, extra: Extra = record.NO_EXTRA) -> tuple[SpanRow, SpanRow]:
+    def rows(self, message: Record, extra: RecordExtra = record.NO_EXTRA) -> tuple[SpanRow, SpanRow]:
         """The spans of one message as the span table has others, for those who show a trace."""
-        spans = Spans()
+        spans = SpanBatch()
         self.add(record.RECORD.pack(*message), (0,), {0: extra}, spans)
         end = message.received_unix_ns
         published = _before(end, extra.held_s * 1_000)
@@ -263,7 +263,7 @@ class Hops:
                     encode_resource(BROKER_SERVICE), SCOPE, _content(spans.broker_forward[0])),
         )  # fmt: skip
 
-    def _new_form(self, key: _FormKey, message: Record, extra: Extra, decision: int) -> _Form:
+    def _new_form(self, key: _FormKey, message: Record, extra: RecordExtra, decision: int) -> _Form:
         whose = self._whose(message.place, message.boot_nonce, message.inferred)
         common = encode_text("device.id", whose.device_id) + encode_text("mqtt.topic", whose.topic)
         common += encode_text("messaging.destination.name", whose.topic)
@@ -290,7 +290,7 @@ class Hops:
             "trace.carrier": carrier,
         }
         if policy:
-            both["trace.trust"] = Policy(policy).word
+            both["trace.trust"] = TrustPolicy(policy).word
         both.update(sampling_reason.attributes(decision))
         device = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
         broker = {
@@ -310,7 +310,7 @@ def _before(unix_ns: int, ms: int) -> int:
     return max(1, unix_ns - ms * _NS_PER_MS)
 
 
-def _link(extra: Extra) -> bytes:
+def _link(extra: RecordExtra) -> bytes:
     """Span.links with one link: trace_id, span_id, trace_state."""
     link = b"\x0a\x10" + extra.link_trace_id + b"\x12\x08" + extra.link_span_id
     state = delimited(b"\x1a", extra.tracestate.encode()) if extra.tracestate else b""

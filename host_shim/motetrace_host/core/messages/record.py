@@ -14,7 +14,7 @@
     55      1      decision: why its spans are kept or not (core/sampling/head.py)
     56      1      threshold by which the rate decided, a number of the message log's table; 0: none to be told
 
-What few messages have (a foreign parent-id, tracestate, baggage, why there is no context) is an `Extra` beside it.
+What few messages have (a foreign parent-id, tracestate, why there is no context) is a `RecordExtra` beside it.
 Numbers are big-endian, so the first 9 bytes at offset 24 are also how a message is looked for in a block.
 """
 
@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from motetrace_host.core.messages.message import Message
+from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.core.sampling.reason import FIRST_KEEP
 
 RECORD: Final = struct.Struct(">16s8s5sIqIIIBBBB")
@@ -50,7 +50,7 @@ ORIGIN_MASK: Final = 0x0C
 CARRIER_BITS: Final = {name: number << 4 for number, name in enumerate(CARRIERS)}
 
 
-class Extra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
+class RecordExtra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
     """What few messages have; absent parts cost a byte or nothing.
 
     Attributes:
@@ -75,7 +75,7 @@ class Extra(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Extra)
+_decoder = msgspec.msgpack.Decoder(RecordExtra)
 
 
 class Record(NamedTuple):
@@ -121,7 +121,7 @@ class Record(NamedTuple):
         """0..2."""
         return self.kind & 3
 
-    def origin(self, extra: Extra) -> str:
+    def origin(self, extra: RecordExtra) -> str:
         """How the context came about: traceparent, seqref, seq or none:<reason>."""
         name = ORIGINS[self.kind >> 2 & 3]
         return name if name != "none" else f"none:{extra.reason}"
@@ -132,10 +132,10 @@ class Record(NamedTuple):
         return CARRIERS[self.kind >> 4 & 3]
 
 
-NO_EXTRA: Final = Extra()
+NO_EXTRA: Final = RecordExtra()
 
 
-def pack(message: Message, place: int, decision: int, threshold_id: int = 0) -> tuple[bytes, bytes]:
+def pack(message: DeviceMessage, place: int, decision: int, threshold_id: int = 0) -> tuple[bytes, bytes]:
     """Make the record of a message, and its extra, b"" when it has none.
 
     A tracestate that holds our own age alone is not kept: the age is.
@@ -170,13 +170,13 @@ def pack(message: Message, place: int, decision: int, threshold_id: int = 0) -> 
     return record, packed
 
 
-def _extra(message: Message, reason: str, key: bytes) -> Extra:
+def _extra(message: DeviceMessage, reason: str, key: bytes) -> RecordExtra:
     parent_id, policy = message.parent_id or b"", int(message.policy)
     if message.linked is None:
         tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
-        return Extra(parent_id, reason, tracestate, key, policy, held_s=message.held_s)
+        return RecordExtra(parent_id, reason, tracestate, key, policy, held_s=message.held_s)
     trace_id, span_id, state = message.linked
-    return Extra(parent_id, reason, state, key, policy, trace_id, span_id, message.held_s)
+    return RecordExtra(parent_id, reason, state, key, policy, trace_id, span_id, message.held_s)
 
 
 def unpack(data: bytes, offset: int = 0) -> Record:
@@ -184,7 +184,7 @@ def unpack(data: bytes, offset: int = 0) -> Record:
     return Record._make(RECORD.unpack_from(data, offset))
 
 
-def unpack_extra(data: bytes) -> Extra:
+def unpack_extra(data: bytes) -> RecordExtra:
     """Read an extra.
 
     Raises:
@@ -237,7 +237,7 @@ def join_extras(extras: dict[int, bytes]) -> bytes:
     return b"".join([struct.pack(">II", number, len(data)) + data for number, data in sorted(extras.items())])
 
 
-def split_extras(data: bytes) -> dict[int, Extra]:
+def split_extras(data: bytes) -> dict[int, RecordExtra]:
     """Read what `join_extras` made."""
     found, position = {}, 0
     while position < len(data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 Frame = tuple[int, bytes]
 """First byte of the fixed header (type and flags), and everything after the remaining length."""

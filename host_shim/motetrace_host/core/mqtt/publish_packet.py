@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 _USER_PROPERTY = 0x26
 _EXPIRY = 0x02

@@ -8,7 +8,7 @@ FIRST_S, LAST_S = 0.125, 15.0
 SHORT_LIVED_S = 5.0
 
 
-class Attempts:
+class ReconnectPauses:
     """Doubles the pause from 0.25 to 15 s until a connection lasts."""
 
     def __init__(self) -> None:

@@ -1,125 +1,176 @@
-"""Where the device id stands in a topic: `devices/{device_id}/telemetry`.
+"""MQTT topics and filters, and where the device id stands in a topic: `devices/{device_id}/telemetry`.
 
-The template is what goes into span attributes (`messaging.destination.template`), never the raw topic: it names few
+A template is what goes into span attributes (`messaging.destination.template`), never the raw topic: it names few
 values for many devices.
+Source: MQTT 5.0, 4.7 (topic names and filters).
 """
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Iterable
 from typing import Final
 
 SLOT: Final = "{device_id}"
 MAX_DEVICE_ID_BYTES: Final = 255
 MAX_TOPIC_BYTES: Final = 65_535
+_DEVICE_SLOT: Final = re.compile(re.escape(SLOT))
+_ANY_SLOT: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_.]*\}")
+_CACHED_TOPICS: Final = 4096
 
 
-class TopicTemplate:
-    """A topic template with exactly one level `{device_id}`.
+class _Pattern:
+    """A topic filter in which a level may also be a name in braces, which stands for any level as `+` does."""
 
-    Args:
-        template: MQTT levels joined by '/'; one level is `{device_id}`, others are literals or `+`; the last may be
-            `#`. At most 65,535 bytes in UTF-8.
-    Raises:
-        ValueError: the template breaks a rule; names the level and the remedy.
-    Source: MQTT 5, section 4.7 (topic names and filters).
-    """
+    __slots__ = ("_levels", "_open_ended", "filter", "text")
 
-    __slots__ = ("_levels", "_open_ended", "_slot", "filter", "template")
-
-    def __init__(self, template: str) -> None:
-        levels = template.split("/")
-        _check(template, levels)
-        self.template = template
-        self.filter = "/".join("+" if level == SLOT else level for level in levels)
-        self._slot = levels.index(SLOT)
+    def __init__(self, text: str, slot: re.Pattern[str] = _DEVICE_SLOT) -> None:
+        levels = text.split("/")
+        _check(text, levels, slot)
+        self.text = text
         self._open_ended = levels[-1] == "#"
+        if self._open_ended:
+            levels.pop()
         # The literal that a topic must have at each level, None where anything goes.
-        self._levels = [None if level in (SLOT, "+", "#") else level for level in levels]
+        self._levels = [None if level == "+" or slot.fullmatch(level) else level for level in levels]
+        wild = ["+" if level is None else level for level in self._levels]
+        self.filter = "/".join([*wild, "#"] if self._open_ended else wild)
 
     def __repr__(self) -> str:
-        return f"TopicTemplate({self.template!r})"
+        return f"{type(self).__name__}({self.text!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TopicTemplate) and other.template == self.template
+        return type(other) is type(self) and isinstance(other, _Pattern) and other.text == self.text
 
     def __hash__(self) -> int:
-        return hash(self.template)
+        return hash(self.text)
 
-    def match(self, topic: str) -> str | None:
-        """Find the device id in a topic.
-
-        Args:
-            topic: A topic as received, any string.
-        Returns:
-            The device id, 1..255 bytes in UTF-8 and without NUL, or None when the topic does not fit the template.
-        Source: MQTT 5, section 4.7.
-        """
+    def parts(self, topic: str) -> list[str] | None:
+        """The levels of a topic that fits, one for each of the pattern's and perhaps a rest; None when it does not."""
         levels = self._levels
-        parts = topic.split("/", len(levels))  # bounded: at most one part more than the template has
-        if not self._fits(topic, parts):
+        parts = topic.split("/", len(levels))  # bounded: at most one part more than the pattern has
+        if len(parts) != len(levels) and not (self._open_ended and len(parts) > len(levels)):
             return None
+        if topic.startswith("$") and (not levels or levels[0] is None):
+            return None  # a wildcard in front stands for no topic such as $SYS
         for level, part in zip(levels, parts, strict=False):
             if level is not None and level != part:
                 return None
-        device_id = parts[self._slot]
-        return device_id if is_device_id(device_id) else None
+        return parts
 
-    def _fits(self, topic: str, parts: list[str]) -> bool:
-        """Tell whether the number of levels is right, and no wildcard stands for a `$` topic."""
-        wanted = len(self._levels)
-        if self._open_ended:
-            if len(parts) < wanted - 1:  # `a/#` matches `a` too
-                return False
-        elif len(parts) != wanted:
-            return False
-        return not topic.startswith("$") or self._levels[0] is not None
+
+class TopicFilter(_Pattern):
+    """A topic filter, or a topic template taken as one.
+
+    Args:
+        text: MQTT levels joined by '/'; a level may be `+` or `{device_id}`, the last may be `#`. 1..65,535 bytes in
+            UTF-8, without `$share`.
+    Raises:
+        ValueError: it breaks a rule; names the level and the remedy.
+    """
+
+    __slots__ = ()
+
+    def match(self, topic: str) -> bool:
+        """Tell whether a topic, any string as received, is matched; a wildcard in front stands for no `$` topic."""
+        return self.parts(topic) is not None
+
+
+class TopicTemplate(_Pattern):
+    """A topic template with exactly one level `{device_id}`.
+
+    Args:
+        text: MQTT levels joined by '/'; one level is `{device_id}`, others are literals or `+`; the last may be `#`.
+            At most 65,535 bytes in UTF-8.
+    Raises:
+        ValueError: the template breaks a rule; names the level and the remedy.
+    """
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        levels = text.split("/")
+        if levels.count(SLOT) != 1:
+            raise ValueError(
+                f"template {text[:200]!r} must hold the level {SLOT} exactly once, as in 'devices/{SLOT}/telemetry'"
+            )
+        self._slot = levels.index(SLOT)
+
+    @property
+    def template(self) -> str:
+        """The template as it was given."""
+        return self.text
+
+    def match(self, topic: str) -> str | None:
+        """Find the device id in a topic, any string as received.
+
+        Returns:
+            The device id, 1..255 bytes in UTF-8 and without NUL, or None when the topic does not fit the template.
+        """
+        parts = self.parts(topic)
+        return parts[self._slot] if parts is not None and is_device_id(parts[self._slot]) else None
 
     def fill(self, device_id: str) -> str:
         """Write the topic of one device.
 
         Args:
             device_id: 1..255 bytes in UTF-8, without '/', '+', '#' and NUL.
-        Returns:
-            The topic.
         Raises:
             ValueError: the device id breaks the rule, or the template holds wildcards and so names no single topic.
-        Source: MQTT 5, section 4.7.
         """
         if not is_device_id(device_id) or any(char in device_id for char in "/+#"):
             raise ValueError(
                 f"device_id {device_id[:80]!r} must be 1..{MAX_DEVICE_ID_BYTES} bytes in UTF-8 "
                 "without '/', '+', '#' and NUL"
             )
-        levels = self.template.split("/")
+        levels = self.text.split("/")
         if "+" in levels or "#" in levels:
-            raise ValueError(f"template {self.template!r} holds wildcards; a topic to publish to needs literal levels")
+            raise ValueError(f"template {self.text!r} holds wildcards; a topic to publish to needs literal levels")
         levels[self._slot] = device_id
         return "/".join(levels)
 
 
-def _check(template: str, levels: list[str]) -> None:
-    """Refuse a template that breaks a rule."""
+class Destinations:
+    """Templates with names of any kind in braces, and plain filters, tried in order to name the topics of spans.
+
+    Args:
+        templates: MQTT levels joined by '/'; a level `{name}` or `+` stands for any one level, `#` at the end for any
+            number of them, others for themselves.
+    Raises:
+        ValueError: a template is empty or a wildcard is not a whole level; names it.
+    """
+
+    def __init__(self, templates: Iterable[str]) -> None:
+        self.templates = tuple(templates)
+        self._patterns = [_Pattern(template, _ANY_SLOT) for template in self.templates]
+        # Bounded, because topics are the senders' to choose.
+        self.match = functools.lru_cache(_CACHED_TOPICS)(self._match)
+
+    def _match(self, topic: str) -> str | None:
+        """Return the first template that a topic fits, None when none does."""
+        return next((pattern.text for pattern in self._patterns if pattern.parts(topic) is not None), None)
+
+
+def _check(text: str, levels: list[str], slot: re.Pattern[str]) -> None:
+    """Refuse what is no filter."""
     try:
-        length = len(template.encode())
+        size = len(text.encode())
     except UnicodeEncodeError:
-        raise ValueError(f"template {template[:80]!r} is not valid UTF-8 text") from None
-    if length > MAX_TOPIC_BYTES or "\0" in template:
-        raise ValueError(f"template has {length} bytes; at most {MAX_TOPIC_BYTES} and no NUL")
+        raise ValueError(f"topic template {text[:80]!r} is not valid UTF-8 text") from None
+    if not 1 <= size <= MAX_TOPIC_BYTES or "\0" in text:
+        raise ValueError(f"a topic template or filter has 1..{MAX_TOPIC_BYTES} bytes and no NUL; this one has {size}")
     if levels[0] == "$share":
-        raise ValueError(
-            f"template {template[:200]!r} starts with $share; name the topic here and the group separately"
-        )
-    if levels.count(SLOT) != 1:
-        raise ValueError(
-            f"template {template[:200]!r} must hold the level {SLOT} exactly once, as in 'devices/{SLOT}/telemetry'"
-        )
+        raise ValueError(f"topic template {text[:200]!r} starts with $share; name the filter behind the group alone")
     for at, level in enumerate(levels):
-        if level == SLOT or level == "+" or (level == "#" and at == len(levels) - 1):
+        if level == "+" or slot.fullmatch(level) or (level == "#" and at == len(levels) - 1):
             continue
         if any(char in level for char in "+#{}"):
+            name = SLOT if slot is _DEVICE_SLOT else "{name}"
             raise ValueError(
-                f"level {level[:80]!r} of template {template[:200]!r}: "
-                f"'+', '#' and {SLOT} must be whole levels, '#' the last"
+                f"level {level[:80]!r} of topic template {text[:200]!r}: "
+                f"'+', '#' and {name} must be whole levels, '#' the last"
             )
 
 
@@ -129,3 +180,19 @@ def is_device_id(text: str) -> bool:
         return 1 <= len(text.encode()) <= MAX_DEVICE_ID_BYTES and "\0" not in text
     except UnicodeEncodeError:  # lone surrogates: not text that MQTT can carry
         return False
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether there is a topic that two topic filters, without $share, both match."""
+    levels, others = one.split("/"), other.split("/")
+    # Wildcards in front do not match topics that begin with `$`.
+    if (levels[0] in ("+", "#")) != (others[0] in ("+", "#")) and (levels[0][:1] == "$" or others[0][:1] == "$"):
+        return False
+    for level, counterpart in zip(levels, others, strict=False):
+        if "#" in (level, counterpart):
+            return True
+        if "+" not in (level, counterpart) and level != counterpart:
+            return False
+    longer = levels if len(levels) > len(others) else others
+    shorter = min(len(levels), len(others))
+    return len(levels) == len(others) or longer[shorter:] == ["#"]

@@ -27,7 +27,7 @@ class _Wire(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Wire)
 
 
-class InBirth(NamedTuple):
+class BirthSampling(NamedTuple):
     """What a birth message says of sampling; threshold_16 None: nothing."""
 
     boot_nonce: bytes
@@ -49,7 +49,7 @@ def threshold(mode: str, threshold_16: int | None) -> int:
     return UNKNOWN
 
 
-def in_birth(payload: bytes) -> InBirth:
+def read_birth(payload: bytes) -> BirthSampling:
     """Read what a birth message says of sampling. Never raises: what is no birth message says nothing.
 
     Source: docs/device-messages.md, "birth".
@@ -58,6 +58,6 @@ def in_birth(payload: bytes) -> InBirth:
         wire = _decoder.decode(payload)
         nonce = unhexlify(wire.nonce)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return InBirth(b"", "", None)
+        return BirthSampling(b"", "", None)
     in_range = wire.threshold is not None and 0 <= wire.threshold <= 65_536
-    return InBirth(nonce, wire.mode[:32], wire.threshold if in_range else None)
+    return BirthSampling(nonce, wire.mode[:32], wire.threshold if in_range else None)

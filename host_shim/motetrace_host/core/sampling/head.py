@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from motetrace_host.core.sampling.reason import Reason
-from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, cut
+from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, threshold_bytes
 from motetrace_host.core.sampling.token_bucket import Allowance, DeviceBuckets, TokenBucket
-from motetrace_host.core.wire.trust import Policy
+from motetrace_host.core.wire.trust import TrustPolicy
 
 SAMPLED: Final = 1
 UNKNOWN: Final = -1
@@ -52,7 +52,7 @@ class HeadSettings:
     max_devices: int = 20_000
 
 
-class Plan(NamedTuple):
+class SamplingPlan(NamedTuple):
     """What `decide` needs to know of a device and a topic, worked out once.
 
     Attributes:
@@ -66,11 +66,11 @@ class Plan(NamedTuple):
     """
 
     threshold: int
-    cut: bytes
-    needs: int
-    alone: bool
-    written: int
-    left_out: int
+    threshold_bytes: bytes
+    required_flags: int
+    rate_alone: bool
+    th: int
+    refusal: int
     target: int = NEVER
     target_until_unix_ns: int = 0
     device_id: str = ""
@@ -87,20 +87,20 @@ class Decision(NamedTuple):
 _RATE, _LIMITED, _TARGETED, _FLAG = map(int, (Reason.RATE, Reason.LIMITED, Reason.TARGETED, Reason.FLAG))
 
 
-def by_rate(plan: Plan, trace_id: bytes, flags: int) -> int:
-    """Decide by the rate alone, as the receive loop writes it out where `plan.alone` holds; returns the reason."""
-    if flags & plan.needs != plan.needs:
+def by_rate(plan: SamplingPlan, trace_id: bytes, flags: int) -> int:
+    """Decide by the rate alone, as the receive loop writes it out where `plan.rate_alone` holds; returns the reason."""
+    if flags & plan.required_flags != plan.required_flags:
         return Reason.UNSAMPLED
-    return _RATE if trace_id[9:] >= plan.cut else plan.left_out
+    return _RATE if trace_id[9:] >= plan.threshold_bytes else plan.refusal
 
 
-def written_th(plan: Plan, reason: int, randomness: int) -> int:
+def written_th(plan: SamplingPlan, reason: int, randomness: int) -> int:
     """Compute what `th` says of a trace that was kept: the threshold, or UNKNOWN where none is to be written.
 
     Only what the rate kept has one, and only while R reaches it: a device may force a message that its own odds left
     out, and then nobody knows how many others this one stands for.
     """
-    return plan.written if reason == _RATE and randomness >= plan.written else UNKNOWN
+    return plan.th if reason == _RATE and randomness >= plan.th else UNKNOWN
 
 
 class HeadSampler:
@@ -112,7 +112,7 @@ class HeadSampler:
         self._caps = _per_device(settings.cap_per_minute, settings.max_devices)
         self._targets: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._device_thresholds: OrderedDict[str, int] = OrderedDict()
-        self._usual = {int(policy): self._plan("", policy) for policy in Policy}
+        self._usual = {int(policy): self._plan("", policy) for policy in TrustPolicy}
         self.version = 0
         """Rises with every change of a target or device rate: a plan that was made at another version is stale."""
         self._dropped = 0
@@ -155,7 +155,7 @@ class HeadSampler:
         elif self._device_thresholds.get(device_id) != threshold:
             self._remember(self._device_thresholds, device_id, threshold)
 
-    def plan(self, device_id: str, policy: int = Policy.CONTINUE) -> Plan:
+    def plan(self, device_id: str, policy: int = TrustPolicy.CONTINUE) -> SamplingPlan:
         """Work out what holds for a device on a topic. Good while `version` is the same.
 
         Args:
@@ -166,7 +166,7 @@ class HeadSampler:
         return self._plan(device_id, policy)
 
     def decide(
-        self, plan: Plan, trace_id: bytes, flags: int, now_unix_ns: int, randomness: int | None = None
+        self, plan: SamplingPlan, trace_id: bytes, flags: int, now_unix_ns: int, randomness: int | None = None
     ) -> Decision:
         """Decide about one message.
 
@@ -178,8 +178,8 @@ class HeadSampler:
             randomness: R where a tracestate says `rv`; None: the trace-id's.
         """
         random = int.from_bytes(trace_id[9:], "big") if randomness is None else randomness
-        asked = flags & plan.needs == plan.needs
-        refused = plan.left_out if asked else int(Reason.UNSAMPLED)
+        asked = flags & plan.required_flags == plan.required_flags
+        refused = plan.refusal if asked else int(Reason.UNSAMPLED)
         if asked and random >= plan.threshold:
             if self._limit is None:
                 return Decision(True, _RATE, written_th(plan, _RATE, random))
@@ -188,7 +188,7 @@ class HeadSampler:
             refused = int(Reason.OVER_LIMIT)
         if now_unix_ns < plan.target_until_unix_ns and random >= plan.target:
             return Decision(True, _TARGETED, UNKNOWN)
-        if self._caps is not None and plan.needs and refused == Reason.OUTSIDE_RATE:
+        if self._caps is not None and plan.required_flags and refused == Reason.OUTSIDE_RATE:
             refused = self._by_flag(self._caps, plan.device_id, now_unix_ns)
         return Decision(refused == _FLAG, refused, UNKNOWN)
 
@@ -197,16 +197,16 @@ class HeadSampler:
             return Reason.OVER_CAP
         return _FLAG if self._limit is None or self._limit.take(now_unix_ns) else Reason.OVER_LIMIT
 
-    def _plan(self, device_id: str, policy: int) -> Plan:
+    def _plan(self, device_id: str, policy: int) -> SamplingPlan:
         threshold = self.settings.threshold
         device = self._device_thresholds.get(device_id, self.settings.device_threshold)
-        if policy != Policy.CONTINUE:  # the host decides alone, so nobody thinned out before
+        if policy != TrustPolicy.CONTINUE:  # the host decides alone, so nobody thinned out before
             device = ALWAYS
         target, until = self._targets.get(device_id, (NEVER, 0))
-        return Plan(
+        return SamplingPlan(
             threshold,
-            cut(threshold),
-            SAMPLED if policy == Policy.CONTINUE else 0,
+            threshold_bytes(threshold),
+            SAMPLED if policy == TrustPolicy.CONTINUE else 0,
             self._limit is None and self._caps is None and not until,
             UNKNOWN if device == UNKNOWN else max(threshold, device),
             int(Reason.OUTSIDE_RATE),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.wire import tracestate
 from motetrace_host.core.wire.tracestate import MAX_MEMBERS
-from motetrace_host.core.wire_error import WireError
 
 KEY: Final = "ot"
 MAX_CHARS: Final = 256  # of its value

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 MAX_BYTES: Final = 4096
 REFUSALS: Final = {
@@ -36,7 +36,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class SamplingReport:
     """What is in force on a device.
 
     Attributes:
@@ -53,7 +53,7 @@ class Reported:
     refused: int
 
 
-def parse(payload: bytes) -> Reported:
+def parse(payload: bytes) -> SamplingReport:
     """Read what a device reports.
 
     Args:
@@ -73,4 +73,4 @@ def parse(payload: bytes) -> Reported:
         raise WireError("reported_version", f"sampling/reported has version {wire.v}; this host reads version 1")
     if len(nonce) != 5 or not 0 <= wire.threshold <= 65_536 or not 0 <= wire.left_s <= 2**31 or wire.refused < 0:
         raise WireError("reported_range", "sampling/reported has a nonce, threshold or time out of range")
-    return Reported(nonce, wire.mode, wire.result, wire.threshold, wire.left_s, wire.refused)
+    return SamplingReport(nonce, wire.mode, wire.result, wire.threshold, wire.left_s, wire.refused)

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.sampling.threshold import parse_rate
-from motetrace_host.core.wire_error import WireError
 
 MAX_BYTES: Final = 256
 MAX_FOR_S: Final = 2_592_000  # 30 days
@@ -29,7 +29,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 @dataclass(frozen=True, slots=True)
-class Desired:
+class SamplingRequest:
     """A wish.
 
     Attributes:
@@ -46,7 +46,7 @@ class Desired:
     until_unix_s: int = 0
 
 
-def parse(payload: bytes) -> Desired:
+def parse(payload: bytes) -> SamplingRequest:
     """Read a wish as a device reads it. (A device also refuses a member named twice, or unknown and nested.)
 
     Args:
@@ -56,7 +56,7 @@ def parse(payload: bytes) -> Desired:
     Source: docs/device-messages.md, "sampling/desired".
     """
     if not payload:
-        return Desired(INHERIT)
+        return SamplingRequest(INHERIT)
     if len(payload) > MAX_BYTES:
         raise WireError("desired_size", f"sampling/desired has {len(payload)} bytes; at most {MAX_BYTES}")
     try:
@@ -65,7 +65,7 @@ def parse(payload: bytes) -> Desired:
         raise WireError("desired_format", f"sampling/desired is not the expected JSON: {str(error)[:200]}") from error
     if wire.mode not in _MODES:
         raise WireError("desired_mode", f"mode {wire.mode[:20]!r}; allowed are off, on and inherit")
-    return Desired(wire.mode, _rate(wire.rate), _seconds(wire.for_s), _unix_s(wire.until))
+    return SamplingRequest(wire.mode, _rate(wire.rate), _seconds(wire.for_s), _unix_s(wire.until))
 
 
 def _rate(rate: float | str | None) -> Fraction:
@@ -102,7 +102,7 @@ def _unix_s(until: float | None) -> int:
     return int(until) if until is not None and 0 < until < 2**33 else 0
 
 
-def format(wish: Desired) -> bytes:
+def format(wish: SamplingRequest) -> bytes:
     """Write a wish so that any device reads it: the rate in at most 8 decimals, never below what those can say.
 
     Raises:
@@ -134,7 +134,7 @@ def _units(rate: Fraction) -> int:
     return round(rate * _DEVICE_UNITS)
 
 
-def device_threshold(wish: Desired) -> int:
+def device_threshold(wish: SamplingRequest) -> int:
     """Compute the threshold a device sets by this wish, 0..65536; meaningless for `inherit`.
 
     Source: docs/device-messages.md, "sampling/desired": decimal arithmetic, round((1 - rate) * 65536).

@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 NEVER: Final = 2**56
 """The threshold that nothing reaches: a rate of 0. It has no `th`."""
@@ -102,8 +102,8 @@ def randomness(trace_id: bytes) -> int:
     return int.from_bytes(trace_id[9:], "big")
 
 
-def cut(threshold: int) -> bytes:
-    """Write a threshold so that `trace_id[9:] >= cut(T)` says what `randomness(trace_id) >= T` says, in half the time.
+def threshold_bytes(threshold: int) -> bytes:
+    """Write T as bytes: `trace_id[9:] >= threshold_bytes(T)` is `randomness(trace_id) >= T`, at half the price.
 
     Args:
         threshold: 0..2**56.

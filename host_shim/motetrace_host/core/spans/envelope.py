@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.spans.protobuf import delimited, fields
 from motetrace_host.core.spans.span import SpanRow
-from motetrace_host.core.wire_error import WireError
 
 MAX_SPANS = 10_000
 _MAX_FIELDS = 5 * MAX_SPANS  # of the envelope: resources, scopes, spans and unknown ones together

@@ -35,7 +35,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SpanLink:
     """A reference to another span: trace_id 16 bytes, span_id 8 bytes, neither all zero."""
 
     trace_id: bytes
@@ -70,7 +70,7 @@ class Span:
     status: Status = Status.UNSET
     status_message: str = ""
     resource: Attributes = field(default_factory=dict)
-    links: tuple[Link, ...] = ()
+    links: tuple[SpanLink, ...] = ()
 
 
 class SpanRow(NamedTuple):

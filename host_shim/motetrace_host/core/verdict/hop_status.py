@@ -7,7 +7,7 @@
 * Below the lowest number of a hop a message was lost if the hop reported already before it came; else the hop may have
   begun to count later.
 * A hop that reports and knows nothing of a boot may not follow its topic: no loss is claimed.
-* What a hop forgot (`Seen.forgotten`) cannot be told from what it saw.
+* What a hop forgot (`SeenNumbers.forgotten`) cannot be told from what it saw.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
-from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, Seen
+from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 
 SHIM: Final = "shim"
 STAGES: Final = ("rule", "function", "db")
@@ -26,7 +26,7 @@ SETTLE_MS: Final = 30_000
 """The reorder window, and some reports of a stage (every 5 s unless configured otherwise)."""
 
 
-class Sight(Enum):
+class HopStatus(Enum):
     """What the state of one hop says of one number."""
 
     SEEN = "seen"
@@ -35,22 +35,22 @@ class Sight(Enum):
     LOST = "lost"
     WAITING = "waiting"
     """Not seen; it may still come."""
-    UNHEARD = "unheard"
+    STALE_REPORT = "unheard"
     """Above the highest, and the hop has not spoken since."""
-    BEFORE = "before"
+    BEFORE_FIRST = "before"
     """Below the lowest, and the hop may have begun later."""
     FORGOTTEN = "forgotten"
     """Seen, or one of those that the hop does not remember."""
-    NOTHING = "nothing"
+    NO_DATA = "nothing"
     """The hop reports, but nothing of this boot."""
     SILENT = "silent"
     """The hop sends no reports."""
 
 
-HAD: Final = frozenset({Sight.SEEN, Sight.FILTERED, Sight.FAILED})
+HAD: Final = frozenset({HopStatus.SEEN, HopStatus.FILTERED, HopStatus.FAILED})
 
 
-class Heard(NamedTuple):
+class ReportTimes(NamedTuple):
     """Since when and until when a hop has been heard, of any boot, Unix ms."""
 
     since_unix_ms: int
@@ -67,7 +67,7 @@ class Facts:
         assigned: the last number that the device said it assigned; None: it said nothing.
         assigned_unix_ms: when it said so.
         all_acked: by the same word the broker acknowledged every publish that did not fail.
-        heard: the stages that report.
+        report_times: the stages that report, and since when and until when.
         witnessed: what spans of this message show, by stage: SEEN, FILTERED or FAILED. That there is no span shows
             nothing: it may not have been sampled.
         reorder_window_ms, settle_ms: see above.
@@ -78,58 +78,58 @@ class Facts:
     assigned: int | None = None
     assigned_unix_ms: int = 0
     all_acked: bool = False
-    heard: Mapping[str, Heard] = field(default_factory=dict)
-    witnessed: Mapping[str, Sight] = field(default_factory=dict)
+    report_times: Mapping[str, ReportTimes] = field(default_factory=dict)
+    witnessed: Mapping[str, HopStatus] = field(default_factory=dict)
     reorder_window_ms: int = REORDER_WINDOW_MS
     settle_ms: int = SETTLE_MS
 
 
-def sight(hop: str, seq: int, states: Mapping[str, Seen], facts: Facts) -> Sight:
+def hop_status(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
     """Say what one hop knows of one number; `hop` is `shim` or a stage."""
     if has(states, hop + ".failed", seq):
-        return Sight.FAILED
+        return HopStatus.FAILED
     if has(states, hop + ".filtered", seq):
-        return Sight.FILTERED
+        return HopStatus.FILTERED
     if hop in facts.witnessed:
         return facts.witnessed[hop]
     state = states.get(hop)
     if hop == SHIM and facts.received_unix_ms is not None:
-        return Sight.SEEN
+        return HopStatus.SEEN
     if state is None:
-        return Sight.NOTHING if hop == SHIM or hop in facts.heard else Sight.SILENT
+        return HopStatus.NO_DATA if hop == SHIM or hop in facts.report_times else HopStatus.SILENT
     if state.contains(seq):
-        return Sight.FORGOTTEN if state.forgotten else Sight.SEEN
+        return HopStatus.FORGOTTEN if state.forgotten else HopStatus.SEEN
     if seq < state.lowest:
         return _below(hop, states, facts)
     if seq > state.highest:
         return _above(hop, seq, states, facts)
     gap = state.gaps[bisect_left(state.gaps, (seq + 1,)) - 1]
     age_ms = abs(facts.now_unix_ms - gap[2])
-    return Sight.LOST if age_ms > facts.reorder_window_ms else Sight.WAITING
+    return HopStatus.LOST if age_ms > facts.reorder_window_ms else HopStatus.WAITING
 
 
-def _below(hop: str, states: Mapping[str, Seen], facts: Facts) -> Sight:
+def _below(hop: str, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
     """A number below all that a hop saw: whether it was heard already when this came, or when the boot began."""
-    heard, came_unix_ms = facts.heard.get(hop), facts.received_unix_ms
+    heard, came_unix_ms = facts.report_times.get(hop), facts.received_unix_ms
     if came_unix_ms is None and SHIM in states:
         came_unix_ms = states[SHIM].first_unix_ms
     was_heard = heard is not None and came_unix_ms is not None and heard.since_unix_ms <= came_unix_ms
-    return Sight.LOST if was_heard else Sight.BEFORE
+    return HopStatus.LOST if was_heard else HopStatus.BEFORE_FIRST
 
 
-def _above(hop: str, seq: int, states: Mapping[str, Seen], facts: Facts) -> Sight:
+def _above(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
     """A number above all that a hop saw: how long ago it was with the hops before."""
     since_unix_ms = _known_since(hop, seq, states, facts)
     if abs(facts.now_unix_ms - since_unix_ms) <= facts.settle_ms:
-        return Sight.WAITING
+        return HopStatus.WAITING
     if hop == SHIM:
-        return Sight.LOST
-    heard = facts.heard.get(hop)
+        return HopStatus.LOST
+    heard = facts.report_times.get(hop)
     spoke = heard is not None and heard.last_unix_ms - since_unix_ms > facts.reorder_window_ms
-    return Sight.LOST if spoke else Sight.UNHEARD
+    return HopStatus.LOST if spoke else HopStatus.STALE_REPORT
 
 
-def _known_since(hop: str, seq: int, states: Mapping[str, Seen], facts: Facts) -> int:
+def _known_since(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> int:
     """When this number, or one above it, was last known at another hop or by the device, Unix ms."""
     if facts.received_unix_ms is not None:
         return facts.received_unix_ms
@@ -143,7 +143,7 @@ def _known_since(hop: str, seq: int, states: Mapping[str, Seen], facts: Facts) -
     return min(times, default=facts.now_unix_ms)
 
 
-def has(states: Mapping[str, Seen], hop: str, seq: int) -> bool:
+def has(states: Mapping[str, SeenNumbers], hop: str, seq: int) -> bool:
     """Whether a state has this number for certain."""
     state = states.get(hop)
     return state is not None and state.contains(seq) and not state.forgotten

@@ -24,13 +24,13 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from motetrace_host.core.ledger.seen_numbers import Seen
-from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, Sight, has, sight
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
+from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus, has, hop_status
 
 DEVICE_FAILED: Final = "device.failed"
 BROKER_DROPPED: Final = "broker.dropped"
 NEAR: Final = 50
-_DOUBTS: Final = frozenset({Sight.UNHEARD, Sight.BEFORE, Sight.FORGOTTEN, Sight.NOTHING})
+_DOUBTS: Final = frozenset({HopStatus.STALE_REPORT, HopStatus.BEFORE_FIRST, HopStatus.FORGOTTEN, HopStatus.NO_DATA})
 
 
 class Fate(Enum):
@@ -58,7 +58,7 @@ class Fate(Enum):
     """Nothing is known of this boot."""
 
 
-class Near(NamedTuple):
+class Neighbours(NamedTuple):
     """The neighbours of a number at one hop.
 
     Attributes:
@@ -88,11 +88,11 @@ class Verdict(NamedTuple):
     last: str
     missing: str
     silent: tuple[str, ...]
-    sights: Mapping[str, Sight]
-    near: Near | None
+    statuses: Mapping[str, HopStatus]
+    near: Neighbours | None
 
 
-def locate(seq: int, states: Mapping[str, Seen], facts: Facts) -> Verdict:
+def locate(seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> Verdict:
     """Judge about one number of one boot.
 
     Args:
@@ -102,32 +102,32 @@ def locate(seq: int, states: Mapping[str, Seen], facts: Facts) -> Verdict:
     Returns:
         The verdict; the same for the same arguments.
     """
-    sights = {hop: sight(hop, seq, states, facts) for hop in (SHIM, *STAGES)}
-    last = _furthest(seq, states, facts, sights)
+    statuses = {hop: hop_status(hop, seq, states, facts) for hop in (SHIM, *STAGES)}
+    last = _furthest(seq, states, facts, statuses)
     if not last:
-        fate = _unassigned(seq, states, sights)
-        return Verdict(fate, "", SHIM if states else "", (), sights, _near(SHIM, seq, states))
+        fate = _unassigned(seq, states, statuses)
+        return Verdict(fate, "", SHIM if states else "", (), statuses, _near(SHIM, seq, states))
     dropped = has(states, BROKER_DROPPED, seq)
-    ended = _ended(last, seq, states, sights)
+    ended = _ended(last, seq, states, statuses)
     if ended is not None:
-        return Verdict(ended, last, "", (), sights, _near(last, seq, states))
-    missing, silent = _next(last, sights)
+        return Verdict(ended, last, "", (), statuses, _near(last, seq, states))
+    missing, silent = _next(last, statuses)
     if not missing:
-        return Verdict(Fate.REACHED, last, "", silent, sights, _near(last, seq, states))
-    fate = _fate_of(sights[missing])
+        return Verdict(Fate.REACHED, last, "", silent, statuses, _near(last, seq, states))
+    fate = _fate_of(statuses[missing])
     if dropped and last == "broker" and fate is not Fate.WAITING:
         fate = Fate.DROPPED
-    return Verdict(fate, last, missing, silent, sights, _near(missing, seq, states))
+    return Verdict(fate, last, missing, silent, statuses, _near(missing, seq, states))
 
 
-def _furthest(seq: int, states: Mapping[str, Seen], facts: Facts, sights: Mapping[str, Sight]) -> str:
+def _furthest(seq: int, states: Mapping[str, SeenNumbers], facts: Facts, statuses: Mapping[str, HopStatus]) -> str:
     """The hop furthest down the way of which it is certain that it had the message."""
     for hop in reversed(STAGES):
-        if sights[hop] in HAD:
+        if statuses[hop] in HAD:
             return hop
     failed = has(states, DEVICE_FAILED, seq)
     assigned = facts.assigned is not None and facts.assigned >= seq
-    if sights[SHIM] in HAD or has(states, BROKER_DROPPED, seq) or (assigned and facts.all_acked and not failed):
+    if statuses[SHIM] in HAD or has(states, BROKER_DROPPED, seq) or (assigned and facts.all_acked and not failed):
         return "broker"
     # Numbers are assigned in order: one that is above proves it.
     if failed or assigned or any(state.highest > seq >= _first(states) for state in states.values()):
@@ -135,70 +135,70 @@ def _furthest(seq: int, states: Mapping[str, Seen], facts: Facts, sights: Mappin
     return ""
 
 
-def _first(states: Mapping[str, Seen]) -> int:
+def _first(states: Mapping[str, SeenNumbers]) -> int:
     """The lowest number known of a boot: below it nothing says that the boot did not begin there."""
     return min(state.lowest for state in states.values())
 
 
-def _unassigned(seq: int, states: Mapping[str, Seen], sights: Mapping[str, Sight]) -> Fate:
+def _unassigned(seq: int, states: Mapping[str, SeenNumbers], statuses: Mapping[str, HopStatus]) -> Fate:
     if not states:
         return Fate.UNKNOWN
-    forgotten = Sight.FORGOTTEN in sights.values()
+    forgotten = HopStatus.FORGOTTEN in statuses.values()
     return Fate.UNCERTAIN if forgotten or seq < _first(states) else Fate.NOT_SENT
 
 
-def _ended(last: str, seq: int, states: Mapping[str, Seen], sights: Mapping[str, Sight]) -> Fate | None:
+def _ended(last: str, seq: int, states: Mapping[str, SeenNumbers], statuses: Mapping[str, HopStatus]) -> Fate | None:
     """The fate of a message that was to go no further than `last`."""
     if last == "device":
         return Fate.FAILED if has(states, DEVICE_FAILED, seq) else None
     if last == "broker":
         return None
-    if sights[last] is Sight.FAILED:
+    if statuses[last] is HopStatus.FAILED:
         return Fate.FAILED
-    if sights[last] is Sight.FILTERED:
+    if statuses[last] is HopStatus.FILTERED:
         return Fate.FILTERED
     return Fate.STORED if last == "db" else None
 
 
-def _next(last: str, sights: Mapping[str, Sight]) -> tuple[str, tuple[str, ...]]:
+def _next(last: str, statuses: Mapping[str, HopStatus]) -> tuple[str, tuple[str, ...]]:
     """The first hop behind `last` that says something about the message, and the silent ones before it.
 
     What is certain goes before what is doubtful: a rule engine that does not follow this topic says nothing about a
     function that does.
     """
-    behind = _behind(last, sights)
-    speaking = [hop for hop in behind if sights[hop] is not Sight.SILENT]
-    certain = [hop for hop in speaking if sights[hop] not in _DOUBTS]
+    behind = _behind(last, statuses)
+    speaking = [hop for hop in behind if statuses[hop] is not HopStatus.SILENT]
+    certain = [hop for hop in speaking if statuses[hop] not in _DOUBTS]
     missing = next(iter(certain or speaking), "")
     upto = behind.index(missing) if missing else len(behind)
-    return missing, tuple(hop for hop in behind[:upto] if sights[hop] is Sight.SILENT)
+    return missing, tuple(hop for hop in behind[:upto] if statuses[hop] is HopStatus.SILENT)
 
 
-def _behind(last: str, sights: Mapping[str, Sight]) -> Sequence[str]:
+def _behind(last: str, statuses: Mapping[str, HopStatus]) -> Sequence[str]:
     if last == "device":
         return (SHIM, *STAGES)
     if last == "broker":
-        return STAGES if sights[SHIM] in HAD else (SHIM, *STAGES)
+        return STAGES if statuses[SHIM] in HAD else (SHIM, *STAGES)
     return STAGES[STAGES.index(last) + 1 :]
 
 
-def _fate_of(what: Sight) -> Fate:
+def _fate_of(what: HopStatus) -> Fate:
     if what in _DOUBTS:
         return Fate.UNCERTAIN
-    return Fate.LOST if what is Sight.LOST else Fate.WAITING
+    return Fate.LOST if what is HopStatus.LOST else Fate.WAITING
 
 
-def _near(hop: str, seq: int, states: Mapping[str, Seen]) -> Near | None:
+def _near(hop: str, seq: int, states: Mapping[str, SeenNumbers]) -> Neighbours | None:
     state = states.get(hop)
     if state is None:
         return None
     runs = state.runs()
     before = max((min(end, seq - 1) for start, end in runs if start < seq), default=None)
     after = min((max(start, seq + 1) for start, end in runs if end > seq), default=None)
-    return Near(before, after, *(_within(states.get(hop + part), seq) for part in ("", ".filtered", ".failed")))
+    return Neighbours(before, after, *(_within(states.get(hop + part), seq) for part in ("", ".filtered", ".failed")))
 
 
-def _within(state: Seen | None, seq: int) -> int:
+def _within(state: SeenNumbers | None, seq: int) -> int:
     """How many numbers around one, without it, a hop saw."""
     if state is None:
         return 0

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from motetrace_host.core.ledger.run_edges import Run, merged, without
-from motetrace_host.core.ledger.seen_numbers import MAX_SEQ, Seen
-from motetrace_host.core.verdict.hop_status import SHIM, STAGES, Facts, Sight, sight
+from motetrace_host.core.ledger.runs import Run, merged, without
+from motetrace_host.core.ledger.seen_numbers import MAX_SEQ, SeenNumbers
+from motetrace_host.core.verdict.hop_status import SHIM, STAGES, Facts, HopStatus, hop_status
 
 
 class StageCount(NamedTuple):
@@ -44,7 +44,7 @@ class StageCount(NamedTuple):
     lost_runs: tuple[Run, ...] = ()
 
 
-def count(states: Mapping[str, Seen], facts: Facts) -> list[StageCount]:
+def count(states: Mapping[str, SeenNumbers], facts: Facts) -> list[StageCount]:
     """Count for each stage that reports, in the order of the way.
 
     Args:
@@ -54,7 +54,7 @@ def count(states: Mapping[str, Seen], facts: Facts) -> list[StageCount]:
     due = _runs(states, SHIM)
     found = []
     for position, hop in enumerate(STAGES):
-        if hop not in states and hop not in facts.heard:
+        if hop not in states and hop not in facts.report_times:
             continue
         came = [run for later in STAGES[position:] for run in _runs(states, later)]
         missing = without(due, merged(came))
@@ -65,15 +65,15 @@ def count(states: Mapping[str, Seen], facts: Facts) -> list[StageCount]:
     return found
 
 
-def _count(hop: str, states: Mapping[str, Seen], missing: list[Run], facts: Facts) -> StageCount:
+def _count(hop: str, states: Mapping[str, SeenNumbers], missing: list[Run], facts: Facts) -> StageCount:
     lost: list[Run] = []
     waiting = unsure = 0
     state = states.get(hop)
     for (start, end), known in _pieces(missing, state, states.get(SHIM), facts) if missing else ():
-        what = sight(hop, start, states, known)
-        if what is Sight.LOST:
+        what = hop_status(hop, start, states, known)
+        if what is HopStatus.LOST:
             lost.append((start, end))
-        elif what is Sight.WAITING:
+        elif what is HopStatus.WAITING:
             waiting += end - start + 1
         else:
             unsure += end - start + 1
@@ -90,7 +90,9 @@ def _count(hop: str, states: Mapping[str, Seen], missing: list[Run], facts: Fact
     )
 
 
-def _pieces(missing: list[Run], state: Seen | None, shim: Seen | None, facts: Facts) -> Iterator[tuple[Run, Facts]]:
+def _pieces(
+    missing: list[Run], state: SeenNumbers | None, shim: SeenNumbers | None, facts: Facts
+) -> Iterator[tuple[Run, Facts]]:
     """The runs, cut where what a stage says of them changes, each with what is known of it."""
     if state is None:
         yield from ((run, facts) for run in missing)
@@ -105,7 +107,7 @@ def _pieces(missing: list[Run], state: Seen | None, shim: Seen | None, facts: Fa
                 yield (max(start, low), min(end, high)), known
 
 
-def _above(state: Seen, shim: Seen | None, facts: Facts) -> list[tuple[Run, Facts]]:
+def _above(state: SeenNumbers, shim: SeenNumbers | None, facts: Facts) -> list[tuple[Run, Facts]]:
     """What lies above the highest of a stage, in two parts: what came to the shim long ago, and lately."""
     settled_unix_ms = facts.now_unix_ms - facts.settle_ms
     if shim is None or shim.highest <= state.highest:
@@ -120,11 +122,11 @@ def _above(state: Seen, shim: Seen | None, facts: Facts) -> list[tuple[Run, Fact
     return [((state.highest + 1, upto), long_ago), ((upto + 1, MAX_SEQ), lately)]
 
 
-def _runs(states: Mapping[str, Seen], hop: str) -> list[Run]:
+def _runs(states: Mapping[str, SeenNumbers], hop: str) -> list[Run]:
     state = states.get(hop)
     return state.runs() if state else []
 
 
-def _number(states: Mapping[str, Seen], hop: str) -> int:
+def _number(states: Mapping[str, SeenNumbers], hop: str) -> int:
     state = states.get(hop)
     return state.count if state else 0

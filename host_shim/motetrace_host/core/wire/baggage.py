@@ -50,7 +50,7 @@ Members = tuple[Member, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class BaggageLimits:
     """What may pass.
 
     Args:
@@ -159,7 +159,7 @@ def update(members: Members, current: Mapping[str, object]) -> Members:
     return tuple(kept + new)
 
 
-def limit(members: Members, policy: Policy) -> Members:
+def limit(members: Members, policy: BaggageLimits) -> Members:
     """Leave out what may not pass: other names, then whole members that no longer fit; nothing is cut in two.
 
     A member too long is passed over and the shorter ones behind it stay, so that one cannot push all others out.
@@ -182,7 +182,7 @@ def format(members: Iterable[Member]) -> str:
     return ",".join(each.text for each in members)
 
 
-def passed_on(text: str, policy: Policy) -> str:
+def passed_on(text: str, policy: BaggageLimits) -> str:
     """Return the text of what may pass of a received one; the same text where that is all of it.
 
     Args:

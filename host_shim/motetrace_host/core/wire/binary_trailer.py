@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire.seqref import Seqref
 from motetrace_host.core.wire.traceparent import KNOWN_FLAGS, TraceParent
-from motetrace_host.core.wire_error import WireError
 
 MAGIC: Final = b"\xf5\x4d"
 TRACEPARENT_LENGTH: Final = 29

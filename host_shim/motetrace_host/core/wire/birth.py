@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.spans.span import AttributeValue
-from motetrace_host.core.wire_error import WireError
 
 MAX_BYTES = 4096
 MAX_BAGGAGE = 64

@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire import baggage, binary_trailer, seqref, traceparent, tracestate
 from motetrace_host.core.wire import json_members as payload_members
 from motetrace_host.core.wire.traceparent import TraceParent
-from motetrace_host.core.wire_error import WireError
 
 MAX_BAGGAGE_BYTES: Final = baggage.DEFAULT_MAX_BYTES
-_BAGGAGE_POLICY: Final = baggage.Policy()
+_BAGGAGE_POLICY: Final = baggage.BaggageLimits()
 HOST_FLAGS: Final = traceparent.FLAG_SAMPLED | traceparent.FLAG_RANDOM
 _NAMES: Final = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
 _LISTS: Final = frozenset(("tracestate", "baggage"))  # several properties of these are one list

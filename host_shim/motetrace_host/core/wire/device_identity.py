@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt.topics import MAX_DEVICE_ID_BYTES
-from motetrace_host.core.wire_error import WireError
 
 _FORBIDDEN: Final = frozenset("/+#")  # a device id is a level of the topics we publish to
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.store import SeenRuns
 
 FAILED_HOP: Final = "device.failed"
 MAX_BYTES: Final = 4096
@@ -70,11 +70,11 @@ class DeviceStats:
     free_bytes: int | None = None
     counters: tuple[tuple[str, int], ...] = ()
 
-    def deltas(self, device_id: str, received_unix_ms: int) -> list[Delta]:
+    def seen_runs(self, device_id: str, received_unix_ms: int) -> list[SeenRuns]:
         """Give what the ledger is to add: the numbers that never left the device."""
         if not self.failed:
             return []
-        return [Delta(device_id, self.boot_nonce, FAILED_HOP, self.failed, received_unix_ms)]
+        return [SeenRuns(device_id, self.boot_nonce, FAILED_HOP, self.failed, received_unix_ms)]
 
 
 def parse(payload: bytes) -> DeviceStats:

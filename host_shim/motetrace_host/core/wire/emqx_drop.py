@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.ledger.delta import Delta
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import context as contexts
-from motetrace_host.core.wire_error import WireError
 
 DROPPED_HOP: Final = "broker.dropped"
 EVENTS: Final = ("message.dropped", "delivery.dropped")
@@ -78,11 +78,11 @@ class BrokerDrop:
         """Find the device by the topic, as for every message; None when no template matches."""
         return next((found for topic in topics if (found := topic.match(self.topic)) is not None), None)
 
-    def deltas(self, device_id: str, received_unix_ms: int) -> list[Delta]:
+    def seen_runs(self, device_id: str, received_unix_ms: int) -> list[SeenRuns]:
         """Give what the ledger is to add; nothing without a number."""
         if self.boot_nonce is None or self.seq is None:
             return []
-        return [Delta(device_id, self.boot_nonce, DROPPED_HOP, ((self.seq, self.seq),), received_unix_ms)]
+        return [SeenRuns(device_id, self.boot_nonce, DROPPED_HOP, ((self.seq, self.seq),), received_unix_ms)]
 
 
 def parse(payload: bytes) -> BrokerDrop:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.ledger.delta import Delta
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.store import SeenRuns
 
 HOPS: Final = ("rule", "function", "db")
 OUTCOMES: Final = ("seen", "filtered", "failed")
@@ -49,7 +49,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HopReport:
     """What one process says about one hop since its last report.
 
     Attributes:
@@ -69,10 +69,10 @@ class Report:
     unnumbered: int = 0
     shed: int = 0
 
-    def deltas(self, received_unix_ms: int) -> list[Delta]:
+    def seen_runs(self, received_unix_ms: int) -> list[SeenRuns]:
         """Give what the ledger is to add, one for each boot and outcome."""
         return [
-            Delta("", nonce, self.hop if outcome == "seen" else f"{self.hop}.{outcome}", runs, received_unix_ms)
+            SeenRuns("", nonce, self.hop if outcome == "seen" else f"{self.hop}.{outcome}", runs, received_unix_ms)
             for outcome, boots in self.outcomes.items()
             for nonce, runs in boots.items()
         ]
@@ -99,7 +99,7 @@ def topic(prefix: str, reporter: str) -> str:
     return f"{prefix}{reporter}/seen"
 
 
-def format(report: Report) -> bytes:
+def format(report: HopReport) -> bytes:
     """Write a report as JSON; outcomes without messages are left out.
 
     Raises:
@@ -154,7 +154,7 @@ def _run_bytes(run: tuple[int, int]) -> int:
     return len(str(run[0])) + len(str(run[1])) + _RUN_BYTES
 
 
-def parse(payload: bytes) -> Report:
+def parse(payload: bytes) -> HopReport:
     """Read a report.
 
     Args:
@@ -183,7 +183,7 @@ def parse(payload: bytes) -> Report:
     for outcome, boots in (("seen", wire.seen), ("filtered", wire.filtered), ("failed", wire.failed)):
         if boots:
             outcomes[outcome] = {_nonce(nonce): _runs(runs) for nonce, runs in boots.items()}
-    return Report(wire.hop, unhexlify(wire.process), wire.number, outcomes, wire.unnumbered, wire.shed)
+    return HopReport(wire.hop, unhexlify(wire.process), wire.number, outcomes, wire.unnumbered, wire.shed)
 
 
 def _check_counts(wire: _Wire) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 MAX_PARSED_BYTES: Final = 256 * 1024
 MAX_LEADING_BYTES: Final = 16 * 1024

@@ -9,8 +9,8 @@ from __future__ import annotations
 from binascii import unhexlify
 from typing import Final, NamedTuple
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.wire.traceparent import KNOWN_FLAGS
-from motetrace_host.core.wire_error import WireError
 
 LENGTH: Final = 22
 MAX_LENGTH: Final = 31

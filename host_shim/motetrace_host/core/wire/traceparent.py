@@ -13,7 +13,7 @@ from __future__ import annotations
 from binascii import unhexlify
 from typing import NamedTuple
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 LENGTH = 55
 FLAG_SAMPLED = 0x01

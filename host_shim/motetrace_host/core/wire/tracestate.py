@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from motetrace_host.core.wire_error import WireError
+from motetrace_host.core.errors import WireError
 
 OWN_KEY: Final = "mt"
 WILL_FIELD: Final = "w:1"  # in our member: prepared long before it is published, since MQTT itself does not mark a will

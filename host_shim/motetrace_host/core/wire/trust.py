@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-from motetrace_host.core.mqtt.topic_filter import TopicFilter
+from motetrace_host.core.mqtt.topics import TopicFilter
 
 
-class Policy(IntEnum):
-    """What is done with the context that comes on a topic; the numbers are stored (`record.Extra.policy`)."""
+class TrustPolicy(IntEnum):
+    """What is done with the context that comes on a topic; the numbers are stored (`record.RecordExtra.policy`)."""
 
     CONTINUE = 0
     LINK = 1
@@ -40,9 +40,9 @@ class Policy(IntEnum):
 class Trust:
     """The rules of `--trust` in the order they were given: the first whose filter matches a topic counts."""
 
-    def __init__(self, rules: Sequence[tuple[TopicFilter, Policy]] = ()) -> None:
+    def __init__(self, rules: Sequence[tuple[TopicFilter, TrustPolicy]] = ()) -> None:
         self._rules = tuple(rules)
 
-    def of(self, topic: str) -> Policy:
+    def of(self, topic: str) -> TrustPolicy:
         """The policy of a topic as received; `continue` where no rule matches."""
-        return next((policy for topic_filter, policy in self._rules if topic_filter.match(topic)), Policy.CONTINUE)
+        return next((policy for topic_filter, policy in self._rules if topic_filter.match(topic)), TrustPolicy.CONTINUE)

@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from motetrace_host.core.ledger.run_edges import MAX_SEQ, Run, merged
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, merged
 
 MAX_RUNS: Final = 256  # of one boot and bit
 _Boot = dict[int, list[Run]]
 
 
-class Interesting:
+class TraceFindings:
     """Bits of `span_facts` by trace, and by runs of seqs.
 
     A trace takes at most 250 bytes; a boot 600, and 150 for each run (tests/host/sampling/test_interesting.py).

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from motetrace_host.core.sampling.head import Decision, Plan, written_th
+from motetrace_host.core.sampling.head import Decision, SamplingPlan, written_th
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
 from motetrace_host.core.sampling.tail import span_facts
-from motetrace_host.core.sampling.tail.interesting import Interesting
-from motetrace_host.core.sampling.threshold import ALWAYS, cut
+from motetrace_host.core.sampling.tail.interesting import TraceFindings
+from motetrace_host.core.sampling.threshold import ALWAYS, threshold_bytes
 
 # The strongest first. What a bit is worth is in `span_facts`.
 _BY_STRENGTH: Final = (
@@ -71,7 +71,7 @@ class TraceFacts:
     randomness: int
 
 
-def decide(facts: TraceFacts, rules: TailRules, plan: Plan) -> Decision:
+def decide(facts: TraceFacts, rules: TailRules, plan: SamplingPlan) -> Decision:
     """Decide about one trace in the rules' own words; `TailRulesEngine.decide` says the same, faster.
 
     Args:
@@ -87,7 +87,7 @@ def decide(facts: TraceFacts, rules: TailRules, plan: Plan) -> Decision:
     return Decision(False, int(Reason.UNDECIDED), -1)
 
 
-def thinned_th(plan: Plan, reason: int, randomness: int, baseline: int) -> int:
+def thinned_th(plan: SamplingPlan, reason: int, randomness: int, baseline: int) -> int:
     """Compute `th` of what the tail kept: the head's, or the baseline where that is higher; UNKNOWN (-1): none.
 
     Source: OpenTelemetry, "TraceState: Probability Sampling", downstream threshold (equalizing).
@@ -99,10 +99,10 @@ def thinned_th(plan: Plan, reason: int, randomness: int, baseline: int) -> int:
 class TailRulesEngine:
     """The rules over what is known; about 0.3 us a message, 0.8 us where its boot lost something."""
 
-    def __init__(self, rules: TailRules, interesting: Interesting) -> None:
+    def __init__(self, rules: TailRules, interesting: TraceFindings) -> None:
         self.rules = rules
         self._bits_of = interesting.bits
-        self._cut = cut(rules.baseline)
+        self._cut = threshold_bytes(rules.baseline)
         self._targeted = int(Reason.TARGETED) if rules.targeted else 0
         self._reasons = tuple(_strongest(bits & rules.bits) for bits in range(span_facts.ALL + 1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 
-class Verdicts:
+class TailDecisions:
     """Reasons by trace-id, 0 for what was not kept; at most so many, the oldest go first.
 
     An entry takes at most 250 bytes (tests/host/sampling/test_interesting.py). Keep as many as messages come while a
@@ -36,7 +36,7 @@ class Verdicts:
             self._dropped[trace_id] = None
             self._bound(self._dropped, self._max_dropped)
 
-    def about(self, trace_id: bytes) -> int | None:
+    def find(self, trace_id: bytes) -> int | None:
         """The reason that a trace was kept for, 0 when it was not, None when nobody decided or nobody remembers."""
         reason = self._kept.get(trace_id)
         if reason is not None:

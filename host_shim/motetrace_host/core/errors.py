@@ -1,4 +1,4 @@
-"""The device's fault: something on the wire is not what docs/wire-format.md says."""
+"""The two families of errors that core defines: what a device did wrong, and what a store could not do."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ class WireError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class StoreError(Exception):
+    """The database could not do what was asked; nothing of the current transaction was kept.
+
+    Attributes:
+        retry: True when the same call may succeed later (disk full, file locked, I/O error), False when a person
+            has to act first (corrupt file, newer version, read-only folder).
+    """
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
