@@ -4,4 +4,24 @@
 #     make BOARD=ESP32_GENERIC FROZEN_MANIFEST=...                                    (esp32)
 # FROZEN_MANIFEST replaces the board's own manifest, so include that one first; the page of your board names it.
 metadata(description="Trace context for readings that leave a microcontroller", version="0.1.0")
-package("motetrace", base_path="../device_lib", opt=3)
+# Every module, and not the folder `testing`, which is for PCs.
+MODULES = (
+    "__init__.py",
+    "_json.py",
+    "_port.py",
+    "_port_other.py",
+    "boot.py",
+    "incoming.py",
+    "messages.py",
+    "minimqtt.py",
+    "mqtt5.py",
+    "mqtt_as.py",
+    "payload.py",
+    "publish.py",
+    "robust2.py",
+    "sampling.py",
+    "simple.py",
+    "simple2.py",
+    "tracer.py",
+)
+package("motetrace", files=MODULES, base_path="../device_lib", opt=3)

@@ -23,6 +23,7 @@ SLOW = (
     "board/",
     "clients/",
     "crossing/test_demo.py",
+    "crossing/test_your_firmware.py",
     "device/test_day",
     "examples/",
     "faults/",

@@ -85,7 +85,9 @@ def test_circup_reads_version_and_repository_from_the_source() -> None:
 
 def test_circup_finds_one_package_of_sources_and_the_accelerator_is_not_in_it() -> None:
     assert [path.parent for path in (parts.ROOT / "device_lib").glob("*/__init__.py")] == [LIBRARY]
-    assert {path.suffix for path in LIBRARY.iterdir() if path.name != "__pycache__"} == {".py"}
+    # Beside them is what an editor on a PC reads, and the folder `testing`.
+    assert {path.suffix for path in LIBRARY.iterdir() if path.is_file()} == {".py", ".pyi", ".typed"}
+    assert {path.name for path in LIBRARY.iterdir() if path.is_dir()} - {"__pycache__"} == {"testing"}
     assert (parts.ROOT / "examples" / "motetrace_simpletest.py").is_file()
 
 
@@ -96,15 +98,17 @@ def test_no_file_that_circup_takes_stops_circuitpythons_compiler(path: Path) -> 
     assert mpy_cross.compile_source(source, path.name)
 
 
-def test_the_manifest_freezes_the_whole_package() -> None:
-    frozen: list[tuple[str, str]] = []
+def test_the_manifest_freezes_every_module_and_nothing_for_pcs() -> None:
+    frozen: list[tuple[str, str, tuple[str, ...]]] = []
     words = {
         "metadata": lambda **what: None,
-        "package": lambda name, base_path, opt=0: frozen.append((name, base_path)),
+        "package": lambda name, files, base_path, opt=0: frozen.append((name, base_path, files)),
     }
     path = parts.ROOT / "boards" / "manifest.py"
     exec(compile(path.read_text(), path.name, "exec"), words)
-    assert [(name, (path.parent / base).resolve()) for name, base in frozen] == [("motetrace", LIBRARY.parent)]
+    modules_there = tuple(sorted(source.name for source in LIBRARY.glob("*.py")))
+    found = [(name, (path.parent / base).resolve(), files) for name, base, files in frozen]
+    assert found == [("motetrace", LIBRARY.parent, modules_there)]
 
 
 def test_the_installed_host_package_finds_the_device_library_beside_it(tmp_path: Path) -> None:

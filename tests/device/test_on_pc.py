@@ -41,7 +41,7 @@ import sys
 from motetrace import testing
 testing.install()
 from mypy import stubtest
-sys.exit(stubtest.test_stubs(stubtest.parse_options({["motetrace.tracer", *PUBLIC]!r})))
+sys.exit(stubtest.test_stubs(stubtest.parse_options({PUBLIC!r})))
 """
     done = python(code, folder=tmp_path)  # away from this repository's settings for mypy
     assert done.returncode == 0, done.stdout + done.stderr

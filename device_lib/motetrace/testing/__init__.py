@@ -46,12 +46,12 @@ def install() -> None:
     _port.ticks_diff = ticks.ticks_diff
     asyncio.sleep_ms = ticks.sleep_ms_async  # type: ignore[attr-defined]
 
-    from motetrace.testing import asyncio_client, minimqtt_client, network, umqtt_clients
+    from motetrace.testing import asyncio_client, minimqtt_client, network, umqtt_simple, umqtt_simple2
 
-    clients = {"simple": umqtt_clients.Simple, "simple2": umqtt_clients.Simple2, "robust2": umqtt_clients.Robust2}
+    clients = {"simple": umqtt_simple.Simple, "simple2": umqtt_simple2.Simple2, "robust2": umqtt_simple2.Robust2}
     inside: dict[str, ModuleType] = {}
     for name, client in clients.items():
-        inside[name] = _module(f"umqtt.{name}", MQTTClient=client, MQTTException=umqtt_clients.MQTTException)
+        inside[name] = _module(f"umqtt.{name}", MQTTClient=client, MQTTException=umqtt_simple.MQTTException)
     _module("umqtt", __path__=[], **inside)
     _module("mqtt_as", MQTTClient=asyncio_client.MQTTClient, config=asyncio_client.CONFIG)
     inner = _module(

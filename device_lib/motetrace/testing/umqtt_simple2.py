@@ -1,19 +1,11 @@
-"""Stand-ins for the MQTTClient of umqtt.simple, umqtt.simple2 and umqtt.robust2: their documented interfaces.
-
-Connected to the broker of this process, they send the packets that the real ones send.
-"""
+"""Stand-ins for the MQTTClient of umqtt.simple2 and umqtt.robust2: their documented interfaces."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from motetrace.testing import network
 from motetrace.testing.clock import ticks
-
-Text = str | bytes | bytearray | memoryview
-
-
-class MQTTException(Exception):  # noqa: N818 - the real one's name
-    """What the real ones raise: 1 and 30 the connection is gone, 28 there is none."""
+from motetrace.testing.umqtt_simple import Client, MQTTException, Text, no_callback
 
 
 def _packet_ids() -> Iterator[int]:
@@ -21,167 +13,7 @@ def _packet_ids() -> Iterator[int]:
         yield from range(1, 65536)
 
 
-def _bytes(text: Text) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
-
-
-def _no_callback(*words: Any) -> None:
-    """What is called before set_callback()."""
-
-
-def _rest(sock: network.Socket) -> bytes:
-    """What follows the first byte of a packet, without its length."""
-    length = shift = 0
-    while True:
-        byte = (sock.read(1) or b"\x00")[0]
-        length |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return (sock.read(length) or b"") if length else b""
-
-
-class _Client:
-    """What the clients of umqtt have in common."""
-
-    def __init__(self, client_id: Text, server: str, port: int, user: Text | None, keepalive: int, ssl: object) -> None:
-        self.client_id = client_id
-        self.server = server
-        self.port = port or (8883 if ssl else 1883)
-        self.user = user
-        self.keepalive = keepalive
-        self.ssl = ssl
-        self.sock: network.Socket | None = None
-        self.lw_topic: Text | None = None
-
-    def set_callback(self, f: Callable[..., Any]) -> None:
-        """Have f(topic, msg), in simple2 f(topic, msg, retained, dup), called with what comes."""
-        self.cb = f
-
-    def set_last_will(self, topic: Text, msg: Text, retain: bool = False, qos: int = 0) -> None:
-        """Set the Will that connect() would register."""
-        self.lw_topic, self.lw_msg, self.lw_retain, self.lw_qos = topic, msg, retain, qos
-
-    def _open(self, clean_session: bool) -> None:
-        sock = network.socket()
-        sock.connect((self.server, self.port))
-        self.sock = sock
-        name = _bytes(self.client_id)
-        head = b"\x00\x04MQTT\x04" + bytes((clean_session << 1,)) + self.keepalive.to_bytes(2, "big")
-        self._send_packet(0x10, head + len(name).to_bytes(2, "big") + name)
-        sock.read(4)
-
-    def _send_packet(self, first: int, body: bytes) -> None:
-        if self.sock is None:
-            raise MQTTException(28)
-        length = bytearray(4)
-        self.sock.write(bytes((first,)) + length[: self._varlen_encode(len(body), length)] + body)
-
-    def _varlen_encode(self, value: int, buf: bytearray, offset: int = 0) -> int:
-        while value > 127:
-            buf[offset] = value & 127 | 128
-            value >>= 7
-            offset += 1
-        buf[offset] = value
-        return offset + 1
-
-    def _send_publish(self, topic: Text, msg: Text, flags: int, packet_id: int) -> None:
-        name = _bytes(topic)
-        number = packet_id.to_bytes(2, "big") if flags & 6 else b""
-        self._send_packet(0x30 | flags, len(name).to_bytes(2, "big") + name + number + _bytes(msg))
-
-    def _send_subscribe(self, topic: Text, qos: int, packet_id: int) -> None:
-        if getattr(self, "cb", _no_callback) is _no_callback:
-            raise AssertionError("Subscribe callback is not set")
-        name = _bytes(topic)
-        self._send_packet(0x82, packet_id.to_bytes(2, "big") + len(name).to_bytes(2, "big") + name + bytes((qos,)))
-
-    def _packet(self) -> tuple[int, bytes] | None:
-        # The next one that came; None: there is none.
-        if self.sock is None:
-            raise MQTTException(28)
-        first = self.sock.read(1)
-        if first is None:
-            return None
-        if first == b"":
-            raise MQTTException(1)
-        return first[0], _rest(self.sock)
-
-    def ping(self) -> None:
-        """Send a ping."""
-        self._send_packet(0xC0, b"")
-
-
-class Simple(_Client):
-    """umqtt.simple's MQTTClient; wait_msg() does not wait."""
-
-    def __init__(
-        self,
-        client_id: Text,
-        server: str,
-        port: int = 0,
-        user: Text | None = None,
-        password: Text | None = None,
-        keepalive: int = 0,
-        ssl: object = None,
-        ssl_params: object = None,
-    ) -> None:
-        super().__init__(client_id, server, port, user, keepalive, ssl)
-        self.pid = 0
-
-    def connect(self, clean_session: bool = True) -> int:
-        """Connect; there is never a former session."""
-        self._open(clean_session)
-        return 0
-
-    def disconnect(self) -> None:
-        """End the connection."""
-        self._send_packet(0xE0, b"")
-
-    def publish(self, topic: Text, msg: Text, retain: bool = False, qos: int = 0) -> None:
-        """Publish, at QoS 1 until it is acknowledged."""
-        if qos > 1:
-            raise AssertionError("QoS 2")
-        self.pid += qos
-        self._send_publish(topic, msg, qos << 1 | retain, self.pid)
-        while qos and self.wait_msg() != 0x40:
-            pass
-        if qos and self.sock is not None:
-            self.sock.read(3)
-
-    def subscribe(self, topic: Text, qos: int = 0) -> None:
-        """Subscribe."""
-        self.pid += 1
-        self._send_subscribe(topic, qos, self.pid)
-        while self.wait_msg() != 0x90:
-            pass
-        if self.sock is not None:
-            self.sock.read(4)
-
-    def wait_msg(self) -> int | None:
-        """Hand one message to the callback; of another packet return the first byte, its rest unread."""
-        if self.sock is None:
-            raise OSError(107, "not connected")
-        first = self.sock.read(1)
-        if first is None:
-            return None
-        if first == b"":
-            raise OSError(-1)
-        if first[0] & 0xF0 != 0x30:
-            if first == b"\xd0":
-                self.sock.read(1)
-                return None
-            return first[0]
-        body = _rest(self.sock)
-        end = 2 + int.from_bytes(body[:2], "big")
-        self.cb(body[2:end], body[end:])
-        return first[0]
-
-    def check_msg(self) -> int | None:
-        """Hand one message to the callback."""
-        return self.wait_msg()
-
-
-class Simple2(_Client):
+class Simple2(Client):
     """umqtt.simple2's MQTTClient."""
 
     def __init__(
@@ -207,7 +39,7 @@ class Simple2(_Client):
         self.rcv_pids: dict[int, int] = {}
         self.poller_r = self.poller_w = network.poll()
         self.last_cpacket = 0
-        self.cb: Callable[..., Any] = getattr(self, "cb", _no_callback)
+        self.cb: Callable[..., Any] = getattr(self, "cb", no_callback)
         if not hasattr(self, "cbstat"):
             self.set_callback_status(lambda pid, status: None)
 
@@ -274,19 +106,22 @@ class Simple2(_Client):
         for pid in [pid for pid, end in self.rcv_pids.items() if ticks.ticks_diff(end, ticks.ticks_ms()) <= 0]:
             if packet is None:
                 del self.rcv_pids[pid]
-                self.cbstat(pid, 0)
+                self._status(pid, 0)
         if packet is None:
             return None
         self.last_cpacket = ticks.ticks_ms()
         first, body = packet
         if first in (0x40, 0x90):
             pid = int.from_bytes(body[:2], "big")
-            self.cbstat(pid, 2 if self.rcv_pids.pop(pid, None) is None else 1)
+            self._status(pid, 2 if self.rcv_pids.pop(pid, None) is None else 1)
         if first & 0xF0 != 0x30:
             return first if first != 0xD0 else None
         end = 2 + int.from_bytes(body[:2], "big")
         self.cb(body[2:end], body[end:], bool(first & 1), bool(first & 8))
         return None
+
+    def _status(self, pid: int, status: int) -> None:
+        self.cbstat(pid, status)
 
     def wait_msg(self) -> int | None:
         """Take in one packet that came, without waiting for it."""
@@ -294,16 +129,14 @@ class Simple2(_Client):
 
 
 class Robust2(Simple2):
-    """umqtt.robust2's MQTTClient: what cannot be sent waits for send_queue(), and nothing raises.
-
-    A message whose acknowledgement does not come in time is not sent again here.
-    """
+    """umqtt.robust2's MQTTClient: nothing raises; what is not sent, or not acknowledged, waits for send_queue()."""
 
     MSG_QUEUE_MAX = 5
 
     def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
         self.msg_to_send: list[tuple[Any, ...]] = []
+        self.msg_to_confirm: dict[int, tuple[Any, ...]] = {}
         self.subs: list[tuple[Text, int]] = []
         self.conn_issue: tuple[Exception, int] | None = None
 
@@ -311,6 +144,7 @@ class Robust2(Simple2):
         """Connect, or have is_conn_issue() say why not; a clean session forgets what waits."""
         if clean_session:
             self.msg_to_send.clear()
+            self.msg_to_confirm.clear()
         answer: int | None = self._attempt(1, super().connect, clean_session)
         return answer
 
@@ -328,7 +162,9 @@ class Robust2(Simple2):
         message = (topic, msg, retain, qos)
         hash(message)  # as the real one, which keeps it as a key of a dict
         pid: int | None = self._attempt(2, super().publish, *message)
-        if self.conn_issue and message not in self.msg_to_send:
+        if pid is not None:
+            self.msg_to_confirm[pid] = message
+        elif self.conn_issue and message not in self.msg_to_send:
             del self.msg_to_send[: max(0, len(self.msg_to_send) - self.MSG_QUEUE_MAX + 1)]
             self.msg_to_send.append(message)
         return pid
@@ -351,16 +187,24 @@ class Robust2(Simple2):
     def send_queue(self) -> bool:
         """Send what waits; return whether all of it went out."""
         while self.msg_to_send:
-            self._attempt(5, super().publish, *self.msg_to_send[0])
+            pid = self._attempt(5, super().publish, *self.msg_to_send[0])
             if self.conn_issue:
                 return False
-            del self.msg_to_send[0]
+            message = self.msg_to_send.pop(0)
+            if pid is not None:
+                self.msg_to_confirm[pid] = message
         return True
 
     def check_msg(self) -> int | None:
         """Take in one packet that came."""
         answer: int | None = self._attempt(10, super().check_msg)
         return answer
+
+    def _status(self, pid: int, status: int) -> None:
+        super()._status(pid, status)
+        message = self.msg_to_confirm.pop(pid, None)
+        if message is not None and status == 0:
+            self.msg_to_send.insert(0, message)
 
     def _attempt(self, where: int, call: Callable[..., Any], *words: Any) -> Any:
         try:
