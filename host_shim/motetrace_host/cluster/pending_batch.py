@@ -18,7 +18,7 @@ class Pending(NamedTuple):
     """A batch whose numbers are to be merged under an id.
 
     Attributes:
-        deltas: those of its own messages first, then those that side topics brought.
+        runs: those of its own messages first, then those that side topics brought.
     """
 
     id: int
@@ -43,7 +43,7 @@ def pack(batch: Batch, seen_runs: Sequence[SeenRuns]) -> bytes:
     """Write a batch: what its settlement needs, not its acknowledgements, which a new connection makes void.
 
     Raises:
-        ValueError: a number of a delta is out of range. Found here, before anything is promised to another store.
+        ValueError: a number is out of range. Found here, before another store is asked to merge it.
     """
     for seen in seen_runs:
         for start, end in seen.runs:

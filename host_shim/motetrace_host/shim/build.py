@@ -215,16 +215,12 @@ def _pipeline(
 
 def settings_in_force(config: Config, where: ShimIdentity) -> dict[str, str]:
     """What reports need to know of the settings; `commands/` reads it."""
+    limits = ("keep", "max_messages", "max_spans")
+    rates = ("sample", "sample_limit", "sample_flag_cap", "sample_device_rate")
     return {
         "broker": where.broker,
         "client_id": where.client_id,
-        "keep": str(config.keep),
-        "max_messages": str(config.max_messages),
-        "max_spans": str(config.max_spans),
-        "sample": str(config.sample),
-        "sample_limit": str(config.sample_limit),
-        "sample_flag_cap": str(config.sample_flag_cap),
-        "sample_device_rate": str(config.sample_device_rate),
+        **{name: str(getattr(config, name)) for name in (*limits, *rates)},
         "tail": rules_text(config.tail_rules),
         "otlp": traces_url(config.otlp) if config.otlp else "",
     }

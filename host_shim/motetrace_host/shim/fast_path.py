@@ -75,9 +75,7 @@ class FastPath:
                         plain = read_plain(body, topic_end + 2 * qos)
                         if plain is not None and plain[4][:4] not in on.tails:
                             nonce, seq, flags, trace_id, span_id, age_ms, payload_bytes, left_s = plain
-                            if (
-                                left_s < 0 or self._expiry_s(on.device_id, nonce) <= left_s
-                            ):  # the broker did not hold it
+                            if left_s < 0 or left_s >= self._expiry_s(on.device_id, nonce):  # it was not held
                                 kind = _TRACEPARENT_KIND | qos
                                 if not trace_id:
                                     trace_id, span_id = (on.deriver or self._topics.deriver(on)).ids(nonce, seq)

@@ -48,24 +48,11 @@ class Identifier:
         if on.policy == TrustPolicy.OFF:
             found = context.ignored(found)
         inferred, answering, entropy = self._boot_of(on, found, delivery)
-        arrival = Arrival(
-            on.device_id,
-            packet.topic,
-            on.template,
-            packet.qos,
-            packet.payload,
-            delivery.received_unix_ns,
-            packet.fault,
-            on.policy,
-        )
+        topic, at_unix_ns, payload = packet.topic, delivery.received_unix_ns, packet.payload
+        arrival = Arrival(on.device_id, topic, on.template, packet.qos, payload, at_unix_ns, packet.fault, on.policy)
+        key, tenant = self._tenant.key, self._tenant.name
         identified = message.identify(
-            found,
-            arrival,
-            key=self._tenant.key,
-            tenant=self._tenant.name,
-            boot_nonce=inferred,
-            answering_boot=answering,
-            entropy=entropy,
+            found, arrival, key=key, tenant=tenant, boot_nonce=inferred, answering_boot=answering, entropy=entropy
         )
         left_s = packet.left_s
         if left_s is None or inferred is not None or identified.boot_nonce is None:
