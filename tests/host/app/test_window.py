@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.inbox import Inbox
@@ -71,10 +70,8 @@ def test_the_inbox_waits_for_no_more_than_is_enough() -> None:
     inbox.put(Chunk([frame] * 3, 1, 0, 10))
     later = threading.Timer(0.05, lambda: inbox.put(Chunk([frame] * 7, 1, 0, 10)))
     later.start()
-    began = time.monotonic()
-    chunks, _ = inbox.take(MOST, 20.0, 20.0, enough=10)
+    chunks, _ = inbox.take(MOST, 600.0, 600.0, enough=10)  # for more it would wait beyond this test's time
     assert [len(chunk.frames) for chunk in chunks] == [3, 7]
-    assert time.monotonic() - began < 10
     inbox.put(Chunk([frame] * 12, 1, 0, 10))
     chunks, _ = inbox.take(MOST, 20.0, 20.0, enough=10)
     assert [len(chunk.frames) for chunk in chunks] == [12], "what is there already is taken"

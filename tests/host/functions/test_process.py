@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -115,11 +114,10 @@ def test_a_backend_that_hangs_costs_a_bounded_time(
     exporter = Stuck()
     provider = batching(exporter)
     handler = traced_lambda(tracer_provider=provider, flush_ms=flush_ms)(lambda *_: "done")
-    start = time.monotonic()
     with caplog.at_level(logging.WARNING, "motetrace"):
         assert handler({}, LambdaContext(left_ms=left_ms)) == "done"
-    assert time.monotonic() - start < 5
     assert "not exported within 50 ms" in caplog.text
+    assert not exporter.release.is_set()
     exporter.release.set()
     provider.shutdown()
 
@@ -127,9 +125,7 @@ def test_a_backend_that_hangs_costs_a_bounded_time(
 def test_no_time_left_is_no_flush() -> None:
     exporter = Stuck()
     provider = batching(exporter)
-    start = time.monotonic()
-    traced_lambda(tracer_provider=provider)(lambda *_: None)({}, LambdaContext(left_ms=40))
-    assert time.monotonic() - start < 5
+    traced_lambda(tracer_provider=provider)(lambda *_: None)({}, LambdaContext(left_ms=40))  # a flush would not end
     exporter.release.set()
     provider.shutdown()
 

@@ -281,7 +281,5 @@ def test_turned_off_it_leaves_no_thread_behind(mosquitto: Mosquitto, connected: 
     assert not stages.flush_reports(0.5)
     started = set(threading.enumerate()) - before
     assert len(started) == 2
-    began = time.monotonic()
     stages.configure()
-    assert time.monotonic() - began < 1.0
     eventually(lambda: not any(thread.is_alive() for thread in started), "a thread stayed")

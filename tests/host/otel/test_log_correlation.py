@@ -9,7 +9,6 @@ import logging
 import logging.handlers
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from motetrace_host import stages
 from motetrace_host.otel.log_correlation import TraceContextFilter, add_trace_context, trace_context
 from tests.host.otel.clients import connected, spans_named
 from tests.host.stages.stage_recorder import PARENT_ID, TRACE_ID, TRACEPARENT, FakeMessage, Recorder, publish_properties
+from tests.work import calls
 
 FIELDS = ("trace_id", "span_id", "trace_flags", "device.id", "device.seq")
 MESSAGE = FakeMessage(properties=publish_properties(("traceparent", TRACEPARENT)))
@@ -214,15 +214,7 @@ def test_outside_of_spans_it_costs_next_to_nothing_and_adds_nothing() -> None:
     before = dict(vars(record))
     plain, ours = logging.Filter(), TraceContextFilter()
 
-    def best_ns(each: logging.Filter) -> float:
-        rounds = []
-        for _ in range(5):
-            start = time.perf_counter_ns()
-            for _ in range(2000):
-                each.filter(record)
-            rounds.append((time.perf_counter_ns() - start) / 2000)
-        return min(rounds)
-
-    assert best_ns(ours) - best_ns(plain) < 20_000  # measured 500; a busy machine is not to fail this
+    ours.filter(record)  # what is looked up once
+    assert calls(lambda: ours.filter(record)) - calls(lambda: plain.filter(record)) <= 20
     assert dict(vars(record)) == before
     assert trace_context() == {}

@@ -2,7 +2,6 @@
 
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,15 +129,11 @@ def test_keep_alive_works_while_only_data_flows(play: MakePlayed, reader: str, s
     # paho reads about 10,000 messages/s: with more, a PINGRESP waits behind them for longer than this keep-alive.
     flooding = threading.Thread(target=flood, args=(link, stop, {"bulk": 0.001, "paho": 0.05}[reader]), daemon=True)
     flooding.start()
-    began = time.monotonic()
-    pings = 0
-    while time.monotonic() - began < 4:
+    for _ in range(4):
         link.until(PINGREQ)
         link.send(packet(0xD0))
-        pings += 1
     stop.set()
     flooding.join()
-    assert pings >= 3
     assert not played.told("disconnected")
     assert len(played.payloads()) > 1_000
 
@@ -146,9 +141,7 @@ def test_keep_alive_works_while_only_data_flows(play: MakePlayed, reader: str, s
 def test_a_keep_alive_that_the_broker_demands_is_kept(play: MakePlayed) -> None:
     played = play()
     link = played.accept(packet(0x20, b"\x00\x00\x03\x13\x00\x01"))  # Server Keep Alive: 1 s
-    began = time.monotonic()
     link.until(PINGREQ)
-    assert time.monotonic() - began < 4
     assert played.connect[8:10] == struct.pack(">H", 30), "the one we asked for"
 
 

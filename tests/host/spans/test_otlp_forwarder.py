@@ -399,9 +399,7 @@ def test_stopping_does_not_wait_for_a_backend_that_never_answers(shim: Shim) -> 
         forwarder = shim.forwarder(backend.url)
         forwarder.start()
         until(lambda: bool(backend.received))
-        begin = time.monotonic()
-        assert not forwarder.stop(0.05)
-        assert time.monotonic() - begin < 5
+        assert not forwarder.stop(0.05), "it waited for the answer"
         release.set()
         forwarder._thread.join(DEADLINE_SECONDS)
 
