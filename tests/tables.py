@@ -6,9 +6,9 @@ from typing import Any
 
 from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.messages.record import NO_AGE
-from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.device_lookup import DeviceLookup
 from motetrace_host.storage.message_log import MessageLog
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 from motetrace_host.storage.span_store import SpanStore
 
 _MESSAGE = """CREATE TEMP TABLE message(id INTEGER PRIMARY KEY, device_id, boot_nonce, seq, trace_id, span_id, flags,
@@ -19,10 +19,10 @@ _SPAN = """CREATE TEMP TABLE span(trace_id, span_id, name, start_unix_ns, end_un
 
 def _make(connection: sqlite3.Connection) -> None:
     """Make both, as the database is now; the spans of messages are made as the shim makes them."""
-    noted = Running(connection).all()
-    origins = Origins(connection)
+    noted = RunSettings(connection).all()
+    devices = DeviceLookup(connection)
     made = MessageSpanEncoder(
-        ShimIdentity(noted.get("broker", ""), noted.get("client_id", "")), origins.of, origins.threshold
+        ShimIdentity(noted.get("broker", ""), noted.get("client_id", "")), devices.find, devices.threshold
     )
     messages, spans = [], []
     for entry in MessageLog(connection).entries():

@@ -17,9 +17,9 @@ from motetrace_host.core.mqtt import framing
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.batch import Batch
 from motetrace_host.storage import database
-from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.device_lookup import DeviceLookup
 from motetrace_host.storage.message_log import Block
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.benchmarks import feeder
 from tests.host.app.conftest import NOW, Bench
 
@@ -44,9 +44,11 @@ def _measure(devices: int, folder: Path) -> dict[str, float]:
     """Microseconds a message of each part."""
     watch = _Stopwatch()
     bench = Bench(folder / "motetrace.db")
-    hops = MessageSpanEncoder(ShimIdentity("broker:1883", "shim"), Origins(bench.connection).of, lambda number: 0)
+    hops = MessageSpanEncoder(
+        ShimIdentity("broker:1883", "shim"), DeviceLookup(bench.connection).find, lambda number: 0
+    )
     ledger = database.connect(folder / "ledger.db")
-    alone = SqliteSeen(ledger)
+    alone = SqliteLedger(ledger)
     for first in range(0, MESSAGES, BATCH):
         data = b"".join(feeder.packet(number, devices) for number in range(first, first + BATCH))
         frames = watch("frames out of the stream", lambda data=data: framing.Stream().feed(data))

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from services import Influxd
 
 from motetrace_host.storage import database
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests import tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -122,7 +122,7 @@ def test_every_reading_has_a_trace_of_its_own_with_five_spans_in_the_right_order
 
 def test_the_stages_reported_every_reading_and_which_failed(demo: Demo) -> None:
     connection = database.connect(demo.folder / "state" / "motetrace.db")
-    rows = SqliteSeen(connection).read()
+    rows = SqliteLedger(connection).read()
     connection.close()
     devices = {row.boot_nonce: row.device_id for row in rows if row.hop == "shim"}
     counted = {(devices[row.boot_nonce], row.hop): row.seen for row in rows}

@@ -11,7 +11,7 @@ import pytest
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import DeviceMessage
 from motetrace_host.storage import database
-from motetrace_host.storage.message_log import MessageLog, PlaceRow
+from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
 
 STAGES = ("rule_evaluate", "transform_store", "db_write")
 DEVICE = "sensor-0041"
@@ -36,7 +36,7 @@ def store(state: Path, seq: int, names: tuple[str, ...], status: int = 0, at_s: 
         3, "traceparent", "user_property", None, "", "", (),
     )  # fmt: skip
     log = MessageLog(connection)
-    log.add_places([PlaceRow(1, DEVICE, "t", "t")])
+    log.add_places([DeviceTopicRow(1, DEVICE, "t", "t")])
     log.append([record.pack(message, 1, 16)[0]], {})
     for name in names:
         connection.execute(

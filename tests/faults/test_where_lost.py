@@ -16,7 +16,7 @@ from services import Mosquitto
 
 from motetrace_host.cli import main
 from motetrace_host.storage import database
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.faults.shim_process import ShimProcess, poll
 from tests.stage_runner import running
 
@@ -55,7 +55,7 @@ def publish_all(broker: Mosquitto) -> None:
 def highest(state: Path) -> dict[str, int]:
     connection = database.connect(state / "motetrace.db")
     try:
-        return {row.hop: row.seen.highest for row in SqliteSeen(connection).read(None, bytes.fromhex(NONCE))}
+        return {row.hop: row.seen.highest for row in SqliteLedger(connection).read(None, bytes.fromhex(NONCE))}
     finally:
         connection.close()
 

@@ -12,10 +12,10 @@ from motetrace_host.cluster import redis_ledger
 from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.ledger.store import SeenRow
 from motetrace_host.core.messages.record import RECORD
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.forward_cursor import ForwardCursor
 from motetrace_host.storage.message_log import MessageLog
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 DATABASE = "motetrace.db"
 _TENANT = "-"  # as cluster/redis_ledger.py is told when the tenant has no name
@@ -45,7 +45,7 @@ def stored(states: Sequence[Path]) -> int:
 def embedded_ledger(state: Path) -> list[SeenRow]:
     """The states of the ledger in a shim's own database."""
     with opened(state) as connection:
-        return SqliteSeen(connection).read()
+        return SqliteLedger(connection).read()
 
 
 def unsent(states: Sequence[Path], target: str) -> int:
@@ -134,7 +134,7 @@ class LogEvidence:
         self.total += 1
 
     def _read_sums(self, connection: sqlite3.Connection, target: str) -> None:
-        for device, reason, count in Ledger(connection).rejections():
+        for device, reason, count in BootTable(connection).rejections():
             self.sums["rejected"] += count
             self.faults.append(f"rejected: {count} of {device or 'no device'} for {reason}")
         at = ForwardCursor(connection, target).state()

@@ -32,7 +32,7 @@ class LedgerAddress(NamedTuple):
     password_file: Path | None = None
 
     def noted(self) -> dict[str, str]:
-        """For `Running`: what a report needs to find the ledger again."""
+        """For `RunSettings`: what a report needs to find the ledger again."""
         return {
             "ledger": self.url,
             "ledger_tenant": self.tenant,

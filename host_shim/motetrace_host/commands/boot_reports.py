@@ -16,7 +16,7 @@ from motetrace_host.core.verdict.locate import BROKER_DROPPED
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
 from motetrace_host.storage import device_stats, hop_reports
-from motetrace_host.storage.boot_table import Boot, Ledger
+from motetrace_host.storage.boot_table import Boot, BootTable
 
 _FEW_BOOTS = 16  # so many are looked up one by one; beyond it all boots' stage states are read at once
 
@@ -91,7 +91,7 @@ def gather(
     """Report on all boots, or those of one device; by device, each device's boots in the order in which they began."""
     states = _states(store, device_id)
     stats = device_stats.every(connection, device_id)
-    ledger = Ledger(connection)
+    ledger = BootTable(connection)
     known = {(boot.device_id, boot.boot_nonce): boot for boot in ledger.boots(device_id)}
     facts = facts_of(now_unix_ms, hop_reports.heard(connection))
     reports = [

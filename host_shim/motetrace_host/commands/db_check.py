@@ -19,7 +19,7 @@ from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
 from motetrace_host.core.verdict.hop_status import SHIM
 from motetrace_host.storage.message_log import Block, MessageLog
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 MAX_BOOTS: Final = 500_000  # compared one by one, 200 bytes each
 MAX_SHOWN: Final = 20
@@ -143,7 +143,7 @@ class Checking:
         whole_since_unix_ms = self._whole_since()
         compared = states = 0
         try:
-            for row in SqliteSeen(self._connection).each():
+            for row in SqliteLedger(self._connection).each():
                 states += 1
                 self._progress.tell(f"ledger, {states} states")
                 if row.hop != SHIM or self._messages is None or row.seen.first_unix_ms < whole_since_unix_ms:

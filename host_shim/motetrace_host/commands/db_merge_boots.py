@@ -12,9 +12,9 @@ from motetrace_host.core.ledger import boot_merge, inferred_boots
 from motetrace_host.core.printable import printable
 from motetrace_host.core.verdict.hop_status import SHIM
 from motetrace_host.storage import boot_rename, database
-from motetrace_host.storage.boot_rename import Renaming
-from motetrace_host.storage.boot_table import Boot, Ledger
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.boot_rename import BootMerge
+from motetrace_host.storage.boot_table import Boot, BootTable
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 
 def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str, int]:
@@ -27,12 +27,12 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
     """
     with opened(folder) as connection, alone(folder):
         kept, gone = _inferred(connection, device_id, one, other)
-        store = SqliteSeen(connection)
+        store = SqliteLedger(connection)
         older = {row.hop: row.seen for row in store.read(device_id, kept.boot_nonce)}
         newer = {row.hop: row.seen for row in store.read(device_id, gone.boot_nonce)}
         if SHIM not in older or SHIM not in newer:
             raise ReportError("of one of them no numbers are known any more: nothing is left to merge")
-        names = Renaming(device_id, kept.boot_nonce, gone.boot_nonce)
+        names = BootMerge(device_id, kept.boot_nonce, gone.boot_nonce)
         try:
             with database.transaction(connection):
                 store.fold()
@@ -55,7 +55,7 @@ def _inferred(connection: sqlite3.Connection, device_id: str, one: bytes, other:
     """The two boots, the one seen first in front."""
     if one == other:
         raise ReportError(f"{one.hex()} twice: name two boots")
-    known = {boot.boot_nonce: boot for boot in Ledger(connection).boots(device_id) if boot.inferred}
+    known = {boot.boot_nonce: boot for boot in BootTable(connection).boots(device_id) if boot.inferred}
     missing = [nonce.hex() for nonce in (one, other) if nonce not in known]
     if missing:
         told = ", ".join(nonce.hex() for nonce in known) or "none"
@@ -67,12 +67,12 @@ def _inferred(connection: sqlite3.Connection, device_id: str, one: bytes, other:
     return found[0], found[1]
 
 
-def _remember(connection: sqlite3.Connection, names: Renaming) -> None:
+def _remember(connection: sqlite3.Connection, names: BootMerge) -> None:
     """What the inference goes on with."""
-    ledger, (device_id, kept, gone) = Ledger(connection), names
+    ledger, (device_id, kept, gone) = BootTable(connection), names
     packed = ledger.boot_state(device_id)
     if packed is None:
         return
-    (both,) = [row.seen for row in SqliteSeen(connection).read(device_id, kept) if row.hop == SHIM]
+    (both,) = [row.seen for row in SqliteLedger(connection).read(device_id, kept) if row.hop == SHIM]
     state = boot_merge.merged_state(inferred_boots.unpack(packed), kept, gone, both)
     ledger.keep_boot_states([(device_id, inferred_boots.pack(state))])

@@ -11,7 +11,7 @@ from typing import Final
 from motetrace_host.commands.progress import Progress
 from motetrace_host.commands.state_folder import DATABASE_NAME, opened, second
 from motetrace_host.commands.table import table
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 
 _BOUNDS: Final = {
     "message_block": "--keep {keep} days, --max-messages {max_messages}",
@@ -66,7 +66,7 @@ def _lines(connection: sqlite3.Connection, folder: Path, progress: Progress) -> 
     yield ""
     with progress.while_waiting(lambda seconds: f"reading all pages, {seconds:.0f} s"):
         tables = table_bytes(connection)
-    noted = {"keep": "14", "max_messages": "1000000", "max_spans": "1000000"} | Running(connection).all()
+    noted = {"keep": "14", "max_messages": "1000000", "max_spans": "1000000"} | RunSettings(connection).all()
     times = {name: _times(connection, query) for name, query in _TIMES}
     rows = [("table", "rows", "size", "oldest", "newest", "bounded by")]
     for name, used in sorted(tables.items(), key=lambda item: -item[1]):

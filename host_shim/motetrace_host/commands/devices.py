@@ -17,7 +17,7 @@ from motetrace_host.commands.state_folder import opened, second, seen_store, sha
 from motetrace_host.commands.table import table
 from motetrace_host.core.printable import printable
 from motetrace_host.storage import clones as clone_store
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.clones import CloneRow
 
 SORTS: Final[Mapping[str, Callable[[BootReport], Any]]] = {
@@ -61,7 +61,7 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
     with opened(folder) as connection:
         found = gather(connection, seen_store(connection), now_unix_ms, wanted.device_id)
         shared = shared_where(connection)
-        rejections = [row for row in Ledger(connection).rejections() if wanted.device_id in (None, row[0])]
+        rejections = [row for row in BootTable(connection).rejections() if wanted.device_id in (None, row[0])]
         clones = clone_store.read(connection, wanted.device_id)
         if not found and not rejections:
             name = wanted.device_id

@@ -24,7 +24,7 @@ from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
 from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.core.sampling.threshold import format_rate
-from motetrace_host.network.short_session import Conversation, Heard, SamplingError
+from motetrace_host.network.short_session import ReceivedMessage, SamplingError, ShortSession
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -89,7 +89,7 @@ def clear(side: Side, wait_s: float) -> int:
 
 def _ask(side: Side, wish: SamplingRequest, payload: bytes, shown: str, wait_s: float) -> int:
     asks, answers = side.topic("sampling/desired"), side.topic("sampling/reported")
-    with Conversation(side.broker, side.tls) as broker:
+    with ShortSession(side.broker, side.tls) as broker:
         broker.subscribe([answers])
         began = time.monotonic()
         broker.publish(asks, payload)
@@ -110,7 +110,7 @@ def _ask(side: Side, wish: SamplingRequest, payload: bytes, shown: str, wait_s: 
     return _silent(side, before, bool(payload), wait_s)
 
 
-def _read(heard: Heard) -> SamplingReport | None:
+def _read(heard: ReceivedMessage) -> SamplingReport | None:
     try:
         return reported.parse(heard.payload)
     except WireError as error:
@@ -146,7 +146,7 @@ def explain(side: Side, view: ShimView | None) -> int:
     """Say for each stage what it does to a device's traces."""
     topics = {side.topic(kind): kind for kind in retained_state.KINDS}
     kept: dict[str, bytes] = {}
-    with Conversation(side.broker, side.tls) as broker:
+    with ShortSession(side.broker, side.tls) as broker:
         broker.subscribe(list(topics))
         while len(kept) < len(topics) and (heard := broker.listen(_QUIET_S)):
             kept[topics[heard.topic]] = heard.payload

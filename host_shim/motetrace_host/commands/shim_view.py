@@ -18,7 +18,7 @@ from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.storage.forward_cursor import ForwardCursor
 from motetrace_host.storage.message_log import SPANS_PER_MESSAGE, MessageLog
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 
 
 def load(folder: Path, device_id: str) -> ShimView | None:
@@ -39,7 +39,7 @@ def _view(connection: sqlite3.Connection, device_id: str) -> ShimView | None:
     places = set(log.places(device_id))
     if not places:
         return None
-    noted = Running(connection).all()
+    noted = RunSettings(connection).all()
     head, tail, since_unix_s, policy = _counts(connection, log, places)
     waiting, refused = _sending(connection, log, noted.get("otlp", ""))
     return ShimView(

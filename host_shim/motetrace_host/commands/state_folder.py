@@ -16,8 +16,8 @@ from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.storage import database
 from motetrace_host.storage.password_file import PasswordFileError
-from motetrace_host.storage.run_settings import Running
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.run_settings import RunSettings
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 DATABASE_NAME = "motetrace.db"
 KEY_NAME = "key"
@@ -55,7 +55,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
 
 def shared_where(connection: sqlite3.Connection) -> LedgerAddress | None:
     """The ledger that the shim which ran last shares with others; None when it had one for itself."""
-    return LedgerAddress.of_notes(Running(connection).all())
+    return LedgerAddress.of_notes(RunSettings(connection).all())
 
 
 def seen_store(connection: sqlite3.Connection) -> SeenStore:
@@ -66,7 +66,7 @@ def seen_store(connection: sqlite3.Connection) -> SeenStore:
     """
     where = shared_where(connection)
     if where is None:
-        return SqliteSeen(connection)
+        return SqliteLedger(connection)
     try:
         store = shared_ledger.connected(where, "report")
         store.last_batch()

@@ -27,9 +27,9 @@ from motetrace_host.core.verdict.locate import locate
 from motetrace_host.network import otlp_codec
 from motetrace_host.storage import broker_drops, hop_reports, secret_files
 from motetrace_host.storage.boot_table import Boot
-from motetrace_host.storage.device_lookup import Origins
-from motetrace_host.storage.message_log import Entry, MessageLog
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.device_lookup import DeviceLookup
+from motetrace_host.storage.message_log import LoggedMessage, MessageLog
+from motetrace_host.storage.run_settings import RunSettings
 from motetrace_host.storage.span_store import SpanStore
 
 FOUND, NOT_FOUND = 0, 1
@@ -83,10 +83,10 @@ class _Reading:
         self._connection = connection
         self._log = MessageLog(connection)
         self._spans = SpanStore(connection)
-        running = Running(connection).all()
+        running = RunSettings(connection).all()
         where = ShimIdentity(running.get("broker", "unknown"), running.get("client_id", "unknown"))
-        origins = Origins(connection)
-        self._hops = MessageSpanEncoder(where, origins.of, origins.threshold)
+        devices = DeviceLookup(connection)
+        self._hops = MessageSpanEncoder(where, devices.find, devices.threshold)
         self._shared = shared_where(connection)
         self._key = key
         self._tenant = tenant
@@ -99,7 +99,7 @@ class _Reading:
         self._reports = {one.boot_nonce: one for one in found if one.boot_nonce is not None}
         self._drops = sorted({drop.reason for drop in broker_drops.read(connection, device_id)})
 
-    def known(self, entry: Entry, width: int, colour: bool) -> Iterator[str]:
+    def known(self, entry: LoggedMessage, width: int, colour: bool) -> Iterator[str]:
         """One message that the ledger has."""
         message, nonce = entry.record, entry.record.boot_nonce
         spans = self._spans_of(entry)
@@ -124,7 +124,7 @@ class _Reading:
             yield ""
             yield waterfall.draw(spans, width=width, colour=colour).rstrip("\n")
 
-    def _spans_of(self, entry: Entry) -> list[Span]:
+    def _spans_of(self, entry: LoggedMessage) -> list[Span]:
         """The shim's own spans of a message, made anew, and those that the stages sent of its trace."""
         rows = self._spans.trace(entry.record.trace_id)
         if entry.record.kept:
@@ -214,7 +214,7 @@ class _Reading:
             )
         return "Of its neighbours no record is left (--keep, --max-messages)."
 
-    def _provenance(self, entry: Entry) -> str:
+    def _provenance(self, entry: LoggedMessage) -> str:
         if entry.extra.link_trace_id:
             return f"  (the host's own, linked to {entry.extra.link_trace_id.hex()}: --trust link)"
         if entry.origin == "traceparent":
@@ -241,7 +241,7 @@ def _witnessed(spans: Sequence[Span]) -> dict[str, HopStatus]:
     return found
 
 
-def _hops(entry: Entry, spans: Sequence[Span]) -> str:
+def _hops(entry: LoggedMessage, spans: Sequence[Span]) -> str:
     if not entry.record.kept:
         why = Reason(entry.record.decision)
         return f"not kept ({why.word}: {MEANING[why]}): counted, no spans"

@@ -40,7 +40,7 @@ _CONTENT_TYPES = ("application/x-protobuf", "application/json")
 _ABOUT = "motetrace: OTLP/HTTP trace receiver. POST ExportTraceServiceRequest, protobuf or JSON, to /v1/traces.\n"
 
 
-class Answer(NamedTuple):
+class HttpReply(NamedTuple):
     """What the sender is told: HTTP status, body in the request's content type, seconds until it should try again."""
 
     status: int
@@ -51,10 +51,10 @@ class Answer(NamedTuple):
 class Intake(Protocol):
     """Where request bodies go. Both methods are called from one worker thread, never at the same time."""
 
-    def accept(self, body: bytes, content_type: str) -> Answer:
+    def accept(self, body: bytes, content_type: str) -> HttpReply:
         """Decode, store, commit, and answer. Must not raise for anything in the body."""
 
-    def refuse(self, status: int, reason: str, message: str, content_type: str) -> Answer:
+    def refuse(self, status: int, reason: str, message: str, content_type: str) -> HttpReply:
         """Count and word a refusal that came before decoding: 400, 408, 413, 415 or 503."""
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class OtlpReceiver:
             finally:
                 self._reading.discard(deadline)
 
-    def _accept(self, body: bytes, compressed: bool, content_type: str) -> Answer:
+    def _accept(self, body: bytes, compressed: bool, content_type: str) -> HttpReply:
         if compressed:
             try:
                 inflated = _inflate(body)
@@ -322,7 +322,7 @@ def _last(response: Response) -> Response:
     return response
 
 
-def _http(answer: Answer, content_type: str) -> Response:
+def _http(answer: HttpReply, content_type: str) -> Response:
     headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
     known = content_type if content_type in _CONTENT_TYPES else "application/json"
     return Response(answer.body, answer.status, headers, media_type=known)

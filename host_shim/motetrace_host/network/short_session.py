@@ -29,7 +29,7 @@ class SamplingError(Exception):
     """The broker, an option or a file is not as it must be; the message says what to do about it."""
 
 
-class Heard(NamedTuple):
+class ReceivedMessage(NamedTuple):
     """A message; `retained`: the broker kept it from before."""
 
     topic: str
@@ -37,7 +37,7 @@ class Heard(NamedTuple):
     retained: bool
 
 
-class Conversation:
+class ShortSession:
     """A connection of its own, with a clean session; used as a context manager.
 
     Args:
@@ -51,7 +51,7 @@ class Conversation:
         self._broker = broker
         self._tls = tls
         self._limit_s = limit_s
-        self._heard: queue.Queue[Heard] = queue.Queue(_MAX_WAITING)
+        self._received: queue.Queue[ReceivedMessage] = queue.Queue(_MAX_WAITING)
         self._answer: queue.Queue[ReasonCode | None] = queue.Queue()
         self._lost = threading.Event()
         self._client = self._new_client()
@@ -98,12 +98,12 @@ class Conversation:
         if reason.is_failure:
             raise SamplingError(f"the broker refuses {topic}: {reason}; check its access list for --username")
 
-    def listen(self, wait_s: float) -> Heard | None:
+    def listen(self, wait_s: float) -> ReceivedMessage | None:
         """The next message, None when none came in time."""
         deadline = time.monotonic() + wait_s
         while (left_s := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                return self._heard.get(timeout=min(0.2, left_s))
+                return self._received.get(timeout=min(0.2, left_s))
             if self._lost.is_set():
                 raise SamplingError("the broker closed the connection while we listened; try again")
         return None
@@ -129,7 +129,7 @@ class Conversation:
 
     def _on_message(self, _: Any, __: Any, message: paho.MQTTMessage) -> None:
         with contextlib.suppress(queue.Full):
-            self._heard.put_nowait(Heard(message.topic, bytes(message.payload), message.retain))
+            self._received.put_nowait(ReceivedMessage(message.topic, bytes(message.payload), message.retain))
 
     def _on_disconnect(self) -> None:
         self._lost.set()

@@ -22,7 +22,7 @@ from motetrace_host.core.ledger import inferred_boots
 from motetrace_host.core.ledger.inferred_boots import BootState
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.database_retry import RetryingReads
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
 
 _MAX_REPEATED = 65_535
@@ -75,7 +75,7 @@ class BareSeq(BatchParticipant):
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write states, and by which rule boots began; those boots are in the ledger by then."""
-        ledger, states = Ledger(connection), [(device_id, self._states[device_id]) for device_id in self._changed]
+        ledger, states = BootTable(connection), [(device_id, self._states[device_id]) for device_id in self._changed]
         ledger.keep_boot_states((device_id, inferred_boots.pack(state)) for device_id, state in states if state)
         ledger.keep_reasons((*boot, why) for boot, why in self._begun.items())
 

@@ -13,7 +13,7 @@ from motetrace_host.core.mqtt.connection import Delivery
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRun
 from motetrace_host.shim.device_topics import DeviceTopic
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 
 HOP = "shim"
 
@@ -101,7 +101,7 @@ class Batch(BatchParticipant):
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write the boots that the ledger does not have yet."""
-        Ledger(connection).add_boots(
+        BootTable(connection).add_boots(
             (run.device_id, run.boot_nonce, run.inferred, self.received_unix_ns)
             for run in self.boot_runs
             if not run.known

@@ -13,7 +13,7 @@ from motetrace_host.core.wire import baggage, birth
 from motetrace_host.core.wire.birth import Birth
 from motetrace_host.shim.database_retry import RetryingReads
 from motetrace_host.shim.side_topic import SideTopic
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 
 _MAX_BOOTS = 20_000
 
@@ -83,7 +83,7 @@ class Births(SideTopic):
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write the births."""
-        ledger = Ledger(connection)
+        ledger = BootTable(connection)
         for device_id, parsed, received_unix_ns in self._unsaved:
             ledger.store_birth(device_id, parsed, received_unix_ns)
 

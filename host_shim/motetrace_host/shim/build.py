@@ -45,9 +45,9 @@ from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.slow_path import SlowPath
 from motetrace_host.shim.span_exchange import SpanExchange
 from motetrace_host.storage import database, hop_reports, secret_files, state_folder
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 
 DATABASE_NAME = "motetrace.db"
 _DAY_MS = 86_400_000
@@ -87,7 +87,7 @@ def build(config: Config, ports: Ports) -> Shim:
     path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
     connection = database.connect(path)
     with database.translated():
-        counters = Counters(log, {device for device, _, _ in Ledger(connection).rejections()})
+        counters = Counters(log, {device for device, _, _ in BootTable(connection).rejections()})
     inbox = Inbox(config.queue)
     head = HeadSampler(
         HeadSettings(
@@ -115,7 +115,7 @@ def build(config: Config, ports: Ports) -> Shim:
     broker = ports.connect(config, client_id, _subscriptions(config, listeners), receivers, membership.leaving)
     pipeline = _pipeline(config, ports, tenant, inbox, listeners, broker, ending.fail, on_stored)
     with database.transaction(connection):
-        Running(connection).note(settings_in_force(config, where) | ports.ledger.settings())
+        RunSettings(connection).note(settings_in_force(config, where) | ports.ledger.settings())
     limits = Limits(
         config.keep * _DAY_MS, config.max_messages, config.max_spans, ledger_is_here=not ports.ledger.is_shared
     )
@@ -148,7 +148,7 @@ def _listeners(
     log: Log,
 ) -> Listeners:
     retry = DatabaseRetry(log, lambda: len(inbox))
-    reads = RetryingReads(Ledger(connection), MessageLog(connection), retry)
+    reads = RetryingReads(BootTable(connection), MessageLog(connection), retry)
     replies = CommandReplies(reads, config.max_devices)
     reported = ReportedTopic(config.prefix, head)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from motetrace_host.core.errors import StoreError
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
 
 _BACKOFF_S = (0.1, 15.0)
@@ -68,14 +68,14 @@ class DatabaseRetry:
 
 
 class RetryingReads:
-    """What reading a message asks of the database: methods of `Ledger` and `MessageLog`, retried.
+    """What reading a message asks of the database: methods of `BootTable` and `MessageLog`, retried.
 
     A disk that does not answer must not look like a broken message. A device that is new is asked about several times
     in a row: once its boots were read, a nonce that is none of them is new, without a further question, until something
     is written. (Nonces that the host drew are not among them, and no device sends those.)
     """
 
-    def __init__(self, ledger: Ledger, log: MessageLog, retry: DatabaseRetry) -> None:
+    def __init__(self, ledger: BootTable, log: MessageLog, retry: DatabaseRetry) -> None:
         self._ledger = ledger
         self._log = log
         self._retry = retry

@@ -14,7 +14,7 @@ from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRuns, DeviceBoots
 from motetrace_host.shim.database_retry import RetryingReads
 from motetrace_host.shim.sampling_plans import SamplingPlans
-from motetrace_host.storage.message_log import MessageLog, PlaceRow
+from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
 
 MAX_TOPIC_BYTES = 1_024  # so that what is remembered of topics has a bound in bytes, too; MQTT's own is 65,535
 
@@ -76,7 +76,7 @@ class DeviceTopic:
     plan: SamplingPlan
 
     def __init__(
-        self, row: PlaceRow, boots: DeviceBoots, tails: dict[bytes, bytes], policy: TrustPolicy, *, plain: bool
+        self, row: DeviceTopicRow, boots: DeviceBoots, tails: dict[bytes, bytes], policy: TrustPolicy, *, plain: bool
     ) -> None:
         self.id = row.id
         self.device_id = row.device_id
@@ -118,7 +118,7 @@ class DeviceTopics(BatchParticipant):
         self._tails = tails
         self._max_topics = max_topics
         self._others: set[bytes] = set()
-        self._unsaved: list[PlaceRow] = []
+        self._unsaved: list[DeviceTopicRow] = []
         self._last_id = log.last_place()
 
     def find(self, topic: bytes) -> DeviceTopic | None:
@@ -179,7 +179,7 @@ class DeviceTopics(BatchParticipant):
         self.by_topic[key] = made
         return made
 
-    def _row(self, topic: bytes, device_id: str | None) -> PlaceRow | None:
+    def _row(self, topic: bytes, device_id: str | None) -> DeviceTopicRow | None:
         try:
             text = topic.decode()
         except UnicodeDecodeError:
@@ -189,5 +189,5 @@ class DeviceTopics(BatchParticipant):
             if named is not None:
                 device = named if device_id is None else device_id
                 known = self._log.place_id(text, device, template.template)
-                return PlaceRow(known or self._last_id + 1, device, text, template.template)
+                return DeviceTopicRow(known or self._last_id + 1, device, text, template.template)
         return None

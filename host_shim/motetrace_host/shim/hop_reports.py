@@ -14,7 +14,7 @@ from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import hop_report
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.storage import hop_reports
-from motetrace_host.storage.hop_reports import MAX_PROCESSES, Heard, Process, Service
+from motetrace_host.storage.hop_reports import MAX_PROCESSES, ProcessKey, ProcessReports, ServiceReports
 
 REMEMBERED: Final = 62  # numbers below the highest; with it, what fits into SQLite's integer
 MAX_REPORTERS: Final = 1_000
@@ -29,14 +29,14 @@ class HopReports(SideTopic):
         counted: What was counted before this start: `storage.hop_reports.load(connection)`.
     """
 
-    def __init__(self, prefix: str, counted: dict[Process, Heard] | None = None) -> None:
+    def __init__(self, prefix: str, counted: dict[ProcessKey, ProcessReports] | None = None) -> None:
         super().__init__(prefix + "{device_id}/seen")
         self.repeated = 0
         self._counted = {} if counted is None else dict(counted)
-        self._changed: dict[Process, Heard] = {}
-        self._forgotten: list[Process] = []
+        self._changed: dict[ProcessKey, ProcessReports] = {}
+        self._forgotten: list[ProcessKey] = []
         self._reporters: set[str] = set()
-        self._services: dict[tuple[str, str], Service] = {}
+        self._services: dict[tuple[str, str], ServiceReports] = {}
         self._seen_runs: list[SeenRuns] = []
 
     def receive(self, device_id: str, packet: PublishPacket, received_unix_ns: int) -> None:
@@ -59,7 +59,7 @@ class HopReports(SideTopic):
             self.repeated += 1
             return
         self._remember(process, now)
-        self._add(Service(device_id, report.hop, now_ms, report.unnumbered, report.shed))
+        self._add(ServiceReports(device_id, report.hop, now_ms, report.unnumbered, report.shed))
         self._seen_runs += seen_runs
 
     def runs(self) -> list[SeenRuns]:
@@ -77,7 +77,7 @@ class HopReports(SideTopic):
         self._services.clear()
         self._seen_runs = []
 
-    def _remember(self, process: Process, now: Heard) -> None:
+    def _remember(self, process: ProcessKey, now: ProcessReports) -> None:
         if len(self._counted) >= MAX_PROCESSES:
             oldest = next(iter(self._counted))
             del self._counted[oldest]
@@ -87,7 +87,7 @@ class HopReports(SideTopic):
         if process in self._forgotten:
             self._forgotten.remove(process)
 
-    def _add(self, service: Service) -> None:
+    def _add(self, service: ServiceReports) -> None:
         if service.reporter not in self._reporters and len(self._reporters) >= MAX_REPORTERS:
             service = service._replace(reporter="")  # names are free: they must not fill the table
         self._reporters.add(service.reporter)
@@ -100,15 +100,15 @@ class HopReports(SideTopic):
         self._services[key] = service
 
 
-def _with(known: Heard | None, number: int, now_ms: int) -> Heard | None:
+def _with(known: ProcessReports | None, number: int, now_ms: int) -> ProcessReports | None:
     """Add a number to those of a process; None when it was there before, or is too old to be looked up."""
     if known is None:
-        return Heard(number, 0, now_ms)
+        return ProcessReports(number, 0, now_ms)
     ahead = number - known.number
     if ahead > 0:
         below = (known.below << 1 | 1) << (ahead - 1) & _MASK if ahead <= REMEMBERED else 0
-        return Heard(number, below, now_ms)
+        return ProcessReports(number, below, now_ms)
     bit = 1 << -ahead - 1 if -REMEMBERED <= ahead < 0 else 0
     if not bit or known.below & bit:
         return None
-    return Heard(known.number, known.below | bit, now_ms)
+    return ProcessReports(known.number, known.below | bit, now_ms)

@@ -16,7 +16,7 @@ from motetrace_host.shim.batch import HOP, Batch
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters
 from motetrace_host.storage import database
-from motetrace_host.storage.boot_table import Ledger, Unnumbered
+from motetrace_host.storage.boot_table import BootTable, Unnumbered
 from motetrace_host.storage.message_log import MessageLog
 
 
@@ -121,7 +121,7 @@ class Journal:
         block = self._log.append(records, extras) if records else self._log.last_block()
         if findings.deliveries:
             self._log.delivered(findings.deliveries, block)
-        Ledger(self._connection).add_unnumbered(_unnumbered(batch, again))
+        BootTable(self._connection).add_unnumbered(_unnumbered(batch, again))
         new = ((number, reasons) for number, reasons in batch.faults.items() if number not in again)
         faults = [(batch.topics[number].device_id, reason) for number, reasons in new for reason in reasons]
         self._counters.save(self._connection, faults)

@@ -14,7 +14,7 @@ from motetrace_host.shim.device_topics import Tenant
 from motetrace_host.shim.journal import Journal
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database, pending_batches
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 
 class OwnLedger:
@@ -45,11 +45,11 @@ class OwnLedger:
                 "(with any, should the former one be gone for good), and with sqlite afterwards",
                 retry=False,
             )
-        return Journal(connection, SqliteSeen(connection), participants, bare_seq, counters)
+        return Journal(connection, SqliteLedger(connection), participants, bare_seq, counters)
 
     def states(self, connection: sqlite3.Connection) -> SeenStore:
         """Make what only reads the states, on a connection of its own."""
-        return SqliteSeen(connection)
+        return SqliteLedger(connection)
 
     def settings(self) -> dict[str, str]:
         """What a report needs to find the ledger again."""

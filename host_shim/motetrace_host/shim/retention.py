@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from motetrace_host.storage import clones, database, device_stats
-from motetrace_host.storage.boot_table import Ledger
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
 from motetrace_host.storage.span_store import SpanStore
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 MAX_PLACES: Final = 1_000_000
 MAX_STATES: Final = 2_000_000
@@ -67,8 +67,8 @@ class Retention:
         self._on_progress = on_progress
         self._spans = SpanStore(connection)
         self._messages = MessageLog(connection)
-        self._ledger = Ledger(connection)
-        self._seen = SqliteSeen(connection)
+        self._ledger = BootTable(connection)
+        self._seen = SqliteLedger(connection)
         self._slow_at_unix_ms = 0
 
     def run(self, now_unix_ms: int) -> dict[str, int]:

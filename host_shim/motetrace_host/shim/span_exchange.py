@@ -21,7 +21,7 @@ from motetrace_host.shim.span_intake import SpanIntake
 from motetrace_host.shim.span_outbox import SpanOutbox, unsent_elsewhere
 from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database, headers_file
-from motetrace_host.storage.forward_cursor import Cursor, ForwardCursor
+from motetrace_host.storage.forward_cursor import ForwardCursor, ForwardState
 
 _FLUSH_S = 5.0
 _TAIL_REMEDY = (
@@ -125,7 +125,7 @@ class SpanExchange:
                 remedy="to send them there, name it with --otlp again; else nothing: --max-spans sheds the oldest",
             )
 
-    def _state(self) -> Cursor | None:
+    def _state(self) -> ForwardState | None:
         if not self._forwarder:
             return None
         with database.translated():

@@ -10,7 +10,7 @@ import structlog
 from motetrace_host.core.errors import StoreError, WireError
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec
-from motetrace_host.network.otlp_receiver import Answer
+from motetrace_host.network.otlp_receiver import HttpReply
 from motetrace_host.storage import database
 from motetrace_host.storage.span_store import SpanStore
 
@@ -37,7 +37,7 @@ class SpanIntake:
         self._store = SpanStore(connection)
         self._on_stored = on_stored
 
-    def accept(self, body: bytes, content_type: str) -> Answer:
+    def accept(self, body: bytes, content_type: str) -> HttpReply:
         """Store the good spans of a request, answer 200; 400 or 413 for a broken envelope, 503 when the disk fails."""
         try:
             decoded = otlp_codec.decode(body, content_type)
@@ -48,12 +48,12 @@ class SpanIntake:
         except StoreError as exc:
             structlog.get_logger().warning("otlp_intake_store", error=str(exc), spans=len(decoded.rows))
             refusal = otlp_codec.refusal(_RPC_CODES[503], str(exc), content_type)
-            return Answer(503, refusal, RETRY_AFTER_SECONDS)
+            return HttpReply(503, refusal, RETRY_AFTER_SECONDS)
         if added and self._on_stored:
             self._on_stored(decoded.rows)
-        return Answer(200, otlp_codec.response(decoded.rejected.total(), decoded.summary(), content_type))
+        return HttpReply(200, otlp_codec.response(decoded.rejected.total(), decoded.summary(), content_type))
 
-    def refuse(self, status: int, reason: str, message: str, content_type: str) -> Answer:
+    def refuse(self, status: int, reason: str, message: str, content_type: str) -> HttpReply:
         """Count a refused request and word the answer."""
         try:
             with database.transaction(self._connection):
@@ -61,7 +61,7 @@ class SpanIntake:
         except StoreError as exc:
             structlog.get_logger().warning("otlp_intake_store", error=str(exc), uncounted=reason)
         retry_after = RETRY_AFTER_SECONDS if status == 503 else None
-        return Answer(status, otlp_codec.refusal(_RPC_CODES[status], message, content_type), retry_after)
+        return HttpReply(status, otlp_codec.refusal(_RPC_CODES[status], message, content_type), retry_after)
 
     def close(self) -> None:
         """Close the connection."""

@@ -20,11 +20,11 @@ from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec
 from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database
-from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.device_lookup import DeviceLookup
 from motetrace_host.storage.forward_cursor import ForwardCursor, Position
 from motetrace_host.storage.message_log import SPANS_PER_MESSAGE, Block, MessageLog
 from motetrace_host.storage.span_store import SpanStore
-from motetrace_host.storage.tail_verdicts import VerdictLog
+from motetrace_host.storage.tail_verdicts import TailDecisionLog
 
 MAX_BATCH_BYTES = 2**21  # before gzip, about; common backends take 4 MiB and more
 _STEP = 256  # messages between two looks at the size
@@ -80,10 +80,10 @@ class SpanOutbox:
         self._spans = SpanStore(connection)
         self._log = MessageLog(connection)
         self._cursor = ForwardCursor(connection, target)
-        origins = Origins(connection)
-        self._hops = MessageSpanEncoder(where, origins.of, origins.threshold)
+        devices = DeviceLookup(connection)
+        self._hops = MessageSpanEncoder(where, devices.find, devices.threshold)
         self._tail = tail
-        self._verdicts = VerdictLog(connection)
+        self._verdicts = TailDecisionLog(connection)
         self._horizon = _Horizon(tail.rules.wait_s + 1 if tail else 0)
         self._block: Block | None = None
         self._after = 0  # the block that it stands behind

@@ -21,7 +21,7 @@ from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.shim.tail_traces import Reconsider, TailTraces
 from motetrace_host.storage import database
 from motetrace_host.storage.message_log import Block, MessageLog
-from motetrace_host.storage.tail_verdicts import VerdictLog
+from motetrace_host.storage.tail_verdicts import TailDecisionLog
 
 KEEP_AFTER_ALL_NS: Final = 300 * 10**9
 LOSSES_EVERY_NS: Final = 5 * 10**9
@@ -58,7 +58,7 @@ class TailSampler:
         self.traces = TailTraces(rules, threshold)
         self._connection = connection
         self._log = MessageLog(connection)
-        self._verdict_log = VerdictLog(connection)
+        self._verdict_log = TailDecisionLog(connection)
         self._seen = seen
         self._targets = targets
         self._unix_ns = unix_ns
@@ -74,7 +74,7 @@ class TailSampler:
 
     def reasons(self, block: Block) -> bytes:
         """Decide about a block, or give what was decided: a `Reason` for each message, 0 for not kept."""
-        known = self._verdict_log.of(block.id)
+        known = self._verdict_log.find(block.id)
         if known is not None:
             return known
         self._look_for_losses()
@@ -103,7 +103,7 @@ class TailSampler:
             for block in self._log.newest_blocks():
                 if block.last_unix_ns < since:
                     break
-                reasons = self._verdict_log.of(block.id)
+                reasons = self._verdict_log.find(block.id)
                 if reasons is not None:  # those not decided about yet are in good time
                     self._keep_in(block, bytearray(reasons), wanted)
 
@@ -153,7 +153,7 @@ class TailSampler:
         left = REMEMBERED
         with database.translated():
             for block in self._log.newest_blocks():
-                reasons = self._verdict_log.of(block.id)
+                reasons = self._verdict_log.find(block.id)
                 if reasons is None:
                     continue
                 for at, reason in zip(_offsets(block), reasons, strict=False):

@@ -1,6 +1,6 @@
 """Making what is stored of one boot of a device part of another boot of it: numbers, messages, the boot itself.
 
-All of it belongs into one transaction, after `SqliteSeen.fold`: rows are changed here, and no log of runs.
+All of it belongs into one transaction, after `SqliteLedger.fold`: rows are changed here, and no log of runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from motetrace_host.core.messages.message import numbered_key
 _HOUR_MS = 3_600_000
 
 
-class Renaming(NamedTuple):
+class BootMerge(NamedTuple):
     """Which boot of which device becomes part of which."""
 
     device_id: str
@@ -25,7 +25,7 @@ class Renaming(NamedTuple):
     gone: bytes
 
 
-def states(connection: sqlite3.Connection, names: Renaming) -> None:
+def states(connection: sqlite3.Connection, names: BootMerge) -> None:
     """Join what was seen of the two, at every hop; those that know only the boot included.
 
     Raises:
@@ -48,7 +48,7 @@ def states(connection: sqlite3.Connection, names: Renaming) -> None:
         )
 
 
-def messages(connection: sqlite3.Connection, names: Renaming, older: SeenNumbers) -> tuple[int, int]:
+def messages(connection: sqlite3.Connection, names: BootMerge, older: SeenNumbers) -> tuple[int, int]:
     """Give the messages of `gone` to `kept`.
 
     Args:
@@ -73,7 +73,7 @@ def messages(connection: sqlite3.Connection, names: Renaming, older: SeenNumbers
     return moved, repeated
 
 
-def boot(connection: sqlite3.Connection, names: Renaming) -> None:
+def boot(connection: sqlite3.Connection, names: BootMerge) -> None:
     """Forget the boot that became part of another."""
     connection.execute("DELETE FROM device_boot WHERE device_id = ? AND boot_nonce = ?", (names.device_id, names.gone))
 
@@ -85,7 +85,7 @@ def _blocks(connection: sqlite3.Connection, needle: bytes) -> Iterator[tuple[int
         yield block, connection.execute("SELECT records FROM message_block WHERE id = ?", (block,)).fetchone()[0]
 
 
-def _rename_delivery(connection: sqlite3.Connection, names: Renaming, seq: int, repeated_in: int) -> None:
+def _rename_delivery(connection: sqlite3.Connection, names: BootMerge, seq: int, repeated_in: int) -> None:
     """Count the deliveries of a message under its new name; `repeated_in` is the block of a repetition, else 0."""
     old, new = (numbered_key(names.device_id, nonce, seq) for nonce in (names.gone, names.kept))
     row = connection.execute(

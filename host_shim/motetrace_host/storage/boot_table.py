@@ -42,7 +42,7 @@ class Unnumbered(NamedTuple):
     last_unix_ns: int
 
 
-class Ledger:
+class BootTable:
     """The tables of boots and rejections of one connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

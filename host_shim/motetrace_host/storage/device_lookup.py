@@ -8,22 +8,22 @@ from motetrace_host.core.errors import WireError
 from motetrace_host.core.messages.message_spans import MessageSource
 from motetrace_host.core.spans.span import AttributeValue
 from motetrace_host.core.wire import birth
-from motetrace_host.storage.boot_table import Ledger
-from motetrace_host.storage.message_log import MessageLog, PlaceRow
+from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
 
 _AHEAD = 500
 
 
-class Origins:
+class DeviceLookup:
     """Looks places and births up; the caller keeps what it needs again."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._log = MessageLog(connection)
-        self._ledger = Ledger(connection)
-        self._ahead: dict[int, PlaceRow] = {}
+        self._ledger = BootTable(connection)
+        self._ahead: dict[int, DeviceTopicRow] = {}
         self._last = 0
 
-    def of(self, place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
+    def find(self, place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
         """Tell about one boot at one place.
 
         Args:
@@ -32,7 +32,7 @@ class Origins:
         row = self._place(place)
         return MessageSource(row.device_id, row.topic, row.template, self._birth(row.device_id, boot_nonce, inferred))
 
-    def _place(self, number: int) -> PlaceRow:
+    def _place(self, number: int) -> DeviceTopicRow:
         """A place by its id; when they are asked for in their order, as a new fleet is, many are read at once."""
         if number not in self._ahead:
             self._ahead = self._log.places_from(number, _AHEAD if number == self._last + 1 else 1)

@@ -23,7 +23,7 @@ class Position(NamedTuple):
     revival: int = 0
 
 
-class Cursor(NamedTuple):
+class ForwardState(NamedTuple):
     """Where a target stands; spans each, and messages whose spans are still to be made."""
 
     sent: int
@@ -63,14 +63,14 @@ class ForwardCursor:
             (upto.block, upto.offset, self._target),
         )
 
-    def state(self) -> Cursor:
+    def state(self) -> ForwardState:
         """Counts, and what is still to be sent; all zero when there is none."""
         query = "SELECT sent, refused, shed FROM forward_cursor WHERE target = ?"
         sent, refused, shed = self._connection.execute(query, (self._target,)).fetchone() or (0, 0, 0)
         at = self.position()
         spans = self._number("SELECT count(*) FROM span WHERE id > ?", at.span_id)
         messages = self._number("SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", at.block)
-        return Cursor(sent, refused, shed, spans, messages - at.offset)
+        return ForwardState(sent, refused, shed, spans, messages - at.offset)
 
     def _number(self, query: str, value: int) -> int:
         number: int = self._connection.execute(query, (value,)).fetchone()[0]

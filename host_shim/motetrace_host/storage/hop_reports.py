@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 MAX_PROCESSES: Final = 4_096
 
 
-class Heard(NamedTuple):
+class ProcessReports(NamedTuple):
     """The reports of one process that were counted: the highest number and a bit for each of the 62 below it."""
 
     number: int
@@ -20,7 +20,7 @@ class Heard(NamedTuple):
     heard_unix_ms: int
 
 
-class Service(NamedTuple):
+class ServiceReports(NamedTuple):
     """What a service reported for one hop, to be added: since its last writing, Unix ms, and what it did not count."""
 
     reporter: str
@@ -30,22 +30,22 @@ class Service(NamedTuple):
     shed: int
 
 
-Process = tuple[str, bytes]
+ProcessKey = tuple[str, bytes]
 
 
-def load(connection: sqlite3.Connection) -> dict[Process, Heard]:
+def load(connection: sqlite3.Connection) -> dict[ProcessKey, ProcessReports]:
     """Give what was heard from the processes heard last, oldest first, at most `MAX_PROCESSES`."""
     rows = connection.execute(
         "SELECT reporter, process, number, below, heard_unix_ms FROM hop_report ORDER BY heard_unix_ms DESC LIMIT ?",
         (MAX_PROCESSES,),
     ).fetchall()
-    return {(reporter, process): Heard(*rest) for reporter, process, *rest in reversed(rows)}
+    return {(reporter, process): ProcessReports(*rest) for reporter, process, *rest in reversed(rows)}
 
 
 def save(
     connection: sqlite3.Connection,
-    heard: Iterable[tuple[Process, Heard]],
-    services: Iterable[Service],
+    heard: Iterable[tuple[ProcessKey, ProcessReports]],
+    services: Iterable[ServiceReports],
 ) -> None:
     """Write what changed; belongs into a transaction.
 
@@ -66,7 +66,7 @@ def save(
     )
 
 
-def forget(connection: sqlite3.Connection, processes: Iterable[Process]) -> None:
+def forget(connection: sqlite3.Connection, processes: Iterable[ProcessKey]) -> None:
     """Drop processes that went out of memory."""
     connection.executemany("DELETE FROM hop_report WHERE reporter = ? AND process = ?", processes)
 

@@ -29,7 +29,7 @@ class Block(NamedTuple):
     extras: bytes
 
 
-class PlaceRow(NamedTuple):
+class DeviceTopicRow(NamedTuple):
     """Which device on which topic, by which template."""
 
     id: int
@@ -38,12 +38,12 @@ class PlaceRow(NamedTuple):
     template: str
 
 
-class Entry(NamedTuple):
+class LoggedMessage(NamedTuple):
     """One message as the log knows it; `deliveries` counts how often the broker brought it."""
 
     record: Record
     extra: RecordExtra
-    place: PlaceRow
+    place: DeviceTopicRow
     deliveries: int
 
     @property
@@ -69,7 +69,7 @@ class MessageLog:
         )
         return int(cursor.lastrowid or 0)
 
-    def add_places(self, places: Iterable[PlaceRow]) -> None:
+    def add_places(self, places: Iterable[DeviceTopicRow]) -> None:
         """Write places down; those that are there stay as they are."""
         self._connection.executemany("INSERT OR IGNORE INTO place VALUES(?,?,?,?)", places)
 
@@ -79,27 +79,27 @@ class MessageLog:
         row = self._connection.execute(query, (topic, device_id, template)).fetchone()
         return int(row[0]) if row else 0
 
-    def place(self, number: int) -> PlaceRow:
+    def place(self, number: int) -> DeviceTopicRow:
         """A place by its id; one that was forgotten is nameless."""
         row = self._connection.execute("SELECT * FROM place WHERE id = ?", (number,)).fetchone()
-        return PlaceRow(*row) if row else PlaceRow(number, "", "", "")
+        return DeviceTopicRow(*row) if row else DeviceTopicRow(number, "", "", "")
 
-    def places_from(self, number: int, limit: int) -> dict[int, PlaceRow]:
+    def places_from(self, number: int, limit: int) -> dict[int, DeviceTopicRow]:
         """The first places from an id on, by id."""
         rows = self._connection.execute("SELECT * FROM place WHERE id >= ? ORDER BY id LIMIT ?", (number, limit))
-        return {row[0]: PlaceRow(*row) for row in rows}
+        return {row[0]: DeviceTopicRow(*row) for row in rows}
 
     def last_place(self) -> int:
         """The highest id of a place; 0 when there is none."""
         return self._number("SELECT coalesce(max(id), 0) FROM place")
 
-    def places(self, device_id: str | None = None) -> dict[int, PlaceRow]:
+    def places(self, device_id: str | None = None) -> dict[int, DeviceTopicRow]:
         """The places of a device, or all, by id."""
         if device_id is None:
             rows = self._connection.execute("SELECT * FROM place")
         else:
             rows = self._connection.execute("SELECT * FROM place WHERE device_id = ?", (device_id,))
-        return {row[0]: PlaceRow(*row) for row in rows}
+        return {row[0]: DeviceTopicRow(*row) for row in rows}
 
     def thresholds(self) -> dict[int, int]:
         """Thresholds by the number under which records name them."""
@@ -152,7 +152,7 @@ class MessageLog:
         """How many messages are in the blocks behind one."""
         return self._number("SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", after)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[LoggedMessage]:
         """Every message, in order of arrival."""
         places = self.places()
         for block in self.blocks():
@@ -175,7 +175,7 @@ class MessageLog:
                     found.append((places[seen.place].device_id, seen.seq, seen.boot_nonce))
         return found[::-1]
 
-    def find(self, device_id: str, seq: int, limit: int = 100) -> list[Entry]:
+    def find(self, device_id: str, seq: int, limit: int = 100) -> list[LoggedMessage]:
         """The messages of a device with this seq, one for each boot that has it, the newest first."""
         places = self.places(device_id)
         needle = seq.to_bytes(4, "big")
@@ -285,10 +285,10 @@ class MessageLog:
                 (shed, upto, target),
             )
 
-    def _entry(self, found: Record, extra: RecordExtra, place: PlaceRow) -> Entry:
+    def _entry(self, found: Record, extra: RecordExtra, place: DeviceTopicRow) -> LoggedMessage:
         key = extra.message_key or numbered_key(place.device_id, found.boot_nonce, found.seq)
         row = self._connection.execute("SELECT deliveries FROM delivery WHERE message_key = ?", (key,)).fetchone()
-        return Entry(found, extra, place, row[0] if row else 1)
+        return LoggedMessage(found, extra, place, row[0] if row else 1)
 
     def _number(self, query: str, *values: int) -> int:
         number: int = self._connection.execute(query, values).fetchone()[0]

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 
 
-class Running:
+class RunSettings:
     """The table of settings in force."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

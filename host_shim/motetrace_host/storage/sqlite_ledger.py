@@ -67,7 +67,7 @@ class _State:
         self.seen = seen
 
 
-class SqliteSeen:
+class SqliteLedger:
     """The ledger states of one database; one thread at a time.
 
     Args:

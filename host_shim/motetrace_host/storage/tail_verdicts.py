@@ -19,13 +19,13 @@ class Revival(NamedTuple):
     reason: int
 
 
-class VerdictLog:
+class TailDecisionLog:
     """The tables of verdicts and revivals of one connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def of(self, block_id: int) -> bytes | None:
+    def find(self, block_id: int) -> bytes | None:
         """The reasons of a block's messages, None when nobody decided about it yet."""
         row = self._connection.execute("SELECT reasons FROM verdict WHERE block_id = ?", (block_id,)).fetchone()
         return bytes(row[0]) if row else None

@@ -23,8 +23,8 @@ from motetrace_host.shim.config import Config
 from motetrace_host.shim.logging import Log
 from motetrace_host.shim.own_ledger import OwnLedger
 from motetrace_host.shim.ports import Ports, Receivers
-from motetrace_host.storage.boot_table import Ledger
-from motetrace_host.storage.message_log import Entry, MessageLog
+from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.message_log import LoggedMessage, MessageLog
 from tests import tables
 
 NOW = 1_795_000_000_000_000_000
@@ -84,7 +84,7 @@ class Bench:
         self.nonces = self.reader._nonces
         self.head = self.device_topics.plans.head
         self.connection = self.journal._connection
-        self.ledger = Ledger(self.connection)
+        self.ledger = BootTable(self.connection)
         self.log = MessageLog(self.connection)
 
     @property
@@ -162,7 +162,7 @@ class Bench:
         """Ask its database; see tests/tables.py."""
         return tables.query(self.path, statement)
 
-    def messages(self) -> list[Entry]:
+    def messages(self) -> list[LoggedMessage]:
         """What the log has."""
         return list(self.log.entries())
 

@@ -8,7 +8,7 @@ import pytest
 
 from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
 from motetrace_host.shim.logging import Log
-from motetrace_host.storage.device_lookup import Origins
+from motetrace_host.storage.device_lookup import DeviceLookup
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 MakeBench = Callable[..., Bench]
@@ -82,6 +82,6 @@ def test_places_read_ahead_are_those_read_one_by_one(bench: Bench, order: str) -
     numbers = sorted(bench.log.places())
     if order == "shuffled":
         random.Random(1).shuffle(numbers)
-    origins = Origins(bench.connection)
-    assert [origins.of(number, NONCE, False)[:3] for number in numbers] == [bench.log.place(n)[1:] for n in numbers]
-    assert origins.of(99, NONCE, False).device_id == ""
+    devices = DeviceLookup(bench.connection)
+    assert [devices.find(number, NONCE, False)[:3] for number in numbers] == [bench.log.place(n)[1:] for n in numbers]
+    assert devices.find(99, NONCE, False).device_id == ""

@@ -32,8 +32,8 @@ from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.sampling_plans import SamplingPlans
 from motetrace_host.shim.sampling_topics import ReportedTopic
 from motetrace_host.shim.slow_path import SlowPath
-from motetrace_host.storage.boot_table import Ledger
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 MakeBench = Callable[..., Bench]
@@ -101,7 +101,7 @@ def check(bench: Bench, frames: Breaker, device: str) -> None:
     entries = sorted((one.place.device_id, one.record.boot_nonce.hex(), one.record.seq) for one in bench.messages())
     assert entries == [("s", OLD, 1), ("s", NEW, 2), ("s", NEW, 3), ("t", OTHER, 1), ("t", OTHER, 2)]
     assert [one.deliveries for one in bench.messages()] == [1] * 5
-    seen = {(row.device_id, row.boot_nonce.hex()): row.seen.runs() for row in SqliteSeen(bench.connection).read()}
+    seen = {(row.device_id, row.boot_nonce.hex()): row.seen.runs() for row in SqliteLedger(bench.connection).read()}
     assert seen == {("s", OLD): [(1, 1)], ("s", NEW): [(2, 3)], ("t", OTHER): [(1, 2)]}
     counters = bench.counters.summary()
     assert (counters["received"], counters["stored"], counters["duplicates"]) == (6, 5, 0)
@@ -256,8 +256,8 @@ def test_a_database_that_refuses_a_question_is_no_fault_of_the_message(
 ) -> None:
     frames = around(frame(3, *pairs))
     bench = make_bench(templates=TEMPLATES)
-    monkeypatch.setattr(Ledger, "first_seen", frames.breaks(Ledger.first_seen))
-    monkeypatch.setattr(Ledger, "birth", frames.breaks(Ledger.birth))
+    monkeypatch.setattr(BootTable, "first_seen", frames.breaks(BootTable.first_seen))
+    monkeypatch.setattr(BootTable, "birth", frames.breaks(BootTable.birth))
     bench.inbox.put(Chunk(frames, 1, NOW, 1))
     bench.run()
     assert bench.failures == ["BrokenError: broken"]

@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motetrace_host.storage import boot_table, database
-from motetrace_host.storage.boot_table import Ledger, Unnumbered
+from motetrace_host.storage.boot_table import BootTable, Unnumbered
 from motetrace_host.storage.forward_cursor import ForwardCursor, Position
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench
 
 MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Ledger:
-    return Ledger(database.connect(tmp_path / "motetrace.db"))
+def opened(tmp_path: Path) -> BootTable:
+    return BootTable(database.connect(tmp_path / "motetrace.db"))
 
 
 def send(bench: Bench, device: str, boot: int, seq: int, packet_id: int = 1) -> None:
@@ -44,7 +44,7 @@ def test_any_order_of_any_deliveries_gives_the_counts_that_counting_by_hand_give
         assert bench.run()
         bench.close()
     bench = Bench(path)
-    found = SqliteSeen(bench.connection).read()
+    found = SqliteLedger(bench.connection).read()
     for row in found:
         boot, seen = int.from_bytes(row.boot_nonce, "big"), row.seen
         seqs = sorted(seq for device, of, seq in oracle if (device, of) == (row.device_id, boot))
@@ -74,7 +74,7 @@ def test_the_oldest_messages_are_forgotten_first_and_their_counts_stay(make_benc
     assert bench.log.trim(30, limit=5) == 20
     assert bench.log.trim(30, limit=5) == 0
     assert [entry.record.seq for entry in bench.messages()] == list(range(71, 101))
-    (row,) = SqliteSeen(bench.connection).read("a")
+    (row,) = SqliteLedger(bench.connection).read("a")
     assert (row.seen.count, row.seen.lowest) == (100, 1)
 
 
@@ -96,21 +96,21 @@ def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_be
     assert behind.position() == (0, blocks[3], 0, 0), "what was on its way when it was forgotten moves nothing back"
 
 
-def test_boots_are_bounded_and_the_first_seen_go_first(opened: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boots_are_bounded_and_the_first_seen_go_first(opened: BootTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boot_table, "MAX_BOOTS", 3)
     opened.add_boots([("a", boot.to_bytes(5, "big"), False, NOW + boot) for boot in range(1, 6)])
     assert opened.trim_boots() == 2
     assert [boot.boot_nonce[-1] for boot in opened.boots("a")] == [3, 4, 5]
 
 
-def test_rejections_add_up(opened: Ledger) -> None:
+def test_rejections_add_up(opened: BootTable) -> None:
     opened.reject({("a", "x"): 2, ("", "y"): 1})
     opened.reject({("a", "x"): 3})
     assert opened.rejections() == [("", "y", 1), ("a", "x", 5)]
 
 
 def test_devices_without_numbers_are_bounded_and_those_heard_longest_ago_go_first(
-    opened: Ledger, monkeypatch: pytest.MonkeyPatch
+    opened: BootTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(boot_table, "MAX_UNNUMBERED", 3)
     opened.add_unnumbered(Unnumbered(f"d{number}", 1, 0, NOW + number) for number in (5, 1, 4, 2, 3))

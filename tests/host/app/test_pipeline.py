@@ -18,8 +18,8 @@ from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.device_topics import DeviceTopic
 from motetrace_host.shim.identifier import Identifier
 from motetrace_host.shim.inbox import Inbox
-from motetrace_host.storage.boot_table import Ledger
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 MakeBench = Callable[..., Bench]
@@ -133,10 +133,10 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
 def test_a_disk_that_cannot_be_read_delays_a_message_and_does_not_condemn_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boot_state = Ledger.boot_state
+    boot_state = BootTable.boot_state
     attempts: list[int] = []
 
-    def failing(self: Ledger, device_id: str) -> bytes | None:
+    def failing(self: BootTable, device_id: str) -> bytes | None:
         attempts.append(len(bench.acknowledged))
         if len(attempts) < 3:
             error = sqlite3.OperationalError("disk I/O error")
@@ -144,7 +144,7 @@ def test_a_disk_that_cannot_be_read_delays_a_message_and_does_not_condemn_it(
             raise error
         return boot_state(self, device_id)
 
-    monkeypatch.setattr(Ledger, "boot_state", failing)
+    monkeypatch.setattr(BootTable, "boot_state", failing)
     bench.send(1, payload=b'{"seq":7}')
     bench.pipeline.start()
     deadline = time.monotonic() + 10
@@ -220,7 +220,7 @@ def test_what_was_lost_before_the_first_message_counts_when_the_boot_was_heard_t
     bench.send(3, seqref(4))
     bench.send(4, ("seqref", "0a01020305-00000004-03"))
     assert bench.run()
-    heard, found = [row.seen for row in SqliteSeen(bench.connection).read("s")]
+    heard, found = [row.seen for row in SqliteLedger(bench.connection).read("s")]
     assert (heard.lowest, heard.highest, sum(heard.missing(NOW // 1_000_000))) == (1, 4, 3)
     assert (found.lowest, sum(found.missing(NOW // 1_000_000))) == (4, 0), "before this shim listened: not lost"
 
@@ -268,16 +268,16 @@ def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None
 def test_faults_of_a_batch_that_the_disk_refused_at_first_are_counted_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reject = Ledger.reject
+    reject = BootTable.reject
     attempts: list[int] = []
 
-    def full(self: Ledger, counts: Any) -> None:
+    def full(self: BootTable, counts: Any) -> None:
         attempts.append(1)
         reject(self, counts)
         if len(attempts) < 3:
             raise StoreError("the disk is full", retry=True)
 
-    monkeypatch.setattr(Ledger, "reject", full)
+    monkeypatch.setattr(BootTable, "reject", full)
     bench.send(1, ("traceparent", "00-zz"), seqref(1))
     assert bench.run()
     assert bench.rows("SELECT * FROM rejection") == [("s", "traceparent_length", 1)]

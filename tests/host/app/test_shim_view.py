@@ -18,7 +18,7 @@ from motetrace_host.shim.build import rules_text, settings_in_force
 from motetrace_host.shim.config import load
 from motetrace_host.storage import database
 from motetrace_host.storage.forward_cursor import ForwardCursor
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 from tests.host.app.conftest import NOW, Bench
 
 MakeBench = Callable[..., Bench]
@@ -35,7 +35,7 @@ def bench(make_bench: MakeBench, tmp_path: Path) -> Bench:
     assert bench.run()
     config = load(FLAGS, {}, tmp_path)
     with database.transaction(bench.connection):
-        Running(bench.connection).note(settings_in_force(config, ShimIdentity("broker:1883", "shim")))
+        RunSettings(bench.connection).note(settings_in_force(config, ShimIdentity("broker:1883", "shim")))
     return bench
 
 
@@ -68,7 +68,7 @@ def test_the_tails_verdicts_are_counted_where_there_are_some(bench: Bench, tmp_p
     bench.connection.execute("INSERT INTO verdict VALUES(1, ?)", (reasons,))
     rules = TailRules(slow_ms=500, before=2, baseline=1 << 55)
     with database.transaction(bench.connection):
-        Running(bench.connection).note({"tail": rules_text(rules)})
+        RunSettings(bench.connection).note({"tail": rules_text(rules)})
     view = shim_view.load(tmp_path, "s")
     assert view is not None
     assert view.tail_counts == {Reason.ERROR: 1, 0: 2, Reason.RATE: 1}

@@ -17,7 +17,7 @@ from motetrace_host.shim.span_outbox import SpanOutbox
 from motetrace_host.shim.tail_sampler import TailSampler
 from motetrace_host.storage import database
 from motetrace_host.storage.span_store import SpanStore
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import make_span
@@ -50,7 +50,7 @@ class Tail:
     def start(self) -> None:
         connection = database.connect(self.path)
         self.sampler = TailSampler(
-            connection, SqliteSeen(connection), self._rules, self._sample.threshold,
+            connection, SqliteLedger(connection), self._rules, self._sample.threshold,
             lambda device_id, trace_id, at: device_id in self.targeted, lambda: self.now,
         )  # fmt: skip
         self.outbox = SpanOutbox(database.connect(self.path), "backend", ShimIdentity("b:1", "shim"), self.sampler)
@@ -204,8 +204,8 @@ def test_messages_lost_behind_the_shim_are_kept_when_the_ledger_gives_them_up(ma
     nonce, at_ms = bytes.fromhex("0a01020304"), tail.now // 1_000_000
     with database.transaction(connection):
         runs = [(1, 5), (7, 10)]
-        SqliteSeen(connection).merge(1, [SeenRuns("", nonce, "rule", runs, at_ms)])
-        SqliteSeen(connection).merge(2, [SeenRuns("", nonce, "db.failed", [(9, 9)], at_ms)])
+        SqliteLedger(connection).merge(1, [SeenRuns("", nonce, "rule", runs, at_ms)])
+        SqliteLedger(connection).merge(2, [SeenRuns("", nonce, "db.failed", [(9, 9)], at_ms)])
     connection.close()
     tail.now += 6 * SECOND
     assert tail.devices() == [(9, "error")], "a gap may still close"

@@ -17,7 +17,7 @@ from motetrace_host.shim.hop_reports import REMEMBERED, HopReports
 from motetrace_host.stages.report_outbox import WINDOW
 from motetrace_host.storage import database
 from motetrace_host.storage import hop_reports as hop_report_store
-from motetrace_host.storage.hop_reports import Heard
+from motetrace_host.storage.hop_reports import ProcessReports
 
 PROCESS = bytes(range(8))
 NOW_NS = 1_795_000_000_000_000_000
@@ -111,7 +111,7 @@ def test_a_batch_that_was_rolled_back_is_given_again(connection: sqlite3.Connect
     assert numbers(side) == [1]
     commit(side, connection)
     assert numbers(side) == []
-    assert hop_report_store.load(connection) == {("rule-engine", PROCESS): Heard(1, 0, NOW_NS // 10**6)}
+    assert hop_report_store.load(connection) == {("rule-engine", PROCESS): ProcessReports(1, 0, NOW_NS // 10**6)}
     assert hop_report_store.uncounted(connection) == [("rule-engine", "rule", 2, 0)]
 
 

@@ -14,14 +14,14 @@ from motetrace_host.cluster import redis_ledger
 from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.ledger.seen_numbers import Runs
 from motetrace_host.core.ledger.store import SeenRow, SeenRuns
+from motetrace_host.storage import sqlite_ledger
 from motetrace_host.storage.database import create_tables, transaction
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
 
 WINDOW_MS = 1_000
 
 
 class SqliteLedger:
-    """SqliteSeen on a file, each call in a transaction as the shim makes it."""
+    """The store on a file, each call in a transaction as the shim makes it."""
 
     def __init__(self, path: Path, **options: int) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class SqliteLedger:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=OFF")  # the machine does not lose power in these tests
         create_tables(self.connection)
-        self.store = SqliteSeen(self.connection, **self._options)
+        self.store = sqlite_ledger.SqliteLedger(self.connection, **self._options)
 
     def merge(self, seen_runs: Sequence[SeenRuns]) -> list[Runs]:
         self._batch += 1

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.storage.database import create_tables
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 NOW = 1_700_000_000_000
 WINDOW_MS = 1_000
@@ -45,7 +45,7 @@ class DeviceMachine(RuleBasedStateMachine):
         self.delivered: dict[bytes, Counter[int]] = {}
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         create_tables(self.connection)
-        self.ledger = SqliteSeen(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
+        self.ledger = SqliteLedger(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
 
     def teardown(self) -> None:
         if hasattr(self, "connection"):
@@ -119,7 +119,7 @@ class DeviceMachine(RuleBasedStateMachine):
 
     @rule()
     def the_shim_restarts(self) -> None:
-        self.ledger = SqliteSeen(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
+        self.ledger = SqliteLedger(self.connection, reorder_window_ms=WINDOW_MS, log_runs=20)
 
     def states(self) -> dict[bytes, SeenNumbers]:
         return {row.boot_nonce: row.seen for row in self.ledger.read(DEVICE)}

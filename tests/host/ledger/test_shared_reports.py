@@ -13,7 +13,7 @@ from motetrace_host.commands import devices
 from motetrace_host.commands import trace as reading
 from motetrace_host.commands.report_error import ReportError
 from motetrace_host.storage.database import transaction
-from motetrace_host.storage.run_settings import Running
+from motetrace_host.storage.run_settings import RunSettings
 from tests.host.app.conftest import Bench
 from tests.host.ledger.test_shared_journal import BOOT, Given, numbered
 
@@ -27,7 +27,7 @@ def folder(valkey: Valkey, tmp_path: Path) -> Path:
         bench.journal.connected()
         bench.journal.write(bench.batch(*numbered(*seqs)))
         with transaction(bench.connection):
-            Running(bench.connection).note({"broker": "b:1883", "client_id": "c", **where.noted()})
+            RunSettings(bench.connection).note({"broker": "b:1883", "client_id": "c", **where.noted()})
         bench.close()
     return tmp_path / "here"
 

@@ -35,7 +35,7 @@ from motetrace_host.network.otlp_receiver import OtlpReceiver
 from motetrace_host.shim.span_intake import SpanIntake
 from motetrace_host.shim.span_outbox import SpanOutbox, unsent_elsewhere
 from motetrace_host.storage import database
-from motetrace_host.storage.forward_cursor import Cursor, ForwardCursor, Position
+from motetrace_host.storage.forward_cursor import ForwardCursor, ForwardState, Position
 from motetrace_host.storage.span_store import SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
@@ -65,7 +65,7 @@ class Shim:
         return OtlpForwarder(SpanOutbox(self._open(), TARGET, ShimIdentity("broker:1883", "shim")), url, **options)  # type: ignore[arg-type]
 
     @property
-    def cursor(self) -> Cursor:
+    def cursor(self) -> ForwardState:
         return ForwardCursor(self.connection, TARGET).state()
 
 

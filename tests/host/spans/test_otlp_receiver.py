@@ -35,8 +35,8 @@ from motetrace_host.network.otlp_receiver import (
     MAX_BODY_BYTES,
     MAX_IN_FLIGHT,
     MAX_INFLATED_BYTES,
-    Answer,
     BindError,
+    HttpReply,
     OtlpReceiver,
 )
 from motetrace_host.shim.span_intake import SpanIntake
@@ -423,7 +423,7 @@ def test_a_body_that_is_complete_soon_after_the_stop_is_still_stored(running: Ru
 STOP_WITH_EVERYTHING_STUCK = """
 import socket, sys, threading
 from motetrace_host.shim import logging
-from motetrace_host.network.otlp_receiver import Answer, OtlpReceiver
+from motetrace_host.network.otlp_receiver import HttpReply, OtlpReceiver
 
 entered, go = threading.Event(), threading.Event()
 
@@ -431,9 +431,9 @@ class StuckIntake:
     def accept(self, body, content_type):
         entered.set()
         go.wait(20)
-        return Answer(200, b"")
+        return HttpReply(200, b"")
     def refuse(self, status, reason, message, content_type):
-        return Answer(status, b"")
+        return HttpReply(status, b"")
     def close(self):
         pass
 
@@ -496,13 +496,13 @@ class SlowIntake:
         self.entered = threading.Semaphore(0)
         self.closed = 0
 
-    def accept(self, body: bytes, content_type: str) -> Answer:
+    def accept(self, body: bytes, content_type: str) -> HttpReply:
         self.entered.release()
         self.go.wait(20)
-        return Answer(200, body)
+        return HttpReply(200, body)
 
-    def refuse(self, status: int, reason: str, message: str, content_type: str) -> Answer:
-        return Answer(status, message.encode(), 1)
+    def refuse(self, status: int, reason: str, message: str, content_type: str) -> HttpReply:
+        return HttpReply(status, message.encode(), 1)
 
     def close(self) -> None:
         self.closed += 1
@@ -562,7 +562,7 @@ def test_stopping_answers_the_request_in_hand_first_and_frees_the_port() -> None
 
 
 class DefectiveIntake(SlowIntake):
-    def accept(self, body: bytes, content_type: str) -> Answer:
+    def accept(self, body: bytes, content_type: str) -> HttpReply:
         raise RuntimeError("a defect")
 
 

@@ -8,7 +8,7 @@ import pytest
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.storage import database, state_folder
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench, publish_frame
 from tests.host.upkeep.conftest import command
 
@@ -24,7 +24,7 @@ def arrive(bench: Bench, seqs: range, minute: float, topic: str = TOPIC) -> None
 
 
 def boots(bench: Bench) -> dict[bytes, tuple[int, int, int]]:
-    rows = SqliteSeen(bench.connection).read("old")
+    rows = SqliteLedger(bench.connection).read("old")
     return {row.boot_nonce: (row.seen.lowest, row.seen.highest, row.seen.count) for row in rows}
 
 
@@ -42,7 +42,7 @@ def split(tmp_path: Path, make_bench: MakeBench) -> Path:
 
 def nonces(state: Path) -> tuple[str, str]:
     connection = database.connect(state / "motetrace.db")
-    rows = SqliteSeen(connection).read("old")
+    rows = SqliteLedger(connection).read("old")
     connection.close()
     older, newer = sorted(rows, key=lambda row: row.seen.count)
     return older.boot_nonce.hex(), newer.boot_nonce.hex()
@@ -74,7 +74,7 @@ def test_the_two_become_one_everywhere_and_the_device_goes_on_in_it(split: Path,
     assert command("db", "check", "--state", str(split)).exit_code == 0
     bench = make_bench()
     assert boots(bench) == {bytes.fromhex(older): (1, 200, 200)}
-    (state,) = [row.seen for row in SqliteSeen(bench.connection).read("old")]
+    (state,) = [row.seen for row in SqliteLedger(bench.connection).read("old")]
     assert (state.duplicates, state.gaps) == (1, [])
     assert [boot.boot_nonce.hex() for boot in bench.ledger.boots("old")] == [older]
     named = [entry.record for entry in bench.messages() if entry.record.numbered and entry.place.topic == TOPIC]
@@ -93,7 +93,7 @@ def test_what_the_stages_told_of_the_two_is_joined_too(split: Path) -> None:
     older, newer = (bytes.fromhex(nonce) for nonce in nonces(split))
     connection = database.connect(split / "motetrace.db")
     with database.transaction(connection):
-        SqliteSeen(connection).merge(
+        SqliteLedger(connection).merge(
             9,
             [
                 SeenRuns("", older, "rule", [(1, 100)], NOW // 10**6),
@@ -104,7 +104,7 @@ def test_what_the_stages_told_of_the_two_is_joined_too(split: Path) -> None:
     connection.close()
     assert merge(split, older.hex(), newer.hex())[0] == 0
     connection = database.connect(split / "motetrace.db")
-    rows = {row.hop: (row.boot_nonce, row.seen.runs()) for row in SqliteSeen(connection).read("")}
+    rows = {row.hop: (row.boot_nonce, row.seen.runs()) for row in SqliteLedger(connection).read("")}
     assert rows == {"rule": (older, [(1, 150)]), "db": (older, [(101, 120)])}
     connection.close()
 

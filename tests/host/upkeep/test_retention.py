@@ -11,10 +11,10 @@ from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.shim import retention
 from motetrace_host.shim.retention import Limits, Retention
 from motetrace_host.storage import database, device_stats
-from motetrace_host.storage.boot_table import Ledger, Unnumbered
-from motetrace_host.storage.message_log import MessageLog, PlaceRow
+from motetrace_host.storage.boot_table import BootTable, Unnumbered
+from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
 from motetrace_host.storage.span_store import SpanStore
-from motetrace_host.storage.sqlite_ledger import SqliteSeen
+from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench
 
 DAY_MS = 86_400_000
@@ -52,14 +52,14 @@ def test_everything_of_a_boot_that_nobody_heard_for_so_long_goes_and_nothing_bef
     assert gone == {"messages": 5, "boots": 2}  # its numbers, then what else is known of it
     bench = make_bench()
     assert bench.messages() == []
-    assert SqliteSeen(bench.connection).read() == []
+    assert SqliteLedger(bench.connection).read() == []
     assert bench.ledger.boots() == []
     assert run(path, NOW_MS + 15 * DAY_MS) == {}
 
 
 def test_a_boot_that_is_still_heard_stays_however_old_it_is(path: Path) -> None:
     connection = database.connect(path)
-    store, ledger = SqliteSeen(connection), Ledger(connection)
+    store, ledger = SqliteLedger(connection), BootTable(connection)
     old, now = NOW_MS - 100 * DAY_MS, NOW_MS
     with database.transaction(connection):
         ledger.add_boots([("a", b"aaaaa", False, old * 10**6), ("b", b"bbbbb", False, old * 10**6)])
@@ -73,7 +73,7 @@ def test_a_boot_that_is_still_heard_stays_however_old_it_is(path: Path) -> None:
 
 def test_what_hops_told_of_boots_that_no_device_has_goes_by_age_too(path: Path) -> None:
     connection = database.connect(path)
-    store = SqliteSeen(connection)
+    store = SqliteLedger(connection)
     with database.transaction(connection):
         store.merge(1, [SeenRuns("", b"ghost", "rule", [(1, 1)], NOW_MS - 20 * DAY_MS)])
         store.merge(2, [SeenRuns("", b"young", "rule", [(1, 1)], NOW_MS)])
@@ -88,10 +88,10 @@ def test_statistics_and_counts_of_messages_without_a_number_go_by_age(path: Path
     with database.transaction(connection):
         for device, at in (("a", old), ("b", NOW_MS)):
             device_stats.save(connection, [(device, DeviceStats(b"aaaaa", 5), at)])
-            Ledger(connection).add_unnumbered([Unnumbered(device, 3, 0, at * 10**6)])
+            BootTable(connection).add_unnumbered([Unnumbered(device, 3, 0, at * 10**6)])
     assert run(path, NOW_MS) == {"statistics": 1}
     assert [device for device, _ in device_stats.every(connection)] == ["b"]
-    assert [one.device_id for one in Ledger(connection).unnumbered()] == ["b"]
+    assert [one.device_id for one in BootTable(connection).unnumbered()] == ["b"]
     connection.close()
 
 
@@ -141,7 +141,7 @@ def test_messages_from_a_clock_that_ran_ahead_do_not_stay_for_ever(make_bench: M
 def test_by_size_the_oldest_go_first_and_the_steps_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_STEP", 4)
     connection = database.connect(path)
-    store, spans = SqliteSeen(connection), SpanStore(connection)
+    store, spans = SqliteLedger(connection), SpanStore(connection)
     with database.transaction(connection):
         for number in range(1, 31):
             nonce = number.to_bytes(5, "big")
@@ -159,7 +159,7 @@ def test_by_size_the_oldest_go_first_and_the_steps_are_bounded(path: Path, monke
 
 def test_a_running_store_goes_on_rightly_beside_it(path: Path) -> None:
     ours, theirs = database.connect(path), database.connect(path)
-    store = SqliteSeen(ours)
+    store = SqliteLedger(ours)
     with database.transaction(ours):
         store.merge(1, [SeenRuns("a", b"old..", "shim", [(1, 9)], NOW_MS - 20 * DAY_MS)])
         store.merge(2, [SeenRuns("b", b"young", "shim", [(1, 9)], NOW_MS)])
@@ -190,9 +190,9 @@ def test_it_stops_between_two_steps_and_tells_how_far_it_is(path: Path, monkeypa
 def test_with_a_shared_ledger_boots_are_bounded_by_number_only(path: Path) -> None:
     connection = database.connect(path)
     with database.transaction(connection):
-        Ledger(connection).add_boots([("a", b"aaaaa", False, 1)])
-        MessageLog(connection).add_places([PlaceRow(1, "a", "t", "t")])
+        BootTable(connection).add_boots([("a", b"aaaaa", False, 1)])
+        MessageLog(connection).add_places([DeviceTopicRow(1, "a", "t", "t")])
     elsewhere = Limits(14 * DAY_MS, 10**6, 10**6, ledger_is_here=False)
     assert run(path, NOW_MS, elsewhere) == {}
-    assert len(Ledger(connection).boots()) == 1
+    assert len(BootTable(connection).boots()) == 1
     connection.close()
