@@ -137,6 +137,9 @@ class Batch(BatchParticipant):
         self.topics.append(other.topics[number])
         if found.numbered:
             # A run of its own: that of the whole batch is still in the other's hands.
-            run = BootRun(other.topics[number].device_id, found.boot_nonce)
+            boots = other.topics[number].boots
+            run, whole = BootRun(boots.device_id, found.boot_nonce), boots.runs.get(found.boot_nonce)
+            run.inferred = found.inferred
+            run.expected_first = whole.expected_first if whole else None
             run.begin(found.seq)
             self.boot_runs.append(run)

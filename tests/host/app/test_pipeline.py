@@ -106,6 +106,27 @@ def test_a_message_that_the_database_cannot_take_costs_only_itself(
     assert bench.rows("SELECT * FROM rejection") == [("s", "internal_error", 1)]
 
 
+def test_what_is_known_of_a_boot_stays_when_its_batch_is_stored_in_parts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bench.journal.write
+
+    def breaking(batch: Batch) -> set[int]:
+        if any(record.unpack(packed).seq == 9 for packed in batch.records):
+            raise OverflowError("too large for SQLite")
+        return write(batch)
+
+    monkeypatch.setattr(bench.journal, "write", breaking)
+    bench.send(1, topic="motetrace/s/birth", payload=b'{"v":1,"nonce":"0a01020304"}')
+    for packet_id in (3, 4, 9):
+        bench.send(packet_id, seqref(packet_id))
+    bench.send(10, topic="devices/bare/telemetry", payload=b'{"seq":7}')
+    assert bench.run()
+    assert [boot.inferred for boot in bench.ledger.boots("bare")] == [True]
+    (row,) = SqliteSeen(bench.connection).read("s")
+    assert (row.seen.lowest, row.seen.highest, sum(row.seen.missing(NOW // 1_000_000))) == (1, 4, 2)
+
+
 def test_while_the_disk_is_full_nothing_is_acknowledged_and_afterwards_all_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
