@@ -19,7 +19,7 @@ _Key = tuple[str, str, str, str]
 
 
 class BrokerEvents(SideTopic):
-    """Takes events in.
+    """Counts the messages that a broker dropped, by device, receiver and reason.
 
     An event that is delivered again is known by its message id while that is remembered: among the last 10,000, not
     over a restart. What then counts twice are the counters; the ledger's sets do not.

@@ -21,7 +21,7 @@ MAX_LOGGED = 10_000  # device ids that are not logged again; beyond it nothing i
 
 
 class CloneWatch(BatchParticipant):
-    """Watches boots take turns."""
+    """Notices devices that share an id by their boots taking turns, and writes them down."""
 
     def __init__(self, counters: Counters, log: Log) -> None:
         self._counters = counters

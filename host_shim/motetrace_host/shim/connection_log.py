@@ -19,7 +19,7 @@ _SHORT_REMEDY: Final = (
 
 
 class ConnectionLog:
-    """Writes the lines.
+    """Logs the events of the connection to the broker.
 
     Args:
         broker: `host:port`. tls: whether the connection is by TLS.

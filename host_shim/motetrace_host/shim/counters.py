@@ -17,7 +17,7 @@ _Rejection = tuple[str, str]
 
 
 class Counters:
-    """Counts. Written by the pipeline's thread, read by others for display.
+    """What the shim counts since its start; written by the pipeline's thread, read by others for display.
 
     Args:
         known_devices: those that have rejections in the ledger already; together with new ones at most `MAX_DEVICES`

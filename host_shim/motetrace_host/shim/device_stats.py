@@ -13,7 +13,7 @@ from motetrace_host.storage import device_stats as device_stats_store
 
 
 class DeviceStatistics(SideTopic):
-    """Takes stats messages in.
+    """Takes in the stats messages of devices, and keeps the latest of each boot.
 
     Args:
         prefix: Of the side topics, such as `motetrace/`.

@@ -22,7 +22,7 @@ _MASK: Final = (1 << REMEMBERED) - 1
 
 
 class HopReports(SideTopic):
-    """Takes reports in, each once.
+    """Takes in the reports of stages, and counts each once.
 
     Args:
         prefix: Of the side topics, such as `motetrace/`.

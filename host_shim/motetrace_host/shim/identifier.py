@@ -17,7 +17,7 @@ from motetrace_host.shim.device_topics import DeviceTopic, Tenant
 
 
 class Identifier:
-    """Gives messages their ids.
+    """Finds the context of a message and derives its ids.
 
     Args:
         trailer: templates whose payloads may end in a binary trailer.

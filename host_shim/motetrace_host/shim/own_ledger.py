@@ -18,7 +18,7 @@ from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 
 class OwnLedger:
-    """Makes what writes into the ledger and what reads from it."""
+    """The ledger of numbers in the shim's own database: makes the journal that writes it, and a reader."""
 
     name = "sqlite"
     is_shared = False

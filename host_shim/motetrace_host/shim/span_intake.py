@@ -20,7 +20,7 @@ _RPC_CODES = {400: 3, 408: 4, 413: 8, 415: 3, 503: 14}
 
 
 class SpanIntake:
-    """The receiver's `Intake`; owns its connection.
+    """Stores the spans of OTLP requests and words the answers: the receiver's `Intake`. Owns its connection.
 
     Counters it keeps (table `counter`): `otlp.spans_stored`, `otlp.spans_duplicate`, `otlp.spans_refused.<reason>`,
     `otlp.requests_refused.<reason>`.

@@ -35,7 +35,7 @@ Targets = Callable[[str, bytes, int], bool]
 
 
 class TailSampler:
-    """Decides, on the forwarder's thread, and writes verdicts down.
+    """Decides which stored messages are sent on, and writes the verdicts down; on the forwarder's thread.
 
     Args:
         connection: from `database.connect`, used by this alone.

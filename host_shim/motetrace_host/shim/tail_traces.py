@@ -32,7 +32,7 @@ class Reconsider(NamedTuple):
 
 
 class TailTraces:
-    """Takes facts in, and decides by them.
+    """What is known of traces, taken in from spans and from the ledger, and decisions by it.
 
     Args:
         threshold: of the head sampler, for spans whose message is not here.
