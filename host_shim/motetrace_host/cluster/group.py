@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SharedLedger(OwnLedger):
-    """Makes what writes into the shared ledger and what reads from it."""
+    """The ledger of numbers that several shims share: makes the journal that writes it, and a reader."""
 
     is_shared = True
 

@@ -123,7 +123,7 @@ def test_what_is_known_of_a_boot_stays_when_its_batch_is_stored_in_parts(
     bench.send(10, topic="devices/bare/telemetry", payload=b'{"seq":7}')
     assert bench.run()
     assert [boot.inferred for boot in bench.ledger.boots("bare")] == [True]
-    (row,) = SqliteSeen(bench.connection).read("s")
+    (row,) = SqliteLedger(bench.connection).read("s")
     assert (row.seen.lowest, row.seen.highest, sum(row.seen.missing(NOW // 1_000_000))) == (1, 4, 2)
 
 
