@@ -42,7 +42,7 @@ class SharedLedger(OwnLedger):
         counters: Counters,
         log: Log,
     ) -> Journal:
-        """See `OwnLedger`. Raises PasswordFileError, too."""
+        """See `OwnLedger`. Raises OperatorError, too."""
         mark = fingerprint(tenant.key, tenant.name)
         ledger = self.joined(connection, mark, log)
         watch = BareSeqWatch(ledger, counters, log)
@@ -58,7 +58,7 @@ class SharedLedger(OwnLedger):
         """The ledger for the shim on this database; it is logged when it is in danger or out of reach.
 
         Raises:
-            StoreError, PasswordFileError: an operator has to act first.
+            StoreError, OperatorError: an operator has to act first.
         """
         url = self._address.url
         try:

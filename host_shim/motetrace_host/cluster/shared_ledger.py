@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from motetrace_host.core.errors import StoreError
-from motetrace_host.storage import password_file
+from motetrace_host.storage import secret_files
 
 if TYPE_CHECKING:
     from motetrace_host.cluster.redis_ledger import RedisSeen
@@ -58,7 +58,7 @@ def connected(where: LedgerAddress, shim_id: str) -> RedisSeen:
     """The ledger under a shim's name; nothing is sent yet.
 
     Raises:
-        StoreError: the package `redis` is missing. PasswordFileError: the file cannot be used.
+        StoreError: the package `redis` is missing. OperatorError: the file cannot be used.
     """
     try:
         from motetrace_host.cluster import redis_ledger
@@ -66,7 +66,7 @@ def connected(where: LedgerAddress, shim_id: str) -> RedisSeen:
         raise StoreError(
             f"--ledger {where.url} needs the Python package {error.name}: pip install 'motetrace[redis]'", retry=False
         ) from error
-    password = password_file.first_line(where.password_file, "--ledger-password-file")
+    password = secret_files.load_password(where.password_file, "--ledger-password-file")
     client = redis_ledger.connect(where.url, username=where.username, password=password)
     return redis_ledger.RedisSeen(client, tenant=_tenant_name(where.tenant), shim_id=shim_id)
 

@@ -14,6 +14,7 @@ from motetrace_host.commands.db_show import size
 from motetrace_host.commands.progress import Progress
 from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import DATABASE_NAME, opened
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.storage import database, state_folder
 
 # SQLite writes the compact database to a temporary file, and from there into the write-ahead log.
@@ -53,7 +54,7 @@ def alone(folder: Path) -> Iterator[None]:
     """
     try:
         lock = state_folder.take(folder)
-    except state_folder.StateFolderError as error:
+    except OperatorError as error:
         if not isinstance(error.__cause__, BlockingIOError):
             raise ReportError(str(error)) from error
         owner = str(error).partition("(process ")[2].partition(")")[0] or "unknown"

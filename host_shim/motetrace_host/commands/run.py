@@ -10,12 +10,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from motetrace_host.core.errors import StoreError
+from motetrace_host.core.errors import OperatorError, StoreError
 from motetrace_host.core.mqtt import sys_topics
 from motetrace_host.core.mqtt.connection import Broker, Session, Subscription
 from motetrace_host.network import bulk_reader, paho_reader, tls
-from motetrace_host.network.otlp_forwarder import EndpointError
-from motetrace_host.network.otlp_receiver import BindError
 from motetrace_host.network.subscriber import Subscriber
 from motetrace_host.shim import logging
 from motetrace_host.shim.build import build
@@ -23,7 +21,7 @@ from motetrace_host.shim.config import Config, ConfigError
 from motetrace_host.shim.own_ledger import OwnLedger
 from motetrace_host.shim.ports import Membership, Ports, Receivers
 from motetrace_host.shim.service import Shim
-from motetrace_host.storage import headers_file, password_file, secret_files, state_folder
+from motetrace_host.storage import secret_files, state_folder
 
 _FORCED_EXIT = 130
 # Messages make next to no cycles, and the devices that are remembered make a large heap: by Python's own thresholds
@@ -66,10 +64,7 @@ def run(config: Config, *, leaving: bool = False) -> int:
         if error.retry:
             raise
         raise ConfigError([str(error)]) from error
-    except (
-        secret_files.KeyFileError, headers_file.HeadersFileError, state_folder.StateFolderError,
-        tls.TlsFilesError, password_file.PasswordFileError, EndpointError, BindError, OSError,
-    ) as error:  # fmt: skip
+    except (OperatorError, OSError) as error:
         raise ConfigError([str(error)]) from error
     with lock:
         return shim.run()
@@ -111,7 +106,7 @@ def _connect(
         config.broker.tls,
         str(config.ca_file or ""),
         config.username,
-        password_file.first_line(config.password_file, "--password-file"),
+        secret_files.load_password(config.password_file, "--password-file"),
         str(config.client_cert or ""),
         str(config.client_key or ""),
     )

@@ -213,11 +213,11 @@ def _side(
     from motetrace_host.commands.sampling_requests import Side
     from motetrace_host.core.mqtt.connection import Broker
     from motetrace_host.network import tls
-    from motetrace_host.storage import password_file as password_files
+    from motetrace_host.storage import secret_files
 
     url = _checked("--broker", lambda: settings.broker(broker))
     checked_prefix = _checked("--prefix", lambda: settings.prefix(prefix))
-    password = _checked("", lambda: password_files.first_line(password_file, "--password-file"))
+    password = _checked("", lambda: secret_files.load_password(password_file, "--password-file"))
     tls_files = {name: str(path) for name, path in files.items() if path}
     access = Broker(url.host, url.port, url.tls, username=username, password=password, **tls_files)
     return Side(access, _checked("", lambda: tls.of(access)), checked_prefix, device)

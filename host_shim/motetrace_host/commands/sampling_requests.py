@@ -16,7 +16,7 @@ from motetrace_host.commands import duration, retained_state, sampling_answer, s
 from motetrace_host.commands.sampling_answer import Answer
 from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.commands.sampling_why import Verdict
-from motetrace_host.core.errors import WireError
+from motetrace_host.core.errors import OperatorError, WireError
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling import report as reported
@@ -24,7 +24,7 @@ from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
 from motetrace_host.core.sampling.request import SamplingRequest
 from motetrace_host.core.sampling.threshold import format_rate
-from motetrace_host.network.short_session import ReceivedMessage, SamplingError, ShortSession
+from motetrace_host.network.short_session import ReceivedMessage, ShortSession
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -48,12 +48,12 @@ class Side:
         """One of them.
 
         Raises:
-            SamplingError: the device id cannot stand in a topic.
+            OperatorError: the device id cannot stand in a topic.
         """
         try:
             return retained_state.topic(self.prefix, self.device_id, kind)
         except ValueError as error:
-            raise SamplingError(f"{error}; name the device as it stands in its topics") from error
+            raise OperatorError(f"{error}; name the device as it stands in its topics") from error
 
 
 def _served(work: Callable[P, int]) -> Callable[P, int]:
@@ -61,7 +61,7 @@ def _served(work: Callable[P, int]) -> Callable[P, int]:
     def served(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return work(*args, **kwargs)
-        except SamplingError as error:
+        except OperatorError as error:
             click.echo(f"motetrace: {error}", err=True)
             return NOT_SERVED
 
@@ -76,7 +76,7 @@ def set_rate(side: Side, rate: Fraction, for_s: int, wait_s: float) -> int:
     try:
         payload = request.format(wish)
     except ValueError as error:
-        raise SamplingError(f"--rate: {error}") from error
+        raise OperatorError(f"--rate: {error}") from error
     length = f"for {duration.format(for_s)}" if for_s else "without end"
     return _ask(side, wish, payload, f"{format_rate(rate)} {length}", wait_s)
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands.report_error import ReportError
-from motetrace_host.core.errors import StoreError
+from motetrace_host.core.errors import OperatorError, StoreError
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.storage import database
-from motetrace_host.storage.password_file import PasswordFileError
 from motetrace_host.storage.run_settings import RunSettings
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
@@ -70,7 +69,7 @@ def seen_store(connection: sqlite3.Connection) -> SeenStore:
     try:
         store = shared_ledger.connected(where, "report")
         store.last_batch()
-    except (StoreError, PasswordFileError) as error:
+    except (StoreError, OperatorError) as error:
         raise ReportError(f"the ledger of this shim is {where.url}: {error}") from error
     return store
 

@@ -15,6 +15,7 @@ from motetrace_host.commands.boot_reports import BootReport, facts_of, gather
 from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import KEY_NAME, clock, not_readable, opened, seen_store, shared_where
 from motetrace_host.commands.verdict_text import Case
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.messages.record import NO_AGE
@@ -282,8 +283,8 @@ def _nonce(boot: str | None) -> bytes | None:
 def _key(path: Path, *, must_exist: bool) -> bytes:
     """The key, b"" when there is none where a shim would make it; looking must not make one."""
     try:
-        return secret_files.load(path)
-    except secret_files.KeyFileError as error:
+        return secret_files.load_key(path)
+    except OperatorError as error:
         if isinstance(error.__cause__, FileNotFoundError) and not must_exist:
             return b""
         if isinstance(error.__cause__, PermissionError):

@@ -1,4 +1,4 @@
-"""The two families of errors that core defines: what a device did wrong, and what a store could not do."""
+"""The families of errors that core defines: by a device, by the operator, and of a store."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class WireError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class OperatorError(ValueError):
+    """What the operator named (a file, a folder, an address) cannot be used; the message says why and what to do."""
 
 
 class StoreError(Exception):

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import structlog
 import urllib3
 
-from motetrace_host.core.errors import StoreError
+from motetrace_host.core.errors import OperatorError, StoreError
 from motetrace_host.core.printable import printable
 
 MAX_BATCH_SPANS = 4_096
@@ -64,15 +64,11 @@ class Outbox(Protocol):
         """Give up the database connection."""
 
 
-class EndpointError(ValueError):
-    """The endpoint is no usable URL; the message names it and the remedy. Whose fault: the operator's."""
-
-
 def traces_url(endpoint: str) -> str:
     """Complete an OTLP base URL: `http://host:4318` becomes `http://host:4318/v1/traces`, which stays as it is.
 
     Raises:
-        EndpointError: not http or https, no host, a bad port, a query, or credentials in it.
+        OperatorError: not http or https, no host, a bad port, a query, or credentials in it.
     """
     try:
         parts = urlsplit(endpoint.strip())
@@ -80,10 +76,10 @@ def traces_url(endpoint: str) -> str:
     except ValueError:
         parts, port_is_valid = urlsplit(""), False
     if parts.username is not None:
-        raise EndpointError("the OTLP endpoint holds a user name; pass credentials as a header: --otlp-headers-file")
+        raise OperatorError("the OTLP endpoint holds a user name; pass credentials as a header: --otlp-headers-file")
     is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_valid
     if not is_http or parts.query or parts.fragment:
-        raise EndpointError(
+        raise OperatorError(
             f"OTLP endpoint {printable(endpoint)}: expected http://host:4318 or https://host[:port][/path]"
         )
     path = parts.path.rstrip("/")

@@ -25,6 +25,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from motetrace_host.core.errors import OperatorError
+
 MAX_BODY_BYTES = 4 * 2**20
 MAX_INFLATED_BYTES = 8 * 2**20
 MAX_IN_FLIGHT = 32
@@ -61,10 +63,6 @@ class Intake(Protocol):
         """Give up the database connection."""
 
 
-class BindError(Exception):
-    """The receiver's address cannot be had; the message names it and the remedy. Whose fault: the operator's."""
-
-
 class OtlpReceiver:
     """Receives spans on `host:port` from `start()` to `stop()`; port 0 lets the system choose, `port` then says which.
 
@@ -74,7 +72,7 @@ class OtlpReceiver:
         body_seconds: a body must have arrived by then, so that stuck senders cannot occupy every place.
         head_seconds: so long may a connection be without a request in hand, then it is closed, for the same reason.
     Raises:
-        BindError: the address is in use, not this machine's, or needs more rights.
+        OperatorError: the address is in use, not this machine's, or needs more rights.
     """
 
     def __init__(
@@ -275,7 +273,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as exc:
         listener.close()
         reason = getattr(exc, "strerror", None) or str(exc)
-        raise BindError(
+        raise OperatorError(
             f"cannot receive OTLP on {host}:{port}: {reason}; stop what listens there (`ss -ltnp`), or choose another "
             "port in 1..65535 or 0 for any free one"
         ) from exc

@@ -17,16 +17,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.mqtt import refusals
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.mqtt.refusals import HOPELESS
 
 _KEEPALIVE_S = 30
 _MAX_WAITING = 10_000
-
-
-class SamplingError(Exception):
-    """The broker, an option or a file is not as it must be; the message says what to do about it."""
 
 
 class ReceivedMessage(NamedTuple):
@@ -44,7 +41,7 @@ class ShortSession:
         tls: by `network/tls`, None without TLS.
         limit_s: how long the broker may take for each answer.
     Raises:
-        SamplingError: from every method: the broker is away, refuses, or does not answer.
+        OperatorError: from every method: the broker is away, refuses, or does not answer.
     """
 
     def __init__(self, broker: Broker, tls: ssl.SSLContext | None, limit_s: float = 10.0) -> None:
@@ -63,14 +60,14 @@ class ShortSession:
         except (OSError, ValueError) as error:
             told = refusals.remedy(str(error)) if self._tls else ""
             remedy = told or "is it running, and is --broker right?"
-            raise SamplingError(f"{where} cannot be reached: {error}; {remedy}") from error
+            raise OperatorError(f"{where} cannot be reached: {error}; {remedy}") from error
         self._client.loop_start()
         try:
             certificate = ", and does it want to see a certificate (--client-cert)" if self._tls else ""
             reason = self._wait(f"{where} does not answer as an MQTT 5 broker does; is --broker right{certificate}?")
             if reason.is_failure:
-                raise SamplingError(f"{where} refuses: {HOPELESS.get(reason.value, str(reason))}")
-        except SamplingError:
+                raise OperatorError(f"{where} refuses: {HOPELESS.get(reason.value, str(reason))}")
+        except OperatorError:
             self._end()
             raise
         return self
@@ -87,7 +84,7 @@ class ShortSession:
         self._client.subscribe([(topic, options) for topic in topics])
         reason = self._wait("the broker does not answer a subscription; try again")
         if reason.is_failure:
-            raise SamplingError(
+            raise OperatorError(
                 f"the broker refuses the subscription to {topics[0]}: {reason}; check its access list for --username"
             )
 
@@ -96,7 +93,7 @@ class ShortSession:
         self._client.publish(topic, payload, qos=1, retain=True)
         reason = self._wait("the broker does not acknowledge the request; whether it keeps it is not known: try again")
         if reason.is_failure:
-            raise SamplingError(f"the broker refuses {topic}: {reason}; check its access list for --username")
+            raise OperatorError(f"the broker refuses {topic}: {reason}; check its access list for --username")
 
     def listen(self, wait_s: float) -> ReceivedMessage | None:
         """The next message, None when none came in time."""
@@ -105,7 +102,7 @@ class ShortSession:
             with contextlib.suppress(queue.Empty):
                 return self._received.get(timeout=min(0.2, left_s))
             if self._lost.is_set():
-                raise SamplingError("the broker closed the connection while we listened; try again")
+                raise OperatorError("the broker closed the connection while we listened; try again")
         return None
 
     def _new_client(self) -> paho.Client:
@@ -139,9 +136,9 @@ class ShortSession:
         try:
             reason = self._answer.get(timeout=self._limit_s)
         except queue.Empty:
-            raise SamplingError(otherwise) from None
+            raise OperatorError(otherwise) from None
         if reason is None:
-            raise SamplingError(f"the broker closed the connection: {otherwise}")
+            raise OperatorError(f"the broker closed the connection: {otherwise}")
         return reason
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""TLS to the broker: whom we believe, and who we are. By Python's ssl."""
+"""TLS to the broker by Python's ssl: which certificates are trusted, and which one is shown."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import ssl
 import stat
 from pathlib import Path
 
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.mqtt.connection import Broker
 
 _MAX_PEM_BYTES = 1 << 20
-
-
-class TlsFilesError(ValueError):
-    """A certificate or a key cannot be used; the message says why and what to do, and holds nothing of its content."""
 
 
 def of(broker: Broker) -> ssl.SSLContext | None:
@@ -21,7 +18,7 @@ def of(broker: Broker) -> ssl.SSLContext | None:
     certificate, key = broker.client_cert, broker.client_key
     if bool(certificate) != bool(key):
         given, other = ("certificate", "key") if certificate else ("key", "certificate")
-        raise TlsFilesError(f"client {given} {certificate or key} needs its client {other}; name both")
+        raise OperatorError(f"client {given} {certificate or key} needs its client {other}; name both")
     if not broker.tls:
         return None
     return context(*(Path(file) if file else None for file in (broker.ca_file, certificate, key)))
@@ -34,14 +31,14 @@ def context(ca_file: Path | None, client_cert: Path | None, client_key: Path | N
         ca_file: certificates (PEM) that the broker's is checked against; None: the system's.
         client_cert, client_key: PEM files, both or neither; the key for its owner alone and without passphrase.
     Raises:
-        TlsFilesError: one of them cannot be used.
+        OperatorError: one of them cannot be used; the message holds nothing of its content.
     """
     if ca_file is not None and not _read(ca_file, "CA file", "the broker's CA certificates").strip():
-        raise TlsFilesError(f"CA file {ca_file} is empty; name a file of PEM certificates")
+        raise OperatorError(f"CA file {ca_file} is empty; name a file of PEM certificates")
     try:
         made = ssl.create_default_context(cafile=ca_file)
     except (ssl.SSLError, OSError) as error:
-        raise TlsFilesError(
+        raise OperatorError(
             f"CA file {ca_file} holds no certificate that can be read; name a file of PEM certificates"
         ) from error
     made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -54,7 +51,7 @@ def _show(made: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Let the context show a certificate."""
     _read(certificate, "client certificate", "a PEM certificate")
     if b"ENCRYPTED" in _read(key, "client key", "its private key", secret=True):
-        raise TlsFilesError(
+        raise OperatorError(
             f"client key {key} is locked with a passphrase, which nobody is there to type; write it out without one: "
             "openssl pkey -in LOCKED -out KEY && chmod 600 KEY"
         )
@@ -63,7 +60,7 @@ def _show(made: ssl.SSLContext, certificate: Path, key: Path) -> None:
         made.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, OSError) as error:
         why = "the key is not this certificate's" if "KEY_VALUES_MISMATCH" in str(error) else "one of them is not PEM"
-        raise TlsFilesError(
+        raise OperatorError(
             f"client certificate {certificate} and client key {key} do not go together: {why}; name a certificate "
             "(with its chain behind it) and its private key"
         ) from error
@@ -76,7 +73,7 @@ def _read(path: Path, role: str, what: str, *, secret: bool = False) -> bytes:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_MAX_PEM_BYTES)
     except OSError as error:
-        raise TlsFilesError(f"{role} {path}: {error.strerror}; name a file that holds {what}") from error
+        raise OperatorError(f"{role} {path}: {error.strerror}; name a file that holds {what}") from error
     if secret and mode & 0o077:
-        raise TlsFilesError(f"{role} {path} has mode {mode:04o}, others may read it; allowed is 0600: chmod 600 {path}")
+        raise OperatorError(f"{role} {path} has mode {mode:04o}, others may read it; allowed is 0600: chmod 600 {path}")
     return content

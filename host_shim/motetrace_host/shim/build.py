@@ -78,8 +78,7 @@ def build(config: Config, ports: Ports) -> Shim:
     """Make a shim on the state folder of its settings; `Shim.run` starts it.
 
     Raises:
-        StoreError, KeyFileError, HeadersFileError, StateFolderError, TlsFilesError, PasswordFileError, EndpointError,
-            BindError, OSError: a part cannot be had.
+        StoreError, OperatorError, OSError: a part cannot be had.
     """
     tenant = Tenant(config.tenant, _key(config))
     client_id = config.client_id or state_folder.client_id(config.state)
@@ -233,4 +232,4 @@ def rules_text(rules: TailRules | None) -> str:
 
 def _key(config: Config) -> bytes:
     is_default = config.key_file == config.default_key_file
-    return secret_files.load_or_make(config.key_file) if is_default else secret_files.load(config.key_file)
+    return secret_files.load_or_make_key(config.key_file) if is_default else secret_files.load_key(config.key_file)

@@ -20,7 +20,7 @@ from motetrace_host.shim.own_ledger import OwnLedger
 from motetrace_host.shim.span_intake import SpanIntake
 from motetrace_host.shim.span_outbox import SpanOutbox, unsent_elsewhere
 from motetrace_host.shim.tail_sampler import TailSampler
-from motetrace_host.storage import database, headers_file
+from motetrace_host.storage import database, secret_files
 from motetrace_host.storage.forward_cursor import ForwardCursor, ForwardState
 
 _FLUSH_S = 5.0
@@ -36,7 +36,7 @@ class SpanExchange:
     Args:
         connection: for looking at how far the forwarder is. path: of the database.
     Raises:
-        HeadersFileError, EndpointError, BindError, StoreError: a part cannot be made.
+        OperatorError, StoreError: a part cannot be made.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SpanExchange:
         self._forwarder: OtlpForwarder | None = None
         if config.otlp:
             url = traces_url(config.otlp)
-            headers = headers_file.load(config.otlp_headers_file) if config.otlp_headers_file else {}
+            headers = secret_files.load_headers(config.otlp_headers_file) if config.otlp_headers_file else {}
             self._outbox = SpanOutbox(database.connect(path), url, where, self._tail)
             self._forwarder = OtlpForwarder(self._outbox, url, headers=headers, compression=config.otlp_compression)
         self._receiver: OtlpReceiver | None = None

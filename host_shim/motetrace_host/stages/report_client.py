@@ -119,7 +119,7 @@ class BrokerSink:
     """A small MQTT client of our own, for processes that have none. It connects when there is something to report.
 
     Raises:
-        TlsFilesError: a certificate or a key cannot be used.
+        OperatorError: a certificate or a key cannot be used.
     """
 
     def __init__(self, broker: Broker) -> None:

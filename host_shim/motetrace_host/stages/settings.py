@@ -20,8 +20,7 @@ from motetrace_host.settings import prefix as side_topics
 from motetrace_host.stages import reporting
 from motetrace_host.stages.report_sink import CallableSink, ClientSink, Sink
 from motetrace_host.stages.reporting import ReportSettings
-from motetrace_host.storage import password_file as password_files
-from motetrace_host.storage import secret_files as key_files
+from motetrace_host.storage import secret_files
 
 DEFAULT_PREFIX = "motetrace/"
 REPORT_EVERY_S = 5.0
@@ -175,7 +174,7 @@ def _read(path: Path) -> bytes:
     """Read a key that must be there: one made here would not be the shim's, and every trace would break in two."""
     if not path.is_file():
         raise ValueError(f"key file {path} does not exist; name the one in the shim's state folder")
-    return key_files.load(path)
+    return secret_files.load_key(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def _broker(url: str, login: _Login) -> Broker:
             raise ValueError(f"{name} {getattr(login, name)} needs TLS: write mqtts:// in report")
     if login.password_file and not login.username:
         raise ValueError(f"password_file {login.password_file} needs username")
-    password = password_files.first_line(Path(login.password_file) if login.password_file else None, "password_file")
+    password = secret_files.load_password(Path(login.password_file) if login.password_file else None, "password_file")
     return Broker(
         address.host, address.port, address.tls, login.ca_file, login.username, password,
         login.client_cert, login.client_key,

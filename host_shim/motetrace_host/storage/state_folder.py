@@ -8,29 +8,27 @@ import secrets
 from pathlib import Path
 from typing import IO
 
-
-class StateFolderError(ValueError):
-    """The folder cannot be used; the message says why and what to do."""
+from motetrace_host.core.errors import OperatorError
 
 
 def take(folder: Path) -> IO[str]:
     """Make the folder (mode 0700) and lock it until the returned file is closed or the process ends.
 
     Raises:
-        StateFolderError: not writable, or another shim runs on it.
+        OperatorError: not writable, or another shim runs on it.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise StateFolderError(f"state folder {folder}: {error.strerror}; name another with --state") from error
+        raise OperatorError(f"state folder {folder}: {error.strerror}; name another with --state") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.seek(0)
         owner = lock.read(20).strip() or "unknown"
         lock.close()
-        raise StateFolderError(
+        raise OperatorError(
             f"state folder {folder} is in use by another motetrace (process {owner}); "
             f"stop that one, or give this one its own folder with --state"
         ) from error

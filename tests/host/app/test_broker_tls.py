@@ -14,12 +14,12 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto
 
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.mqtt import refusals
 from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
 from motetrace_host.network import bulk_reader
 from motetrace_host.network import tls as broker_tls
 from motetrace_host.network.subscriber import Subscriber
-from motetrace_host.network.tls import TlsFilesError
 from tests.faults.fleet import properties, traceparent
 from tests.faults.shim_process import ShimProcess, poll
 from tests.host.app.certificates import Certificates
@@ -157,7 +157,7 @@ def test_files_that_cannot_be_used_are_refused_at_start_with_the_remedy(
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_private_key_that_others_may_read_is_refused(certificates: Certificates, mode: int) -> None:
     certificates.client_key.chmod(mode)
-    with pytest.raises(TlsFilesError, match=f"client key .*{mode:04o}.*chmod 600"):
+    with pytest.raises(OperatorError, match=f"client key .*{mode:04o}.*chmod 600"):
         broker_tls.context(certificates.ca, certificates.client, certificates.client_key)
 
 
@@ -166,16 +166,16 @@ def test_a_private_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(c
     locked = serialization.BestAvailableEncryption(b"secret")
     for form in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
         certificates.client_key.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, locked))
-        with pytest.raises(TlsFilesError, match=r"passphrase.*openssl pkey"):
+        with pytest.raises(OperatorError, match=r"passphrase.*openssl pkey"):
             broker_tls.context(certificates.ca, certificates.client, certificates.client_key)
 
 
 def test_a_certificate_and_a_key_that_are_no_pair_are_refused(certificates: Certificates, tmp_path: Path) -> None:
     _, other = certificates.issue("other", "other.example.org")
-    with pytest.raises(TlsFilesError, match="the key is not this certificate's"):
+    with pytest.raises(OperatorError, match="the key is not this certificate's"):
         broker_tls.context(certificates.ca, certificates.client, other)
     other.write_text("-----BEGIN PRIVATE KEY-----\nTOPSECRET\n-----END PRIVATE KEY-----\n")
-    with pytest.raises(TlsFilesError, match="one of them is not PEM") as refused:
+    with pytest.raises(OperatorError, match="one of them is not PEM") as refused:
         broker_tls.context(certificates.ca, certificates.client, other)
     assert "TOPSECRET" not in str(refused.value)
 
@@ -184,7 +184,7 @@ def test_a_certificate_and_a_key_that_are_no_pair_are_refused(certificates: Cert
 def test_a_ca_file_without_certificates_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "ca.pem"
     file.write_text(content)
-    with pytest.raises(TlsFilesError, match=f"CA file {file}.*PEM certificates"):
+    with pytest.raises(OperatorError, match=f"CA file {file}.*PEM certificates"):
         broker_tls.context(file, None, None)
 
 

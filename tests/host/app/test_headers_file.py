@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from motetrace_host.storage import headers_file
-from motetrace_host.storage.headers_file import HeadersFileError
+from motetrace_host.core.errors import OperatorError
+from motetrace_host.storage import secret_files
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -17,13 +17,13 @@ def written(folder: Path, text: str, mode: int = 0o600) -> Path:
 
 def test_lines_are_headers_and_comments_and_empty_lines_are_none(tmp_path: Path) -> None:
     path = written(tmp_path, "# for the backend\n\nAuthorization: Basic dXNlcjpwYXNz==\r\nX-Scope:tenant: 1\n")
-    assert headers_file.load(path) == {"Authorization": "Basic dXNlcjpwYXNz==", "X-Scope": "tenant: 1"}
+    assert secret_files.load_headers(path) == {"Authorization": "Basic dXNlcjpwYXNz==", "X-Scope": "tenant: 1"}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_headers_that_others_may_read_are_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(HeadersFileError, match=f"{mode:04o}.*chmod 600"):
-        headers_file.load(written(tmp_path, "A: secret\n", mode))
+    with pytest.raises(OperatorError, match=f"{mode:04o}.*chmod 600"):
+        secret_files.load_headers(written(tmp_path, "A: secret\n", mode))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_headers_that_others_may_read_are_refused_with_the_remedy(tmp_path: Path
     ],
 )
 def test_what_cannot_be_sent_is_refused_and_never_shown(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(HeadersFileError, match=told) as refused:
-        headers_file.load(written(tmp_path, text))
+    with pytest.raises(OperatorError, match=told) as refused:
+        secret_files.load_headers(written(tmp_path, text))
     assert "secr" not in str(refused.value).removeprefix(f"headers file {tmp_path}")
 
 
 def test_a_missing_file_is_refused_with_the_flag(tmp_path: Path) -> None:
-    with pytest.raises(HeadersFileError, match="--otlp-headers-file"):
-        headers_file.load(tmp_path / "none")
+    with pytest.raises(OperatorError, match="--otlp-headers-file"):
+        secret_files.load_headers(tmp_path / "none")

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec, otlp_forwarder
@@ -27,7 +28,6 @@ from motetrace_host.network.otlp_forwarder import (
     LAST_PAUSE_SECONDS,
     MAX_BATCH_SPANS,
     MAX_RETRY_AFTER_SECONDS,
-    EndpointError,
     OtlpForwarder,
     traces_url,
 )
@@ -438,12 +438,12 @@ def test_an_endpoint_is_a_base_url_or_the_whole_url(endpoint: str, url: str) -> 
     ],
 )
 def test_an_endpoint_that_cannot_work_is_refused_with_an_example(endpoint: str) -> None:
-    with pytest.raises(EndpointError, match="expected http://host:4318 or https://"):
+    with pytest.raises(OperatorError, match="expected http://host:4318 or https://"):
         traces_url(endpoint)
 
 
 def test_credentials_in_an_endpoint_are_refused_and_not_repeated() -> None:
-    with pytest.raises(EndpointError, match="--otlp-headers-file") as caught:
+    with pytest.raises(OperatorError, match="--otlp-headers-file") as caught:
         traces_url("http://user:secret@host:4318")
     assert "secret" not in str(caught.value)
 

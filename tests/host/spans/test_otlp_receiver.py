@@ -28,6 +28,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.spans.envelope import MAX_SPANS, join
 from motetrace_host.core.spans.span import SpanKind, Status
 from motetrace_host.network import otlp_codec, otlp_receiver
@@ -35,7 +36,6 @@ from motetrace_host.network.otlp_receiver import (
     MAX_BODY_BYTES,
     MAX_IN_FLIGHT,
     MAX_INFLATED_BYTES,
-    BindError,
     HttpReply,
     OtlpReceiver,
 )
@@ -579,20 +579,22 @@ def test_a_defect_of_ours_keeps_the_spans_at_the_sender() -> None:
 def test_an_address_in_use_is_refused_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=rf"127\.0\.0\.1:{port}: Address already in use; stop what listens there"):
+        with pytest.raises(
+            OperatorError, match=rf"127\.0\.0\.1:{port}: Address already in use; stop what listens there"
+        ):
             OtlpReceiver(SlowIntake(), port=port)
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("192.0.2.1", 0), ("no such host", 0)])
 def test_an_impossible_address_is_refused_by_name(host: str, port: int) -> None:
-    with pytest.raises(BindError, match=f"{host}:{port}"):
+    with pytest.raises(OperatorError, match=f"{host}:{port}"):
         OtlpReceiver(SlowIntake(), host, port)
 
 
 def test_ipv6_loopback_works_where_there_is_one() -> None:
     try:
         receiver = OtlpReceiver(SlowIntake(), "::1", 0)
-    except BindError as exc:
+    except OperatorError as exc:
         assert "[::1]" not in str(exc)
         return
     receiver.start()
