@@ -8,15 +8,19 @@ sys.path to import it, as for parts.py.
 """
 
 import contextlib
+import ctypes
 import getpass
 import os
+import signal
 import socket
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import parts
 
@@ -24,6 +28,24 @@ START_LIMIT_S = 15.0
 STOP_LIMIT_S = 10.0
 POLL_S = 0.005
 PORT_TRIES = 5
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def popen(command: Sequence[str | os.PathLike[str]], **options: Any) -> "subprocess.Popen[Any]":
+    """`subprocess.Popen` of a process that ends when this one does, however this one ends (on Linux; SIGKILL).
+
+    A run of the tests that is killed must leave nothing behind: a MicroPython at a pseudo-terminal whose other side is
+    gone would turn at full speed for ever.
+    """
+    return subprocess.Popen(command, preexec_fn=_end_with_parent if _libc else None, **options)
+
+
+def _end_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class ServiceError(RuntimeError):
@@ -120,7 +142,7 @@ class Service(ABC):
 
     def _start_once(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 .ci/parts.py finds or fetches them, .ci/services.py starts them.
 """
 
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,19 @@ SLOW = (
 # A shell without job control starts what is behind `&` deaf to Ctrl-C, and all that it starts: a demo would not end.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="of what tests draw by chance; a failure names its own")
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Chance that can be had again: a test that fails shows its seed, `--seed N` takes it back."""
+    seed = request.config.getoption("--seed")
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    print(f"drawn by chance; once more: pytest --seed {seed} {request.node.nodeid}")
+    return random.Random(seed)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services import Mosquitto
+from services import Mosquitto, popen
 
 
 @contextmanager
 def running(script: Path, role: str, broker: Mosquitto, log: Path) -> Iterator[subprocess.Popen[str]]:
     """Start it with its role, the broker's port and where it notes what it did; it says "ready" when it is."""
     command = [sys.executable, str(script), role, str(broker.port), str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import parts
+from services import popen
 
 SCRIPT = Path(__file__).with_name("raw_repl.py")
 
@@ -35,7 +36,7 @@ class PtyBoard:
         tty.setraw(host_end)
         self.port = os.ttyname(host_end)
         environment = {name: value for name, value in os.environ.items() if name != "MICROPYPATH"}
-        self._process = subprocess.Popen(
+        self._process = popen(
             [*parts.micropython(bits), "-X", f"heapsize={heap}", str(SCRIPT), str(filesystem)],
             stdin=board_end,
             stdout=board_end,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from services import popen
 
 from motetrace_host.board import port
 from motetrace_host.board.edges import mpremote, serial_ports
@@ -27,9 +28,7 @@ def held() -> Iterator[Callable[[str], int]]:
     running = []
 
     def hold(name: str) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        process = popen([sys.executable, "-c", HOLD, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"

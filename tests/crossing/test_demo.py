@@ -17,7 +17,7 @@ import urllib3
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from services import Influxd
+from services import Influxd, popen
 
 from motetrace_host.storage import database
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
@@ -227,7 +227,7 @@ class Running:
         self.database = folder / "state" / "motetrace.db"
         self.output = folder.parent / "output"
         with self.output.open("wb") as out:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 command(folder, "--forever", "--interval-ms", "100", "--cold-start-every", "50"),
                 stdout=out,
                 stderr=subprocess.STDOUT,

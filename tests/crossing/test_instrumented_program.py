@@ -22,7 +22,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from services import Mosquitto
+from services import Mosquitto, popen
 
 from motetrace_host.core.spans.span import Span, SpanKind, Status
 from motetrace_host.network import otlp_codec
@@ -80,7 +80,7 @@ class Engine:
         command[command.index("python")] = sys.executable
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "MOTETRACE_"))}
         self.lines: list[str] = []
-        self._process = subprocess.Popen(
+        self._process = popen(
             [*command, broker.host, str(broker.port)],
             cwd=EXAMPLE, env=inherited | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip

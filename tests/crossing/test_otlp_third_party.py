@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+from services import popen
 
 from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.spans.span import Span, SpanKind, SpanLink, SpanRow, Status
@@ -147,7 +148,7 @@ class Rotel:
         }
         command += [word for name, value in options.items() for word in (f"--{name}", value)]
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     @property
     def log(self) -> str:

@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from services import Mosquitto, free_port
+from services import Mosquitto, free_port, popen
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,7 +63,7 @@ def shim(mosquitto: Mosquitto, tmp_path: Path) -> Any:
     extra = ["--state", str(tmp_path / "state"), "--otlp-listen", otlp, "--log-format", "json"]
     log_path = tmp_path / "shim.log"
     with log_path.open("wb") as log:
-        process = subprocess.Popen(motetrace(*words[1:], *extra), stdout=log, stderr=log)
+        process = popen(motetrace(*words[1:], *extra), stdout=log, stderr=log)
     try:
         poll(lambda: b'"subscribed"' in log_path.read_bytes(), "the shim subscribes")
         yield tmp_path / "state", f"http://{otlp}"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import parts
 import pytest
-from services import free_port
+from services import free_port, popen
 
 from tests.board.pty_board import PtyBoard
 from tests.device.subscriber import Subscriber
@@ -94,7 +94,7 @@ class Walk:
         """Run it in the background; where its output goes."""
         log = self.folder.parent / f"{len(list(self.folder.parent.iterdir()))}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            process = popen(
                 self._shell(block), cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip

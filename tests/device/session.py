@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from services import popen
+
 from tests.device import interpreters
 
 LIMIT_S = 30.0
@@ -40,7 +42,7 @@ class Session:
     def __init__(self, interpreter: str, *options: str) -> None:
         self._complaints = tempfile.TemporaryFile()
         self._pending = b""
-        self._process = subprocess.Popen(
+        self._process = popen(
             [*interpreters.command(interpreter), *options, str(Path(__file__).with_name("shell.py"))],
             env=interpreters.environment(),
             stdin=subprocess.PIPE,

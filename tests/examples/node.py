@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import parts
+from services import popen
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = parts.ROOT / "examples"
@@ -54,7 +55,7 @@ class Node:
     def _start(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> None:
         self._said = folder / "said.txt"
         with self._said.open("ab") as said:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **environment}
             )
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services import popen
+
 from tests import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +58,7 @@ class ShimProcess:
         # What is on it already may be another paho than the one that is installed: tests/other_paho.py.
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "host_shim"), environment.get("PYTHONPATH", "")])
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
+            self._process = popen(self._command, stdout=log, stderr=log, env=environment)
 
     @property
     def running(self) -> bool:

@@ -97,7 +97,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def test_shims_that_restart_die_leave_and_join_under_load_count_every_message_once(
-    mosquitto: Mosquitto, make_shim: MakeShim, valkey: Valkey, key: Path
+    mosquitto: Mosquitto, make_shim: MakeShim, valkey: Valkey, key: Path, chance: random.Random
 ) -> None:
     listen = free_port()
     backend = make_shim(
@@ -107,7 +107,6 @@ def test_shims_that_restart_die_leave_and_join_under_load_count_every_message_on
     for _ in range(3):
         group.add()
     first, second, third = group.shims
-    chance = random.Random()
     fleet = NumberedFleet(mosquitto.port, per_second=800).start()
 
     for shim in group.shims:  # a rolling restart

@@ -31,11 +31,10 @@ def check(shim: ShimProcess, published: set[Message]) -> None:
 
 
 def test_kill_minus_nine_in_mid_stream_loses_nothing_and_counts_nothing_twice(
-    mosquitto: Mosquitto, make_shim: MakeShim
+    mosquitto: Mosquitto, make_shim: MakeShim, chance: random.Random
 ) -> None:
     shim = make_shim(mosquitto.port).start()
     fleet = Fleet(mosquitto.port).start()
-    chance = random.Random()
     for _ in range(5):
         time.sleep(chance.uniform(0.05, 0.7))
         shim.kill()

@@ -55,12 +55,11 @@ class Consumer:
 
 
 def test_kill_minus_nine_between_commit_and_republish_loses_nothing_downstream(
-    mosquitto: Mosquitto, make_shim: MakeShim
+    mosquitto: Mosquitto, make_shim: MakeShim, chance: random.Random
 ) -> None:
     consumer = Consumer(mosquitto.port)
     shim = make_shim(mosquitto.port, "--republish", TOPIC, TARGET).start()
     fleet = Fleet(mosquitto.port).start()
-    chance = random.Random()
     for _ in range(4):
         time.sleep(chance.uniform(0.1, 0.6))
         shim.kill()

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from services import popen
+
 from tests.faults.shim_process import ROOT
 from tests.soak import disk
 from tests.soak.disk import FileSystem
@@ -68,9 +70,7 @@ class SoakShim:
             environment = {key: value for key, value in os.environ.items() if not key.startswith("MOTETRACE_")}
             environment["PYTHONPATH"] = os.pathsep.join((str(_CLOCK), str(ROOT / "host_shim")))
             environment["STEPPED_CLOCK"] = str(self._clock_path)
-            self._process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-            )
+            self._process = popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
             self._told = False
             self._log_from = len(self.log())
             self._met_full = self._full

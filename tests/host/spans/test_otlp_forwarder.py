@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services import popen
 from structlog.testing import capture_logs
 
 from motetrace_host.core.errors import OperatorError
@@ -479,7 +480,7 @@ def forward_process(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen
 
     def start(url: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", FORWARD, str(tmp_path / "motetrace.db"), url]
-        processes.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}))
+        processes.append(popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}))
         return processes[-1]
 
     yield start
