@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import parts
 
-START_LIMIT_S = 15.0
+START_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
 POLL_S = 0.005
 PORT_TRIES = 5
@@ -86,7 +86,7 @@ class Service(ABC):
         """Start and wait until it answers.
 
         Raises:
-            ServiceError: it ended, or did not answer within 15 s. parts.PartError: the program is not to be had.
+            ServiceError: it ended, or did not answer within 60 s. parts.PartError: the program is not to be had.
         """
         if self.pid is not None:
             return
