@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,15 +116,19 @@ def line(name: str, board: dict[str, Any]) -> str:
     found = _cost_of(name, board)
     extras = ",".join(board["extras"])
     if found.core_ram_bytes is None or found.tracer_ram_bytes is None or found.extras_ram_bytes is None:
-        return (
+        return _wrapped(
             f"Costs: {found.core_bytes} bytes of flash for the core, {found.all_bytes} with `{extras}`, as sources; "
-            "RAM is not known, as they are compiled on the board: `motetrace device check` measures it there.\n"
+            "RAM is not known, as they are compiled on the board: `motetrace device check` measures it there."
         )
-    return (
+    return _wrapped(
         f"Costs: {found.core_bytes} bytes of flash for the core, {found.all_bytes} with `{extras}`, as .mpy; of RAM "
         f"{_kb(found.core_ram_bytes)} for the core, {_kb(found.tracer_ram_bytes)} for a Tracer, "
-        f"{_kb(found.extras_ram_bytes)} more for `{extras}` (measured on a 32-bit interpreter, not on the board).\n"
+        f"{_kb(found.extras_ram_bytes)} more for `{extras}` (measured on a 32-bit interpreter, not on the board)."
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def _cost_of(name: str, board: dict[str, Any]) -> Cost:
@@ -151,7 +156,7 @@ def _with(page: str, part: str) -> str:
 
 def same(old: str, new: str) -> bool:
     """Whether two pages say the same, RAM within its tolerance."""
-    if _NUMBER.sub("", old) != _NUMBER.sub("", new):
+    if _NUMBER.sub("", old).split() != _NUMBER.sub("", new).split():
         return False
     pairs = zip(_NUMBER.findall(old), _NUMBER.findall(new), strict=True)
     return all(abs(float(a) - float(b)) <= max(0.1, RAM_TOLERANCE * float(b)) + 1e-9 for a, b in pairs)

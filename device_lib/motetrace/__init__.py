@@ -1,6 +1,6 @@
 """Trace context for readings that leave a microcontroller: 55 or 22 bytes, no allocation per message.
 
-The core: `tracer` makes the bytes; `_port` knows the interpreter (on others `_port_other`).
+The core: `tracer` makes the bytes; `_port` is what differs between interpreters (on others `_port_other`).
 umqtt.simple2: `mqtt5` (MQTT 5), `simple2` (as it is, JSON member or trailer); both write packets by `publish`.
 Other clients: `simple`, `robust2`, `mqtt_as`, `minimqtt`, with what `payload` puts into a payload or a buffer.
 Answers to commands: `incoming`.  Birth and stats messages: `messages`.  Sampling on request: `sampling`.

@@ -1,4 +1,4 @@
-"""JSON: where a member goes into an object, and a buffer that is made once for what a device says about itself."""
+"""JSON: where a member goes into an object, and a buffer for a device's messages about itself."""
 
 
 def behind_brace(msg):
@@ -110,7 +110,7 @@ def put_text(j, s):
             _escape(j, 0xD800 | c >> 10)
             _escape(j, 0xDC00 | c & 0x3FF)
         elif c < 32 or c > 126 or c == 34 or c == 92:
-            _escape(j, 0xFFFD if 0xD800 <= c < 0xE000 else c)  # half a pair means nothing to anybody
+            _escape(j, 0xFFFD if 0xD800 <= c < 0xE000 else c)  # half a pair has no meaning
         else:
             j.byte(c)
     j.byte(34)

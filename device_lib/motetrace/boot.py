@@ -10,7 +10,7 @@ _CIRCUIT = ("", "POWER_ON", "RESET_PIN", "WATCHDOG", "DEEP_SLEEP_ALARM", "SOFTWA
 
 
 def reset_cause():
-    """Return an index of NAMES; 0 where the board does not tell. rp2 calls its own machine.reset() "watchdog"."""
+    """Return an index of NAMES; 0 where the board has no reset cause. rp2 calls its own machine.reset() "watchdog"."""
     try:
         import machine as m
 
@@ -75,7 +75,7 @@ def newest(b):
 
 
 class Slots:
-    """A store for BootCount in 16 bytes of a memory with read(at, n) and write(at, data): see `memory`."""
+    """A store for BootCount in 16 bytes of a memory with read(at, n) and write(at, data): RtcMemory or Bytes."""
 
     def __init__(self, memory, at=0):
         self._memory = memory
@@ -276,7 +276,7 @@ class BootCount:
 
     Args:
         store: with load() -> (number, cause) and save(number, cause), or a function or class that returns one:
-            `nvs.Nvs`, `words.scratch`, `file_slots.FileSlots`, `nvm.Nvm`, or `slots.Slots` over a `memory`.
+            `Nvs`, `scratch`, `FileSlots`, `Nvm`, or a `Slots` over a memory: RtcMemory or Bytes.
         cause: reset_cause(), kept with the number.
     Attributes:
         count: 1.., never a number that an earlier boot was given, while the store lives.
@@ -307,7 +307,8 @@ class Asleep:
     The age is as good as the sleep is long: a device that is woken before its time says too much.
 
     Args:
-        memory: with read(at, n) and write(at, data): see `memory`.  at: of 8 bytes, after those of the boot count.
+        memory: with read(at, n) and write(at, data): RtcMemory or Bytes.
+        at: where its 8 bytes begin, after those of the boot count.
     """
 
     def __init__(self, memory, at=16, clock=_port):

@@ -1,4 +1,4 @@
-"""Somebody else's traceparent, read in place, and the context of an answer that continues its trace."""
+"""A traceparent from elsewhere, read in place, and the context of an answer that continues its trace."""
 
 from motetrace.tracer import put_hex
 
@@ -105,4 +105,9 @@ def read_member(incoming, msg):
         else:
             return incoming.read(None)
         k += 1
-    return incoming.read(msg, i, i + 55)
+    k = i
+    while k < len(msg) and msg[k] != 34:
+        k += 1
+    if k == len(msg):  # cut off: whether the value ended here cannot be seen
+        return incoming.read(None)
+    return incoming.read(msg, i, k)

@@ -1,4 +1,4 @@
-"""What a device says about itself: the birth message once per boot, and stats of what became of its messages."""
+"""The messages of a device about itself: birth, once per boot, and stats, the counts of what became of its readings."""
 
 import gc
 
@@ -25,7 +25,7 @@ def birth(tracer, firmware="", baggage=None, reset="", boot=None, expiry_s=0, si
     Args:
         firmware: version of the application, up to 64 characters, shown as device.firmware.
         baggage: dict that the host attaches to every trace of this boot: at most 64, names and values by str().
-        reset: why this boot happened, a name from `reset_cause`.  boot: BootCount.count, None: not kept.
+        reset: why this boot happened, a name of boot.NAMES.  boot: BootCount.count, None: not kept.
         expiry_s: message expiry that readings are published with, 0: none.
         size: of the buffer it is built in, at most 4096.  clock: the tracer's, where that is not the default.
     Raises:
@@ -70,7 +70,7 @@ class Ranges:
 
     def __init__(self, n=8):
         self._b = bytearray(8 * n)  # first and last of each
-        self.n = self.more = self._told = self._told_more = 0
+        self.n = self.more = self._written = self._written_more = 0
 
     def _beyond(self, src, at, i):
         # How far src is beyond the number at i, cut to -2..2 where the upper halves differ by more than one.
@@ -95,7 +95,7 @@ class Ranges:
                 d = self._beyond(src, at, i + 4)
                 if d == 1:
                     self._put(src, at, i + 4, 4)
-                    self._told = min(self._told, i >> 3)  # it is to be told again
+                    self._written = min(self._written, i >> 3)  # to be written again
                 if d < 2:
                     return
             i += 8
@@ -110,7 +110,7 @@ class Ranges:
         """Drop a number if it is the last one taken in: a retry of it went through."""
         i = 8 * self.n - 8
         if i >= 0 and not self._beyond(src, at, i + 4):
-            self._told = min(self._told, i >> 3)
+            self._written = min(self._written, i >> 3)
             if not self._beyond(src, at, i):
                 self.n -= 1
             i += 7
@@ -131,15 +131,15 @@ class Ranges:
             j.byte(93)
             i += 8
         j.byte(93)
-        self._told = self.n
-        self._told_more = self.more
+        self._written = self.n
+        self._written_more = self.more
 
     def forget(self):
         """Drop what was written last: it has arrived. What came or changed since stays."""
-        self.n -= self._told
-        self._put(self._b, 8 * self._told, 0, 8 * self.n)
-        self.more -= self._told_more
-        self._told = self._told_more = 0
+        self.n -= self._written
+        self._put(self._b, 8 * self._written, 0, 8 * self.n)
+        self.more -= self._written_more
+        self._written = self._written_more = 0
 
 
 class InFlight:
@@ -241,13 +241,13 @@ class InFlight:
 
 
 class Tally:
-    """Told of every publish by `counted`, or by the application itself; nothing here allocates.
+    """Counts what a Counted, or the application itself, reports of each publish; nothing here allocates.
 
     Attributes:
         failed: Ranges of seqs whose publish raised, or was refused by the broker with a reason code.
         acked, lost: publishes at QoS 1 whose PUBACK came, and those given up waiting for.
         rtt_ms: the smallest time to a PUBACK, -1: none yet.
-        count: publishes since somebody set it to 0.
+        count: publishes since it was set to 0.
     """
 
     def __init__(self, tracer, clock=_port):
@@ -271,7 +271,7 @@ class Tally:
         self.failed.add(self.tracer.block, 5)
 
     def status(self, pid, status):
-        """What umqtt.simple2 tells its status callback: 1 acked, 0 timeout, from 128 on the broker's refusal."""
+        """To be set as umqtt.simple2's status callback: 1 acked, 0 timeout, from 128 on the broker's refusal."""
         i = self.in_flight.take(pid)
         if i == -1:
             return
@@ -304,7 +304,7 @@ class Tally:
 
 
 class Stats(Tally):
-    """A Tally that tells; only build() allocates, the view it returns (on a 32-bit board 32 bytes).
+    """A Tally and the stats message made of it; only build() allocates: the view it returns, 32 bytes on a board.
 
     Args:
         every, period_s: due() after so many publishes, or so many seconds, up to 100000, whichever is first; 0: not by
@@ -371,7 +371,7 @@ class Counted:
 
     Args:
         waits: its publish() at QoS 1 returns when the PUBACK is there: umqtt.simple, minimqtt. Otherwise it returns
-            the packet id, and the application tells the tally's status().
+            the packet id, and the tally's status() is the client's status callback.
     """
 
     def __init__(self, client, tally, waits=False):

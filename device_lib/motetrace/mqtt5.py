@@ -133,7 +133,7 @@ class MQTTClient(_Simple2):
         b = self._read(self._recv_len(2))
         if b[1]:
             raise MQTTException(20, b[1])
-        self._properties(b[3:] if b[2:3] < b"\x80" else b"")  # so many that a device has no use for them
+        self._properties(b[3:] if b[2:3] < b"\x80" else b"")  # 128 bytes and more are passed over
         self.last_cpacket = ticks_ms()
         return b[0] & 1
 
@@ -167,7 +167,7 @@ class MQTTClient(_Simple2):
                 k = b[i]
                 i += 1
                 n = _SIZES[k]
-                if k == 0x13:  # Server Keep Alive: the broker's word counts
+                if k == 0x13:  # Server Keep Alive: the broker's value counts
                     self.keepalive = b[i] << 8 | b[i + 1]
                 elif k == 11:
                     while b[i] & 128:
@@ -182,7 +182,7 @@ class MQTTClient(_Simple2):
                     value = b[i + 2 : i + n]
                     p.append((name, value))
                     if name == b"traceparent":
-                        # Two of them: nobody can say which is meant, so neither counts (W3C Trace Context 3.2.2).
+                        # Of two of them neither counts (W3C Trace Context 3.2.2).
                         self.traceparent = value if self.traceparent is None else b""
                 i += n
         except IndexError:
@@ -232,5 +232,5 @@ class MQTTClient(_Simple2):
             pid = b[0] << 8 | b[1]
             self.cbstat(pid, 2 if self.rcv_pids.pop(pid, None) is None else n if n > 127 else 1)
         elif first == 0xE0:
-            raise MQTTException(1, b[0] if n else 0)  # the broker says why it closes
+            raise MQTTException(1, b[0] if n else 0)  # the broker's reason for closing
         return None if first == 0xD0 else first

@@ -1,7 +1,7 @@
 """umqtt.robust2's MQTTClient with the context in the payload.
 
-Same constructor, methods and callbacks; new: `carrier=`, a Member or Trailer. The queue gets bytes that nobody changes,
-so a message keeps its seq through outage and retry. A packet that the socket takes only in part is written to its end.
+Same constructor, methods and callbacks; new: `carrier=`, a Member or Trailer. The queue gets bytes of its own, so a
+message keeps its seq through outage and retry. A packet that the socket takes only in part is written to its end.
 """
 
 from umqtt.robust2 import MQTTClient as _Robust2

@@ -12,7 +12,7 @@ def test_a_leading_traceparent_is_read_with_any_white_space_and_from_any_buffer(
         b'{"traceparent":"%s","on":true}',
         b'{"traceparent":"%s"}',
         b' \r\n\t{ "traceparent" : "%s" , "on":1}',
-        b'{"traceparent":"%s',  # cut: the context is whole
+        b'{"traceparent":" %s\t"}',
     ):
         for kind in (bytes, bytearray, memoryview):
             assert read_member(incoming, kind(text % VALID)), text
@@ -22,9 +22,13 @@ def test_a_leading_traceparent_is_read_with_any_white_space_and_from_any_buffer(
 def test_anything_else_is_no_command_and_never_raises():
     incoming = Incoming(Tracer())
     whole = b'{"traceparent":"%s"}' % VALID
-    for end in range(len(whole) - 2):
+    for end in range(len(whole) - 1):
         assert not read_member(incoming, whole[:end]), end
         assert incoming.fault
+    for end in (b"x", b"-aa", b" 1"):  # behind a traceparent of version 00 nothing may stand
+        assert not read_member(incoming, b'{"traceparent":"%s%s"}' % (VALID, end)), end
+        assert incoming.fault
+    assert read_member(incoming, b'{"traceparent":"01%s-aa"}' % VALID[2:])  # a later version may have more
     for text in (b"[1]", b'{"a":1,"traceparent":"%s"}' % VALID, b'{"traceparent":5}', b'{"Traceparent":"%s"}' % VALID):
         assert not read_member(incoming, text), text
     for at in range(len(whole)):
