@@ -50,7 +50,8 @@ import redis
 from redis.exceptions import ClusterDownError, NoScriptError, TryAgainError
 
 from motetrace_host.core.errors import StoreError
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, Runs, SeenNumbers, check_run
+from motetrace_host.core.ledger.runs import Runs
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, REORDER_WINDOW_MS, SeenNumbers, check_run
 from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 
 TTL_MS: Final = 30 * 24 * 3600 * 1000

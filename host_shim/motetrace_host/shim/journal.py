@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.runs import Runs
 from motetrace_host.core.ledger.store import SeenRuns, SeenStore
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key

@@ -25,7 +25,8 @@ from typing import Final
 from motetrace_host.core.errors import StoreError
 from motetrace_host.core.ledger import run_log
 from motetrace_host.core.ledger.run_log import LoggedRun
-from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, Runs, SeenNumbers
+from motetrace_host.core.ledger.runs import Runs
+from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 
 CACHE_STATES: Final = 100_000  # 54 MB when full

@@ -12,7 +12,7 @@ from services import Valkey
 
 from motetrace_host.cluster import redis_ledger
 from motetrace_host.cluster.redis_ledger import RedisSeen
-from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.runs import Runs
 from motetrace_host.core.ledger.store import SeenRow, SeenRuns
 from motetrace_host.storage import sqlite_ledger
 from motetrace_host.storage.database import create_tables, transaction

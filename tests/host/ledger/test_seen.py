@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from motetrace_host.core.ledger import seen_numbers
 from motetrace_host.core.ledger import seen_numbers as seen_module
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, SeenNumbers
+from motetrace_host.core.ledger.runs import MAX_SEQ
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_UNIX_MS, SeenNumbers
 from tests.host.ledger import oracle as oracle_module
 from tests.host.ledger.oracle import Oracle
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_SEQ, MAX_UNIX_MS, Runs, SeenNumbers
+from motetrace_host.core.ledger.runs import MAX_SEQ, Runs
+from motetrace_host.core.ledger.seen_numbers import MAX_GAPS, MAX_UNIX_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenRuns
 from tests.host.ledger.stores import WINDOW_MS, RedisLedger, SqliteLedger
 

@@ -18,7 +18,7 @@ from motetrace_host.cluster.group import SharedLedger
 from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.cluster.shared_ledger import LedgerAddress, fingerprint
 from motetrace_host.core.errors import StoreError
-from motetrace_host.core.ledger.seen_numbers import Runs
+from motetrace_host.core.ledger.runs import Runs
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.shim.build import DATABASE_NAME

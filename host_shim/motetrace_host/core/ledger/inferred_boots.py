@@ -36,7 +36,8 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-MAX_SEQ: Final = 2**32 - 1
+from motetrace_host.core.ledger.runs import MAX_SEQ
+
 NONCE_BYTES: Final = 5
 WINDOW: Final = 64
 MAX_GAP: Final = 2**20

@@ -11,6 +11,7 @@ from typing import Final
 
 MAX_SEQ: Final = 2**32 - 1
 Run = tuple[int, int]
+Runs = tuple[Run, ...]
 
 
 def add(runs: list[int], seq: int) -> int:

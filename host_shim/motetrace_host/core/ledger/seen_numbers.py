@@ -41,7 +41,8 @@ import struct
 from bisect import bisect_left
 from typing import Final, NamedTuple
 
-MAX_SEQ: Final = 2**32 - 1
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, Runs
+
 VERSION: Final = 1
 MAX_GAPS: Final = 1024
 MAX_NUMBER: Final = 2**53 - 1
@@ -53,7 +54,6 @@ MAX_UNIX_MS: Final = MAX_NUMBER
 MAX_COUNT: Final = MAX_NUMBER
 REORDER_WINDOW_MS: Final = 10_000
 
-Runs = tuple[tuple[int, int], ...]
 _NONE: Final[Runs] = ()
 
 
@@ -145,7 +145,7 @@ class SeenNumbers:
         index = _first_gap_reaching(self.gaps, seq)
         return index == len(self.gaps) or self.gaps[index][0] > seq
 
-    def runs(self) -> list[tuple[int, int]]:
+    def runs(self) -> list[Run]:
         """The numbers seen (or forgotten), as ascending runs with gaps between them."""
         found = []
         begin = self.lowest

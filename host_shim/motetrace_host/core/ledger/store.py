@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from motetrace_host.core.ledger.seen_numbers import Runs, SeenNumbers
+from motetrace_host.core.ledger.runs import Run, Runs
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 
 
 class SeenRuns(NamedTuple):
@@ -24,7 +25,7 @@ class SeenRuns(NamedTuple):
     device_id: str
     boot_nonce: bytes
     hop: str
-    runs: Sequence[tuple[int, int]]
+    runs: Sequence[Run]
     at_unix_ms: int
     expected_first: int | None = None
 

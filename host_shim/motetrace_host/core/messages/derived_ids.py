@@ -9,10 +9,11 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from motetrace_host.core.ledger.runs import MAX_SEQ
+
 MIN_KEY_BYTES: Final = 16
 MAX_KEY_BYTES: Final = 64
 MAX_NAME_BYTES: Final = 255
-MAX_SEQ: Final = 2**32 - 1
 _SEQREF: Final = b"motetrace.seqref"
 _ROOT: Final = b"motetrace.root\0\0"
 _SPAN: Final = b"motetrace.span\0\0"

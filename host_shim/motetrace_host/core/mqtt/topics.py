@@ -120,7 +120,7 @@ class TopicTemplate(_Pattern):
         Raises:
             ValueError: the device id breaks the rule, or the template holds wildcards and so names no single topic.
         """
-        if not is_device_id(device_id) or any(char in device_id for char in "/+#"):
+        if not is_topic_level(device_id):
             raise ValueError(
                 f"device_id {device_id[:80]!r} must be 1..{MAX_DEVICE_ID_BYTES} bytes in UTF-8 "
                 "without '/', '+', '#' and NUL"
@@ -172,6 +172,11 @@ def _check(text: str, levels: list[str], slot: re.Pattern[str]) -> None:
                 f"level {level[:80]!r} of topic template {text[:200]!r}: "
                 f"'+', '#' and {name} must be whole levels, '#' the last"
             )
+
+
+def is_topic_level(text: str) -> bool:
+    """Tell whether a text can be a device's id, or another name, as one level of a topic to publish to."""
+    return is_device_id(text) and not any(char in text for char in "/+#")
 
 
 def is_device_id(text: str) -> bool:

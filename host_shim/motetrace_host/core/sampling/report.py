@@ -1,4 +1,4 @@
-"""The message `sampling/reported`: what a device says it samples."""
+"""The message `sampling/reported`: the sampling that is in force on a device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.errors import WireError
+from motetrace_host.core.wire.side_message import SideMessage
 
-MAX_BYTES: Final = 4096
 REFUSALS: Final = {
     "size": "it has more than 256 bytes",
     "json": "it is not a JSON object",
@@ -32,7 +31,7 @@ class _Wire(msgspec.Struct):
     refused: int = 0
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_MESSAGE: Final = SideMessage(_Wire, "reported", "sampling/reported", 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class SamplingReport:
     Attributes:
         boot_nonce: 5 bytes.
         mode: off, on or inherit.  result: boot, applied, expired, or a key of REFUSALS.
-        threshold: 0..65536.  left_s: 0: no end.  refused: wishes refused since boot.
+        threshold: 0..65536.  left_s: 0: no end.  refused: requests refused since boot.
     """
 
     boot_nonce: bytes
@@ -54,23 +53,17 @@ class SamplingReport:
 
 
 def parse(payload: bytes) -> SamplingReport:
-    """Read what a device reports.
+    """Read what a device reports, a JSON object of at most 4096 bytes; unknown members are ignored.
 
-    Args:
-        payload: JSON object of at most 4096 bytes; unknown members are passed over.
     Raises:
         WireError: `reported_size`, `reported_format`, `reported_version`, `reported_range`.
     Source: docs/device-messages.md, "sampling/reported".
     """
-    if len(payload) > MAX_BYTES:
-        raise WireError("reported_size", f"sampling/reported has {len(payload)} bytes; at most {MAX_BYTES}")
+    wire = _MESSAGE.read(payload)
     try:
-        wire = _decoder.decode(payload)
         nonce = unhexlify(wire.nonce)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError("reported_format", f"sampling/reported is not the expected JSON: {str(error)[:200]}") from error
-    if wire.v != 1:
-        raise WireError("reported_version", f"sampling/reported has version {wire.v}; this host reads version 1")
+    except ValueError as error:
+        raise _MESSAGE.fault("format", f"has nonce {wire.nonce[:20]!r}, which is not hex digits") from error
     if len(nonce) != 5 or not 0 <= wire.threshold <= 65_536 or not 0 <= wire.left_s <= 2**31 or wire.refused < 0:
-        raise WireError("reported_range", "sampling/reported has a nonce, threshold or time out of range")
+        raise _MESSAGE.fault("range", "has a nonce, threshold or time out of range")
     return SamplingReport(nonce, wire.mode, wire.result, wire.threshold, wire.left_s, wire.refused)

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from motetrace_host.core.ledger.runs import Run, merged, without
-from motetrace_host.core.ledger.seen_numbers import MAX_SEQ, SeenNumbers
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, merged, without
+from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.verdict.hop_status import SHIM, STAGES, Facts, HopStatus, hop_status
 
 

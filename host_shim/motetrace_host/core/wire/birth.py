@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from binascii import unhexlify
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
-from motetrace_host.core.errors import WireError
 from motetrace_host.core.spans.span import AttributeValue
+from motetrace_host.core.wire.side_message import SideMessage
 
-MAX_BYTES = 4096
-MAX_BAGGAGE = 64
-_MAX_VALUE = 256
+MAX_BAGGAGE: Final = 64
+_MAX_VALUE: Final = 256
 
 
 class _Wire(msgspec.Struct):
@@ -26,12 +25,12 @@ class _Wire(msgspec.Struct):
     baggage: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_MESSAGE: Final = SideMessage(_Wire, "birth", "birth", 4096)
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """One boot of one device, in its own words.
+    """One boot of one device, as its birth message describes it.
 
     Attributes:
         boot_nonce: 5 bytes.
@@ -51,32 +50,18 @@ class Birth:
 
 
 def parse(payload: bytes) -> Birth:
-    """Read a birth message.
+    """Read a birth message, a JSON object of at most 4096 bytes.
 
-    Args:
-        payload: JSON object, at most 4096 bytes; unknown members are ignored.
     Raises:
-        WireError: `birth_size`, `birth_format` (not JSON, a member missing or of the wrong type),
-            `birth_version` (not 1), `birth_nonce` (not 10 lower-case hex digits), `birth_baggage` (more than 64).
+        WireError: `birth_size`, `birth_format`, `birth_version`, `birth_nonce`, `birth_baggage` (more than 64 members).
     Source: docs/device-messages.md, "birth".
     """
-    if len(payload) > MAX_BYTES:
-        raise WireError("birth_size", f"birth has {len(payload)} bytes; at most {MAX_BYTES}")
-    try:
-        wire = _decoder.decode(payload)
+    wire = _MESSAGE.read(payload)
+    with _MESSAGE.decoding():
         text = payload.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError("birth_format", f"birth is not the expected JSON object: {str(error)[:200]}") from error
-    if wire.v != 1:
-        raise WireError("birth_version", f"birth has version {wire.v}; this host reads version 1")
-    try:
-        nonce = unhexlify(wire.nonce)
-    except ValueError:
-        nonce = b""
-    if len(nonce) != 5 or wire.nonce.lower() != wire.nonce:
-        raise WireError("birth_nonce", f"birth's nonce {wire.nonce[:20]!r} is not 10 lower-case hex digits")
+    nonce = _MESSAGE.nonce(wire.nonce)
     if len(wire.baggage) > MAX_BAGGAGE:
-        raise WireError("birth_baggage", f"birth has {len(wire.baggage)} baggage members; at most {MAX_BAGGAGE}")
+        raise _MESSAGE.fault("baggage", f"has {len(wire.baggage)} baggage members; at most {MAX_BAGGAGE}")
     firmware = (wire.fw or wire.baggage.get("firmware_version", ""))[:_MAX_VALUE]
     attributes: dict[str, AttributeValue] = {
         f"baggage.{key[:_MAX_VALUE]}": value[:_MAX_VALUE] for key, value in wire.baggage.items()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from binascii import unhexlify
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, merged
 from motetrace_host.core.ledger.store import SeenRuns
+from motetrace_host.core.wire.side_message import SideMessage, cut
 
 FAILED_HOP: Final = "device.failed"
-MAX_BYTES: Final = 4096
 MAX_RANGES: Final = 8
 MAX_COUNTERS: Final = 32
-MAX_SEQ: Final = 2**32 - 1
 MAX_COUNT: Final = 2**62 - 1
 _MAX_NAME: Final = 64
-_NONCE: Final = re.compile(r"[0-9a-f]{10}")
 
 
 class _Wire(msgspec.Struct):
@@ -37,7 +33,8 @@ class _Wire(msgspec.Struct):
 
 
 _KNOWN: Final = frozenset(_Wire.__struct_fields__)
-_decoder = msgspec.json.Decoder(_Wire)
+_COUNTS: Final = ("more", "acked", "lost", "pending", "rtt_ms", "ticks_ms", "free_bytes")
+_MESSAGE: Final = SideMessage(_Wire, "stats", "stats", 4096)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -60,7 +57,7 @@ class DeviceStats:
 
     boot_nonce: bytes
     last_seq: int
-    failed: tuple[tuple[int, int], ...] = ()
+    failed: tuple[Run, ...] = ()
     more: int = 0
     acked: int = 0
     lost: int = 0
@@ -78,74 +75,38 @@ class DeviceStats:
 
 
 def parse(payload: bytes) -> DeviceStats:
-    """Read a stats message.
+    """Read a stats message, a JSON object of at most 4096 bytes.
 
-    Args:
-        payload: JSON object, at most 4096 bytes; unknown members that are whole numbers are counters, others are
-            ignored.
+    Unknown members that are whole numbers are counters, others are ignored.
     Raises:
-        WireError: `stats_size`, `stats_format` (not JSON, a member missing or of the wrong type), `stats_version` (not
-            1), `stats_nonce` (not 10 lower-case hex digits), `stats_seq` (outside 0..2**32-1), `stats_failed` (more
-            than 8 ranges, or one that is not within 0..seq), `stats_count` (a count below 0 or above 2**62-1).
+        WireError: `stats_size`, `stats_format`, `stats_version`, `stats_nonce`, `stats_seq` (outside 0..2**32-1),
+            `stats_count` (a count outside 0..2**62-1), `stats_failed` (more than 8 ranges, or one not within 0..seq).
     Source: docs/device-messages.md, "stats".
     """
-    if len(payload) > MAX_BYTES:
-        raise WireError("stats_size", f"stats has {len(payload)} bytes; at most {MAX_BYTES}")
-    try:
-        wire = _decoder.decode(payload)
-        members = _members.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError("stats_format", f"stats is not the expected JSON object: {str(error)[:200]}") from error
-    if wire.v != 1:
-        raise WireError("stats_version", f"stats has version {str(wire.v)[:30]}; this host reads version 1")
-    if not _NONCE.fullmatch(wire.nonce):
-        raise WireError("stats_nonce", f"stats' nonce {wire.nonce[:20]!r} is not 10 lower-case hex digits")
+    wire = _MESSAGE.read(payload)
+    nonce = _MESSAGE.nonce(wire.nonce)
     if not 0 <= wire.seq <= MAX_SEQ:
-        raise WireError("stats_seq", f"stats' seq {str(wire.seq)[:30]} is outside 0..{MAX_SEQ}")
-    _check_counts(wire)
-    return DeviceStats(
-        unhexlify(wire.nonce),
-        wire.seq,
-        _ranges(wire.failed, wire.seq),
-        wire.more,
-        wire.acked,
-        wire.lost,
-        wire.pending,
-        wire.rtt_ms,
-        wire.ticks_ms,
-        wire.free_bytes,
-        _counters(members),
-    )
-
-
-def _check_counts(wire: _Wire) -> None:
-    for name in ("more", "acked", "lost", "pending", "rtt_ms", "ticks_ms", "free_bytes"):
-        value = getattr(wire, name)
+        raise _MESSAGE.fault("seq", f"has seq {cut(wire.seq)}, outside 0..{MAX_SEQ}")
+    counts = {name: getattr(wire, name) for name in _COUNTS}
+    for name, value in counts.items():
         if value is not None and not 0 <= value <= MAX_COUNT:
-            raise WireError("stats_count", f"stats' {name} {str(value)[:30]} is outside 0..2**62-1")
+            raise _MESSAGE.fault("count", f"has {name} {cut(value)}, outside 0..2**62-1")
+    failed = _ranges(wire.failed, wire.seq)
+    with _MESSAGE.decoding():
+        counters = _counters(_members.decode(payload))
+    return DeviceStats(nonce, wire.seq, failed, counters=counters, **counts)
 
 
-def _ranges(failed: list[tuple[int, int]], last_seq: int) -> tuple[tuple[int, int], ...]:
-    """Sort the ranges and join what overlaps: a device tells a range again when it grew."""
+def _ranges(failed: list[Run], last_seq: int) -> tuple[Run, ...]:
+    """Sort the ranges and join what overlaps: a device sends a range again when it grew."""
     if len(failed) > MAX_RANGES:
-        raise WireError("stats_failed", f"stats has {len(failed)} failed ranges; at most {MAX_RANGES}")
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(failed):
+        raise _MESSAGE.fault("failed", f"has {len(failed)} failed ranges; at most {MAX_RANGES}")
+    for first, last in failed:
         if not 0 <= first <= last <= last_seq:
-            raise WireError(
-                "stats_failed", f"stats' failed range {str(first)[:30]}..{str(last)[:30]} is not within 0..{last_seq}"
-            )
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return tuple(joined)
+            raise _MESSAGE.fault("failed", f"has failed range {cut(first)}..{cut(last)}, not within 0..{last_seq}")
+    return tuple(merged(failed))
 
 
 def _counters(members: dict[str, msgspec.Raw]) -> tuple[tuple[str, int], ...]:
-    found = []
-    for name, raw in members.items():
-        text = bytes(raw)
-        if name not in _KNOWN and len(name) <= _MAX_NAME and len(text) <= 18 and text.isdigit():
-            found.append((name, int(text)))
-    return tuple(found[:MAX_COUNTERS])
+    texts = [(name, bytes(raw)) for name, raw in members.items() if name not in _KNOWN and len(name) <= _MAX_NAME]
+    return tuple([(name, int(text)) for name, text in texts if len(text) <= 18 and text.isdigit()][:MAX_COUNTERS])

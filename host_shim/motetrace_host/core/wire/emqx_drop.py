@@ -1,4 +1,4 @@
-"""What EMQX says about messages it dropped, when a rule republishes its events: which message it was, and why.
+"""An event of EMQX about a message it dropped, republished by a rule: which message it was, and why.
 
 {"event":"message.dropped","id":"0005...","reason":"no_subscribers","clientid":"sensor-0042",
  "topic":"devices/sensor-0042/telemetry","payload":"{...}","pub_props":{"User-Property":{"seqref":"..."}}, ...}
@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.errors import WireError
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import context as contexts
+from motetrace_host.core.wire.side_message import SideMessage
 
 DROPPED_HOP: Final = "broker.dropped"
 EVENTS: Final = ("message.dropped", "delivery.dropped")
@@ -47,7 +47,7 @@ class _Wire(msgspec.Struct):
     pub_props: _Properties | None = None
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_MESSAGE: Final = SideMessage(_Wire, "event", "broker event", MAX_BYTES)
 _text = msgspec.json.Decoder(str)
 
 
@@ -56,8 +56,8 @@ class BrokerDrop:
     """One message that a broker dropped.
 
     Attributes:
-        event: `message.dropped`: before anybody got it. `delivery.dropped`: for one subscriber.
-        reason: In the broker's word, snake case: `no_subscribers`, `queue_full`, `expired`, ...; else `other`.
+        event: `message.dropped`: before any subscriber got it. `delivery.dropped`: for one subscriber.
+        reason: The broker's word for it, snake case: `no_subscribers`, `queue_full`, `expired`, ...; else `other`.
         message_id: The broker's own; with the receiver it tells a repeated event.
         topic: The dropped message's.
         publisher: Client id of who published it; '' when the event does not say.
@@ -86,24 +86,19 @@ class BrokerDrop:
 
 
 def parse(payload: bytes) -> BrokerDrop:
-    """Read an event as EMQX 5 gives it to a rule that selects `*`, or at least what BrokerDrop tells.
+    """Read an event as EMQX 5 gives it to a rule that selects `*`, or at least what BrokerDrop holds.
 
     Args:
         payload: JSON object, at most 1 MiB: it holds the dropped message. Unknown members are ignored.
     Raises:
-        WireError: `event_size`, `event_format` (not JSON, a member missing or of the wrong type), `event_unknown`
-            (neither message.dropped nor delivery.dropped).
+        WireError: `event_size`, `event_format`, `event_unknown` (neither message.dropped nor delivery.dropped).
     Source: EMQX 5 documentation, "Data sources and fields": message dropped and delivery dropped events.
     """
-    if len(payload) > MAX_BYTES:
-        raise WireError("event_size", f"broker event has {len(payload)} bytes; at most {MAX_BYTES}")
-    try:
-        wire = _decoder.decode(payload)
+    wire = _MESSAGE.read(payload)
+    with _MESSAGE.decoding():
         properties, dropped = _user_properties(wire.pub_props), _payload(wire.payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError("event_format", f"broker event is not the expected JSON object: {str(error)[:200]}") from error
     if wire.event not in EVENTS:
-        raise WireError("event_unknown", f"broker event {wire.event[:40]!r} is not one of {', '.join(EVENTS)}")
+        raise _MESSAGE.fault("unknown", f"is {wire.event[:40]!r}, not one of {', '.join(EVENTS)}")
     delivery = wire.event == "delivery.dropped"
     found = contexts.read(properties, dropped)
     return BrokerDrop(

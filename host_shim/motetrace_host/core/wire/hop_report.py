@@ -10,26 +10,24 @@ from typing import Final
 
 import msgspec
 
-from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, Runs
 from motetrace_host.core.ledger.store import SeenRuns
+from motetrace_host.core.mqtt.topics import is_topic_level
+from motetrace_host.core.wire.side_message import SideMessage, cut
 
 HOPS: Final = ("rule", "function", "db")
 OUTCOMES: Final = ("seen", "filtered", "failed")
 MAX_BYTES: Final = 32_768
 MAX_NONCES: Final = 1_024
 MAX_RUNS: Final = 2_048
-MAX_SEQ: Final = 2**32 - 1
 MAX_NUMBER: Final = 2**53 - 1  # what a JSON number keeps exactly in every language
 MAX_COUNT: Final = 2**32 - 1  # so that no sum of many reports leaves 64 bits
 PROCESS_BYTES: Final = 8
-MAX_REPORTER_BYTES: Final = 255
 _HEAD_BYTES: Final = 200  # all but the runs, at its longest
 _NONCE_BYTES: Final = 16  # "0123456789":[],
 _RUN_BYTES: Final = 4  # [,],
-_NONCE: Final = re.compile(r"[0-9a-f]{10}")
 _PROCESS: Final = re.compile(r"[0-9a-f]{16}")
 
-Runs = tuple[tuple[int, int], ...]
 Outcomes = dict[str, dict[bytes, Runs]]
 
 
@@ -45,12 +43,12 @@ class _Wire(msgspec.Struct):
     failed: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_MESSAGE: Final = SideMessage(_Wire, "seen", "report", MAX_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class HopReport:
-    """What one process says about one hop since its last report.
+    """What one process reports of one hop since its last report.
 
     Attributes:
         hop: `rule`, `function` or `db`.
@@ -83,17 +81,13 @@ def topic(prefix: str, reporter: str) -> str:
 
     Args:
         prefix: Such as `motetrace/`.
-        reporter: Name of the process, 1..255 bytes in UTF-8: one topic level.
+        reporter: Name of the process, one topic level of 1..255 bytes in UTF-8.
     Raises:
         ValueError: the name breaks the rule.
     """
-    try:
-        length = len(reporter.encode())
-    except UnicodeEncodeError:
-        length = 0
-    if not 1 <= length <= MAX_REPORTER_BYTES or any(char in reporter for char in "/+#\0"):
+    if not is_topic_level(reporter):
         raise ValueError(
-            f"reporter {reporter[:80]!r} must be 1..{MAX_REPORTER_BYTES} bytes in UTF-8 without '/', '+', '#' and NUL; "
+            f"reporter {reporter[:80]!r} must be 1..255 bytes in UTF-8 without '/', '+', '#' and NUL; "
             "name the service, such as 'rule-engine'"
         )
     return f"{prefix}{reporter}/seen"
@@ -121,7 +115,7 @@ def format(report: HopReport) -> bytes:
 
 
 def split(outcomes: Mapping[str, Mapping[bytes, Runs]]) -> Iterator[Outcomes]:
-    """Share the runs out to as few reports as the bounds allow, in the order given; without any there is none."""
+    """Distribute runs over as few reports as the bounds allow, in the order given; none without any run."""
     part: Outcomes = {}
     room, nonces, free = MAX_BYTES - _HEAD_BYTES, MAX_NONCES, MAX_RUNS
     for outcome, boots in outcomes.items():
@@ -142,7 +136,7 @@ def split(outcomes: Mapping[str, Mapping[bytes, Runs]]) -> Iterator[Outcomes]:
 
 
 def _fit(runs: Runs, at: int, room: int, free: int) -> int:
-    """Tell up to which run there is room."""
+    """Up to which run there is room."""
     while at < len(runs) and free and room >= _run_bytes(runs[at]):
         room -= _run_bytes(runs[at])
         free -= 1
@@ -155,34 +149,24 @@ def _run_bytes(run: tuple[int, int]) -> int:
 
 
 def parse(payload: bytes) -> HopReport:
-    """Read a report.
+    """Read a report, a JSON object of at most 32,768 bytes; unknown members are ignored.
 
-    Args:
-        payload: JSON object, at most 32,768 bytes; unknown members are ignored.
     Raises:
-        WireError: `seen_size`, `seen_format` (not JSON, a member missing or of the wrong type), `seen_version` (not
-            1), `seen_hop` (not one of `HOPS`), `seen_process` (not 16 lower-case hex digits), `seen_count` (a number
-            out of range), `seen_nonce` (not 10 lower-case hex digits), `seen_bounds` (more than 1,024 nonces or 2,048
-            runs), `seen_runs` (a run outside 0..2**32-1, or not rising).
+        WireError: `seen_size`, `seen_format`, `seen_version`, `seen_hop` (not one of `HOPS`), `seen_process` (not 16
+            lower-case hex digits), `seen_count` (a number out of range), `seen_nonce`, `seen_bounds` (more than 1,024
+            nonces or 2,048 runs), `seen_runs` (a run outside 0..2**32-1, or not rising).
     Source: docs/hop-reports.md, "The message".
     """
-    if len(payload) > MAX_BYTES:
-        raise WireError("seen_size", f"report has {len(payload)} bytes; at most {MAX_BYTES}")
-    try:
-        wire = _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError("seen_format", f"report is not the expected JSON object: {str(error)[:200]}") from error
-    if wire.v != 1:
-        raise WireError("seen_version", f"report has version {wire.v}; this host reads version 1")
+    wire = _MESSAGE.read(payload)
     if wire.hop not in HOPS:
-        raise WireError("seen_hop", f"report's hop {wire.hop[:20]!r} is not one of {', '.join(HOPS)}")
+        raise _MESSAGE.fault("hop", f"has hop {wire.hop[:20]!r}, not one of {', '.join(HOPS)}")
     if not _PROCESS.fullmatch(wire.process):
-        raise WireError("seen_process", f"report's process {wire.process[:20]!r} is not 16 lower-case hex digits")
+        raise _MESSAGE.fault("process", f"has process {wire.process[:20]!r}, which is not 16 lower-case hex digits")
     _check_counts(wire)
     outcomes = {}
     for outcome, boots in (("seen", wire.seen), ("filtered", wire.filtered), ("failed", wire.failed)):
         if boots:
-            outcomes[outcome] = {_nonce(nonce): _runs(runs) for nonce, runs in boots.items()}
+            outcomes[outcome] = {_MESSAGE.nonce(nonce): _runs(runs) for nonce, runs in boots.items()}
     return HopReport(wire.hop, unhexlify(wire.process), wire.number, outcomes, wire.unnumbered, wire.shed)
 
 
@@ -193,30 +177,21 @@ def _check_counts(wire: _Wire) -> None:
         ("shed", wire.shed, 0, MAX_COUNT),
     ):
         if not lowest <= value <= highest:
-            raise WireError("seen_count", f"report's {name} {str(value)[:30]} is outside {lowest}..{highest}")
+            raise _MESSAGE.fault("count", f"has {name} {cut(value)}, outside {lowest}..{highest}")
     boots = [runs for by_nonce in (wire.seen, wire.filtered, wire.failed) for runs in by_nonce.values()]
     if len(boots) > MAX_NONCES or sum(map(len, boots)) > MAX_RUNS:
-        raise WireError(
-            "seen_bounds", f"report has {len(boots)} nonces; at most {MAX_NONCES}, and {MAX_RUNS} runs in all: split it"
+        raise _MESSAGE.fault(
+            "bounds", f"has {len(boots)} nonces; at most {MAX_NONCES}, and {MAX_RUNS} runs in all: split it"
         )
 
 
-def _nonce(text: str) -> bytes:
-    if not _NONCE.fullmatch(text):
-        raise WireError("seen_nonce", f"report's nonce {text[:20]!r} is not 10 lower-case hex digits")
-    return unhexlify(text)
-
-
-def _runs(runs: list[tuple[int, int]]) -> Runs:
+def _runs(runs: list[Run]) -> Runs:
     above = -1
     for start, end in runs:
         if not above < start <= end <= MAX_SEQ:
-            raise WireError(
-                "seen_runs",
-                f"report's run {str(start)[:30]}..{str(end)[:30]} is not within {above + 1}..2**32-1; runs rise and "
-                "do not overlap",
-            )
+            text = f"has run {cut(start)}..{cut(end)}, not within {above + 1}..2**32-1; runs rise and do not overlap"
+            raise _MESSAGE.fault("runs", text)
         above = end
     if not runs:
-        raise WireError("seen_runs", "report names a nonce without runs; leave it out")
+        raise _MESSAGE.fault("runs", "names a nonce without runs; leave it out")
     return tuple(runs)

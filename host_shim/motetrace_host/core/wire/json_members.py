@@ -19,10 +19,10 @@ from typing import Final
 import msgspec
 
 from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.runs import MAX_SEQ
 
 MAX_PARSED_BYTES: Final = 256 * 1024
 MAX_LEADING_BYTES: Final = 16 * 1024
-MAX_SEQ: Final = 2**32 - 1
 _WHITE: Final = b" \t\r\n"
 _NULL: Final = b"null"
 _ABSENT: Final = msgspec.Raw()

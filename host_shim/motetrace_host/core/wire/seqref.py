@@ -10,11 +10,11 @@ from binascii import unhexlify
 from typing import Final, NamedTuple
 
 from motetrace_host.core.errors import WireError
+from motetrace_host.core.ledger.runs import MAX_SEQ
 from motetrace_host.core.wire.traceparent import KNOWN_FLAGS
 
 LENGTH: Final = 22
 MAX_LENGTH: Final = 31
-MAX_SEQ: Final = 2**32 - 1
 MAX_AGE_MS: Final = 2**32 - 1
 
 
