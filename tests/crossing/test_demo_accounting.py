@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import Arrival, IdentifiedMessage, MessageIds
+from motetrace_host.core.wire.context import Context
 from motetrace_host.storage import database
 from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
 
@@ -31,10 +32,11 @@ def store(state: Path, seq: int, names: tuple[str, ...], status: int = 0, at_s: 
     """Put one message and its spans into the shim's database."""
     trace_id = seq.to_bytes(16, "big")
     connection = database.connect(state / "motetrace.db")
-    message = DeviceMessage(
-        trace_id, DEVICE, "t", "t", 1, 1, at_s * SECOND_NS, bytes(5), seq, trace_id, bytes(8), None,
-        3, "traceparent", "user_property", None, "", "", (),
-    )  # fmt: skip
+    message = IdentifiedMessage(
+        MessageIds(trace_id, bytes(5), seq, trace_id, bytes(8), None),
+        Arrival(DEVICE, "t", "t", 1, b"1", at_s * SECOND_NS),
+        Context("traceparent", "user_property", trace_id, bytes(8)),
+    )
     log = MessageLog(connection)
     log.add_places([DeviceTopicRow(1, DEVICE, "t", "t")])
     log.append([record.pack(message, 1, 16)[0]], {})

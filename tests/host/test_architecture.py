@@ -29,9 +29,9 @@ ROOMS: dict[str, set[str]] = {
 }
 # What core may import besides itself: all of it computes, none of it touches the world.
 PURE = {
-    "__future__", "base64", "binascii", "bisect", "collections", "dataclasses", "enum", "fractions", "functools",
-    "hashlib", "hmac", "heapq", "itertools", "json", "math", "msgspec", "operator", "re", "statistics", "string",
-    "struct", "textwrap", "types", "typing", "unicodedata",
+    "__future__", "base64", "binascii", "bisect", "collections", "contextlib", "dataclasses", "enum", "fractions",
+    "functools", "hashlib", "hmac", "heapq", "itertools", "json", "math", "msgspec", "operator", "re", "statistics",
+    "string", "struct", "textwrap", "types", "typing", "unicodedata",
 }  # fmt: skip
 # Where opening, reading the clock and the like hide without an import.
 IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import IdentifiedMessage
 from motetrace_host.core.mqtt.connection import Delivery
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRun
@@ -21,7 +21,7 @@ HOP = "shim"
 class Republish(NamedTuple):
     """A message that is to be published once more."""
 
-    message: DeviceMessage
+    message: IdentifiedMessage
     delivery: Delivery
 
 
@@ -52,7 +52,7 @@ class Batch(BatchParticipant):
 
     def add(
         self,
-        message: DeviceMessage,
+        message: IdentifiedMessage,
         topic: DeviceTopic,
         decision: int,
         threshold_id: int,
@@ -66,16 +66,17 @@ class Batch(BatchParticipant):
         """
         packed, extra = record.pack(message, topic.id, decision, threshold_id)
         number = len(self.records)
-        if run is not None and message.seq is not None:
-            self.saw(run, message.seq)
-        elif extra and not message.origin.startswith("none"):
-            self.keys[number] = message.key
+        if run is not None and message.ids.seq is not None:
+            self.saw(run, message.ids.seq)
+        elif extra and not message.context.origin.startswith("none"):
+            self.keys[number] = message.ids.key
         self.records.append(packed)
         self.topics.append(topic)
         if extra:
             self.extras[number] = extra
-        if message.faults:
-            self.faults[number] = message.faults
+        faults = message.faults
+        if faults:
+            self.faults[number] = faults
         if republish is not None:
             self.republishes.append((len(self.acks) if republish.delivery.packet.packet_id else -1, republish))
 

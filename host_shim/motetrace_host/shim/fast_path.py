@@ -86,8 +86,8 @@ class FastPath:
                                 if on.version != head.version:
                                     self._topics.renew_plan(on)
                                 if on.rate is None:
-                                    decision = int(head.decide(on.plan, trace_id, flags, received_unix_ns).reason)
-                                else:  # as core.sampling.head.by_rate, written out
+                                    decision = head.decide(on.plan, trace_id, flags, received_unix_ns)
+                                else:  # what `decide` does where the rate decides alone, written out
                                     needs, cut, left_out = on.rate
                                     decision = _RATE if trace_id[9:] >= cut else left_out
                                     if flags & needs != needs:

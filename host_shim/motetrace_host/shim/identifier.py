@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from motetrace_host.core.messages import message
-from motetrace_host.core.messages.message import Arrival, DeviceMessage
+from motetrace_host.core.messages.message import Arrival, IdentifiedMessage
 from motetrace_host.core.mqtt.connection import Delivery
 from motetrace_host.core.wire import context
 from motetrace_host.core.wire.context import Context
@@ -41,7 +41,7 @@ class Identifier:
         self._expiry_s = expiry_s
         self._random_bytes = random_bytes
 
-    def identify(self, on: DeviceTopic, delivery: Delivery) -> DeviceMessage:
+    def identify(self, on: DeviceTopic, delivery: Delivery) -> IdentifiedMessage:
         """Read the context of a message and derive its ids."""
         packet = delivery.packet
         found = context.read(packet.user_properties, packet.payload, may_have_trailer=on.template in self._trailer)
@@ -55,9 +55,10 @@ class Identifier:
             found, arrival, key=key, tenant=tenant, boot_nonce=inferred, answering_boot=answering, entropy=entropy
         )
         left_s = packet.left_s
-        if left_s is None or inferred is not None or identified.boot_nonce is None:
+        boot_nonce = identified.ids.boot_nonce
+        if left_s is None or inferred is not None or boot_nonce is None:
             return identified
-        held_s = message.held_s(self._expiry_s(on.device_id, identified.boot_nonce), left_s)
+        held_s = message.held_s(self._expiry_s(on.device_id, boot_nonce), left_s)
         return replace(identified, held_s=held_s) if held_s else identified
 
     def _boot_of(self, on: DeviceTopic, found: Context, delivery: Delivery) -> tuple[bytes | None, bytes | None, bytes]:

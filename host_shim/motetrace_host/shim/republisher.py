@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import IdentifiedMessage
 from motetrace_host.core.mqtt.connection import Delivery, Published
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.printable import printable
@@ -53,13 +53,14 @@ class Republisher:
         self._unanswered: dict[bytes, dict[int, int]] = {}
         self._keys: dict[int, bytes] = {}
 
-    def republish(self, message: DeviceMessage, delivery: Delivery) -> int:
+    def republish(self, message: IdentifiedMessage, delivery: Delivery) -> int:
         """Publish a message once more; gives the packet id to wait for, 0 for none: what cannot be is counted."""
         try:
             return self._republish(message, delivery)
         except Exception as error:  # noqa: BLE001 (it is stored: the next one is published)
-            self._counters.reject(message.device_id, "republish_impossible")
-            self._log.warning("republish_impossible", topic=printable(message.topic), error=printable(str(error)))
+            self._counters.reject(message.arrival.device_id, "republish_impossible")
+            topic = printable(message.arrival.topic)
+            self._log.warning("republish_impossible", topic=topic, error=printable(str(error)))
             return 0
 
     def answered(self, answer: Published) -> None:
@@ -78,27 +79,28 @@ class Republisher:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _republish(self, message: DeviceMessage, delivery: Delivery) -> int:
-        target = self._routes[message.template]
+    def _republish(self, message: IdentifiedMessage, delivery: Delivery) -> int:
+        ids, arrival, context = message.ids, message.arrival, message.context
+        target = self._routes[arrival.template]
         # An inferred boot has a nonce of ours, which no birth message names: the device's latest birth is meant.
-        boot_nonce = None if message.origin == "seq" else message.boot_nonce
-        birth_baggage = self._births.of(message.device_id, boot_nonce).baggage
+        boot_nonce = None if context.origin == "seq" else ids.boot_nonce
+        birth_baggage = self._births.of(arrival.device_id, boot_nonce).baggage
         packet = delivery.packet
-        repeated = self._repeated(message.key, delivery)
+        repeated = self._repeated(ids.key, delivery)
         if repeated:
             return repeated
         properties = [pair for pair in packet.user_properties if pair[0] not in OURS]
-        ids = TraceParent(message.trace_id, message.span_id, message.flags)
-        properties.append(("traceparent", traceparent.format(ids)))
-        if message.tracestate:
-            properties.append(("tracestate", message.tracestate))
-        carried = baggage.passed_on(",".join(filter(None, (message.baggage, birth_baggage))), baggage.BaggageLimits())
+        sent = TraceParent(ids.trace_id, ids.span_id, context.flags)
+        properties.append(("traceparent", traceparent.format(sent)))
+        if context.tracestate:
+            properties.append(("tracestate", context.tracestate))
+        carried = baggage.passed_on(",".join(filter(None, (context.baggage, birth_baggage))), baggage.BaggageLimits())
         if carried:
             properties.append(("baggage", carried))
-        strip = binary_trailer.strip if message.carrier == "trailer" else json_members.strip
-        packet_id = self._publish(target.fill(message.device_id), strip(packet.payload), properties, packet.passthrough)
-        self._unanswered.setdefault(message.key, {})[packet_id] = delivery.connection
-        self._keys[packet_id] = message.key
+        strip = binary_trailer.strip if context.carrier == "trailer" else json_members.strip
+        packet_id = self._publish(target.fill(arrival.device_id), strip(packet.payload), properties, packet.passthrough)
+        self._unanswered.setdefault(ids.key, {})[packet_id] = delivery.connection
+        self._keys[packet_id] = ids.key
         return packet_id
 
     def _repeated(self, key: bytes, delivery: Delivery) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from motetrace_host.core.errors import WireError
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import IdentifiedMessage
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk, Delivery
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
@@ -81,26 +81,27 @@ class SlowPath:
             republish = Republish(found, delivery)
         batch.add(found, on, decision, on.threshold_id if decision == _RATE else 0, run, republish)
 
-    def _run_of(self, on: DeviceTopic, found: DeviceMessage) -> BootRun | None:
-        if found.boot_nonce is None or found.seq is None:
+    def _run_of(self, on: DeviceTopic, found: IdentifiedMessage) -> BootRun | None:
+        ids = found.ids
+        if ids.boot_nonce is None or ids.seq is None:
             return None
-        if found.origin == "seq":
-            return self._topics.boots.inferred(on.boots, found.boot_nonce)
+        if found.context.origin == "seq":
+            return self._topics.boots.inferred(on.boots, ids.boot_nonce)
         last = on.boots.last
-        if last is not None and last.boot_nonce == found.boot_nonce:
+        if last is not None and last.boot_nonce == ids.boot_nonce:
             return last
-        return self._topics.boots.enter(on.boots, found.boot_nonce, found.received_unix_ns)
+        return self._topics.boots.enter(on.boots, ids.boot_nonce, found.arrival.received_unix_ns)
 
-    def _decide(self, on: DeviceTopic, found: DeviceMessage) -> int:
-        head = self._topics.plans.head
-        if found.origin in ("traceparent", "seqref"):
+    def _decide(self, on: DeviceTopic, found: IdentifiedMessage) -> int:
+        head, context, trace_id = self._topics.plans.head, found.context, found.ids.trace_id
+        if context.origin in ("traceparent", "seqref"):
             if on.version != head.version:
                 self._topics.renew_plan(on)
             plan = on.plan
         else:  # the host made the context: no device was asked
             plan = head.plan(on.device_id, TrustPolicy.RESAMPLE)
-        randomness = ot_member.randomness(found.tracestate, found.trace_id)
-        return int(head.decide(plan, found.trace_id, found.flags, found.received_unix_ns, randomness).reason)
+        randomness = ot_member.randomness(context.tracestate, trace_id)
+        return head.decide(plan, trace_id, context.flags, found.arrival.received_unix_ns, randomness)
 
     def _topic_of(self, packet: PublishPacket) -> DeviceTopic | None:
         """Where a packet belongs, None when it is no reading. Raises WireError when it names no device."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from motetrace_host.core.errors import WireError
 from motetrace_host.core.messages import message, record
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk
@@ -67,5 +68,5 @@ def test_a_message_that_was_not_held_costs_nothing_on_disk(bench: Bench) -> None
 def test_the_interval_may_be_any_that_mqtt_has() -> None:
     assert message.held_s(2**32 - 1, 0) == 2**32 - 1
     assert message.held_s(0, 5) == 0
-    with pytest.raises(birth.WireError, match="birth"):
+    with pytest.raises(WireError, match="birth"):
         birth.parse(b'{"v":1,"nonce":"0a01020304","expiry_s":"60"}')

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from motetrace_host.core.errors import WireError
 from motetrace_host.core.messages import message, record
 from motetrace_host.core.messages.derived_ids import derive
-from motetrace_host.core.messages.message import Arrival, DeviceMessage
+from motetrace_host.core.messages.message import Arrival, IdentifiedMessage
 from motetrace_host.core.messages.message_spans import MessageSource, MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
@@ -27,17 +27,17 @@ FOREIGN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def identified(
     *pairs: tuple[str, str], payload: bytes = b"x", device: str = "s-1", topic: str = ARRIVAL.topic
-) -> DeviceMessage:
+) -> IdentifiedMessage:
     found = context.read(pairs, payload)
     arrival = Arrival(device, topic, ARRIVAL.template, 1, payload, NOW)
     return message.identify(found, arrival, key=KEY, tenant="t", boot_nonce=b"nonce", entropy=bytes(range(1, 25)))
 
 
-def spans(made: DeviceMessage, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
+def spans(made: IdentifiedMessage, birth_attributes: Mapping[str, AttributeValue] | None = None) -> tuple[Span, Span]:
     """The spans of a message, made from its record and read by the protobuf library."""
     packed, extra = record.pack(made, 1, int(Reason.RATE))
     one = record.unpack(packed)
-    whose = MessageSource(made.device_id, made.topic, made.template, birth_attributes or {})
+    whose = MessageSource(made.arrival.device_id, made.arrival.topic, made.arrival.template, birth_attributes or {})
     maker = MessageSpanEncoder(
         ShimIdentity("broker:1883", "shim-1"), lambda place, nonce, inferred: whose, lambda number: 0
     )
@@ -47,15 +47,15 @@ def spans(made: DeviceMessage, birth_attributes: Mapping[str, AttributeValue] | 
 
 def test_a_structured_traceparent_keeps_its_ids_and_names_boot_and_seq() -> None:
     made = identified(("traceparent", TRACEPARENT))
-    assert (made.trace_id.hex(), made.span_id.hex()) == (TRACEPARENT[3:35], TRACEPARENT[36:52])
-    assert (made.boot_nonce, made.seq, made.origin) == (bytes.fromhex("0a01020304"), 7, "traceparent")
+    assert (made.ids.trace_id.hex(), made.ids.span_id.hex()) == (TRACEPARENT[3:35], TRACEPARENT[36:52])
+    assert (made.ids.boot_nonce, made.ids.seq, made.context.origin) == (bytes.fromhex("0a01020304"), 7, "traceparent")
 
 
 def test_a_foreign_traceparent_keeps_its_trace_and_names_the_parent_and_no_seq() -> None:
     made = identified(("traceparent", FOREIGN))
-    assert (made.trace_id.hex(), made.boot_nonce, made.seq) == (FOREIGN[3:35], None, None)
-    assert made.parent_id == bytes.fromhex(FOREIGN[36:52])
-    assert made.span_id != made.parent_id, "that span is the sender's, who may export it"
+    assert (made.ids.trace_id.hex(), made.ids.boot_nonce, made.ids.seq) == (FOREIGN[3:35], None, None)
+    assert made.ids.parent_id == bytes.fromhex(FOREIGN[36:52])
+    assert made.ids.span_id != made.ids.parent_id, "that span is the sender's, who may export it"
 
 
 def test_the_ids_of_a_foreign_message_are_those_of_the_wire_format() -> None:
@@ -63,9 +63,9 @@ def test_the_ids_of_a_foreign_message_are_those_of_the_wire_format() -> None:
     ids, topic = bytes.fromhex(FOREIGN[3:35] + FOREIGN[36:52]), b"devices/s-1/telemetry"
     named = b"\x03s-1" + ids + len(topic).to_bytes(2, "big") + topic + b"{}"
     key = blake2b(named, digest_size=16, person=b"motetrace.ledger").digest()
-    assert made.key == key
+    assert made.ids.key == key
     name = b"device_publish " + key.hex().encode()
-    assert made.span_id == blake2b(ids + name, digest_size=8, person=b"motetrace.span").digest()
+    assert made.ids.span_id == blake2b(ids + name, digest_size=8, person=b"motetrace.span").digest()
 
 
 def test_messages_of_one_foreign_traceparent_are_told_apart_by_device_topic_and_payload() -> None:
@@ -77,37 +77,37 @@ def test_messages_of_one_foreign_traceparent_are_told_apart_by_device_topic_and_
         identified(traced, topic="devices/s-1/alarm"),
         identified(traced, topic="devices/s-1/alar", payload=b"mx"),
     ]
-    assert len({one.key for one in made}) == len({one.span_id for one in made}) == 5
-    assert {one.trace_id.hex() for one in made} == {FOREIGN[3:35]}
+    assert len({one.ids.key for one in made}) == len({one.ids.span_id for one in made}) == 5
+    assert {one.ids.trace_id.hex() for one in made} == {FOREIGN[3:35]}
     assert identified(traced) == made[0]
 
 
 def test_an_answer_is_the_devices_own_span_whatever_its_payload() -> None:
     found = context.read([("traceparent", FOREIGN)], b"x")
     made = message.identify(found, ARRIVAL, key=KEY, tenant="t", answering_boot=b"\x01\xb7\xad\x6b\x71")
-    assert (made.span_id.hex(), made.parent_id) == (FOREIGN[36:52], None)
-    assert (made.boot_nonce, made.seq) == (b"\x01\xb7\xad\x6b\x71", 0x69203331)
+    assert (made.ids.span_id.hex(), made.ids.parent_id) == (FOREIGN[36:52], None)
+    assert (made.ids.boot_nonce, made.ids.seq) == (b"\x01\xb7\xad\x6b\x71", 0x69203331)
 
 
 def test_device_publish_is_the_child_of_a_foreign_senders_span_and_broker_forward_its_own() -> None:
     made = identified(("traceparent", FOREIGN))
     device, broker = spans(made)
-    assert (device.span_id, device.parent_id) == (made.span_id, bytes.fromhex(FOREIGN[36:52]))
+    assert (device.span_id, device.parent_id) == (made.ids.span_id, bytes.fromhex(FOREIGN[36:52]))
     assert broker.parent_id == device.span_id
 
 
 def test_seqref_and_bare_seq_are_derived() -> None:
     by_seqref = identified(("seqref", "0a01020304-00000007-03"))
-    assert (by_seqref.trace_id, by_seqref.span_id) == derive(KEY, "t", "s-1", bytes.fromhex("0a01020304"), 7)
+    assert (by_seqref.ids.trace_id, by_seqref.ids.span_id) == derive(KEY, "t", "s-1", bytes.fromhex("0a01020304"), 7)
     by_seq = identified(payload=b'{"seq":7}')
-    assert (by_seq.trace_id, by_seq.span_id) == derive(KEY, "t", "s-1", b"nonce", 7)
-    assert by_seq.boot_nonce == b"nonce"
+    assert (by_seq.ids.trace_id, by_seq.ids.span_id) == derive(KEY, "t", "s-1", b"nonce", 7)
+    assert by_seq.ids.boot_nonce == b"nonce"
 
 
 def test_without_context_the_ids_are_the_entropy_and_the_origin_says_why() -> None:
     made = identified(("traceparent", "nonsense"))
-    assert (made.trace_id, made.span_id) == (bytes(range(1, 17)), bytes(range(17, 25)))
-    assert made.origin == "none:traceparent_length"
+    assert (made.ids.trace_id, made.ids.span_id) == (bytes(range(1, 17)), bytes(range(17, 25)))
+    assert made.context.origin == "none:traceparent_length"
     with pytest.raises(ValueError, match="24"):
         message.identify(context.read((), b""), ARRIVAL, key=KEY, tenant="", entropy=b"short")
 
@@ -118,7 +118,7 @@ def test_the_key_is_that_of_the_message_and_of_no_other() -> None:
         identified(("seqref", "0a01020304-00000007-03")),
         identified(("traceparent", TRACEPARENT.replace("1111", "2222"))),
     ]
-    assert len({made.key for made in same}) == 1
+    assert len({made.ids.key for made in same}) == 1
     others = [
         identified(("traceparent", TRACEPARENT), device="s-2"),
         identified(("seqref", "0a01020304-00000008-03")),
@@ -126,7 +126,7 @@ def test_the_key_is_that_of_the_message_and_of_no_other() -> None:
         identified(("traceparent", FOREIGN)),
         identified(("traceparent", FOREIGN.replace("3331", "3332"))),
     ]
-    assert len({made.key for made in same + others}) == 6
+    assert len({made.ids.key for made in same + others}) == 6
 
 
 def test_the_two_spans_carry_the_names_that_users_search_by() -> None:
@@ -181,12 +181,16 @@ def test_two_messages_of_one_continued_trace_have_different_broker_spans() -> No
 def test_whatever_a_device_sends_becomes_spans_that_can_be_stored(pairs: list[tuple[str, str]], payload: bytes) -> None:
     made = identified(*pairs, payload=payload)
     device, broker = spans(made)
-    assert (device.trace_id, device.span_id, device.parent_id) == (made.trace_id, made.span_id, made.parent_id)
-    assert (device.tracestate, device.flags) == (made.tracestate, made.flags)
-    assert (broker.trace_id, broker.parent_id) == (made.trace_id, made.span_id)
+    assert (device.trace_id, device.span_id, device.parent_id) == (
+        made.ids.trace_id,
+        made.ids.span_id,
+        made.ids.parent_id,
+    )
+    assert (device.tracestate, device.flags) == (made.context.tracestate, made.context.flags)
+    assert (broker.trace_id, broker.parent_id) == (made.ids.trace_id, made.ids.span_id)
     for span in (device, broker):
-        assert span.attributes["trace.origin"] == made.origin
-        assert span.attributes.get("device.seq") == made.seq
+        assert span.attributes["trace.origin"] == made.context.origin
+        assert span.attributes.get("device.seq") == made.ids.seq
 
 
 def test_a_birth_gives_firmware_and_baggage() -> None:

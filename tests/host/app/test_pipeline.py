@@ -11,7 +11,7 @@ import pytest
 
 from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import IdentifiedMessage
 from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk, Delivery, Published
 from motetrace_host.shim.batch import Batch
@@ -71,7 +71,7 @@ def test_a_poisoned_message_is_counted_acknowledged_and_passed_over(
 ) -> None:
     identify = Identifier.identify
 
-    def breaking(self: Identifier, on: DeviceTopic, delivery: Delivery) -> DeviceMessage:
+    def breaking(self: Identifier, on: DeviceTopic, delivery: Delivery) -> IdentifiedMessage:
         if delivery.packet.payload == b"poison":
             raise RecursionError("what no one thought of")
         return identify(self, on, delivery)

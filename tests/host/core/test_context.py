@@ -1,6 +1,5 @@
 """Promises of core/wire/context.py."""
 
-import dataclasses
 import json
 import re
 import time
@@ -135,7 +134,7 @@ def test_a_traceparent_in_a_trailer_is_as_good_as_one_in_text() -> None:
     binary = bytes.fromhex("0000" + TP[3:35] + "01" + TP[36:52] + "02" + TP[53:])
     found = context.read(None, trailed(binary), may_have_trailer=True)
     text = context.read([("traceparent", TP)], b"")
-    assert found == dataclasses.replace(text, carrier="trailer")
+    assert found == text._replace(carrier="trailer")
 
 
 def test_a_user_property_goes_before_a_trailer_and_a_broken_trailer_is_counted() -> None:

@@ -14,12 +14,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.derived_ids import derive_span_id
-from motetrace_host.core.messages.message import DeviceMessage, LinkedContext
+from motetrace_host.core.messages.message import Arrival, IdentifiedMessage, LinkedContext, MessageIds
 from motetrace_host.core.messages.message_spans import MessageSource, MessageSpanEncoder, ShimIdentity, SpanBatch
 from motetrace_host.core.messages.record import RecordExtra
 from motetrace_host.core.sampling import ot_member, reason
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind
+from motetrace_host.core.wire.context import Context
 from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.network import otlp_codec
 from tests.host.spans.proto_spans import proto_resource, proto_span
@@ -41,41 +42,53 @@ def whose(place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
     return MessageSource(f"sensor-{place}", f"devices/sensor-{place}/telemetry", "devices/{device_id}/telemetry", birth)
 
 
+class Payload(bytes):
+    """A payload of which only the length counts, so that one of 4 GiB takes no memory."""
+
+    def __new__(cls, size: int) -> Payload:
+        made = super().__new__(cls)
+        made.size = size
+        return made
+
+    def __len__(self) -> int:
+        return self.size
+
+
 @st.composite
-def messages(draw: st.DrawFn) -> DeviceMessage:
+def messages(draw: st.DrawFn) -> IdentifiedMessage:
     origin = draw(st.sampled_from(["traceparent", "seqref", "seq", "none:", "none:traceparent_length"]))
     numbered = draw(st.booleans())
     linked = draw(st.none() | st.builds(LinkedContext, ids(16), ids(8), st.sampled_from(TRACESTATES)))
-    return DeviceMessage(
+    policies = [TrustPolicy.LINK] if linked else [TrustPolicy.CONTINUE, TrustPolicy.RESAMPLE, TrustPolicy.OFF]
+    made = MessageIds(
         key=b"k" * 16,
-        device_id="",  # a record has place numbers instead
-        topic="",
-        template="",
-        qos=draw(st.integers(0, 2)),
-        payload_bytes=draw(st.sampled_from([0, 1, 127, 128, 2**32 - 1]) | st.integers(0, 100_000)),
-        received_unix_ns=draw(st.just(NOW) | st.integers(1, 2**63 - 1)),
         boot_nonce=draw(st.sampled_from([b"boot0", b"boot1"])) if numbered else None,
         seq=draw(st.integers(1, 2**32 - 1)) if numbered else None,
         trace_id=draw(ids(16) | st.sampled_from(AT_THRESHOLDS)),
         span_id=draw(ids(8)),
         parent_id=draw(st.none() | ids(8)),
-        flags=draw(st.integers(0, 255)),
-        origin=origin,
+    )
+    arrival = Arrival(
+        device_id="",  # a record has place numbers instead
+        topic="",
+        template="",
+        qos=draw(st.integers(0, 2)),
+        payload=Payload(draw(st.sampled_from([0, 1, 127, 128, 2**32 - 1]) | st.integers(0, 100_000))),
+        received_unix_ns=draw(st.just(NOW) | st.integers(1, 2**63 - 1)),
+        policy=draw(st.sampled_from(policies)),
+    )
+    context = Context(
+        origin,
         carrier=draw(st.sampled_from(record.CARRIERS)),
+        flags=draw(st.integers(0, 255)),
         age_ms=draw(st.none() | st.sampled_from([0, 500, 2**32 - 2])),
         tracestate="" if linked else draw(st.sampled_from(TRACESTATES)),
-        baggage="",
-        faults=(),
-        held_s=draw(st.sampled_from([0, 0, 1, 3_600, 2**32 - 1])),
-        policy=TrustPolicy.LINK
-        if linked
-        else draw(st.sampled_from([TrustPolicy.CONTINUE, TrustPolicy.RESAMPLE, TrustPolicy.OFF])),
-        linked=linked,
     )
+    return IdentifiedMessage(made, arrival, context, linked, held_s=draw(st.sampled_from([0, 0, 1, 3_600, 2**32 - 1])))
 
 
 sent = st.tuples(messages(), st.integers(1, 2), st.sampled_from(KEEPING), st.sampled_from([0, *THRESHOLDS]))
-Sent = tuple[DeviceMessage, int, Reason, int]
+Sent = tuple[IdentifiedMessage, int, Reason, int]
 
 
 def block(all_sent: Sequence[Sent]) -> tuple[bytes, dict[int, RecordExtra]]:
@@ -88,28 +101,28 @@ def block(all_sent: Sequence[Sent]) -> tuple[bytes, dict[int, RecordExtra]]:
 def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
     """The two spans of a message, made the plain way."""
     message, place, decision, threshold_id = one
-    told = whose(place, message.boot_nonce or record.NO_NONCE, message.origin == "seq")
+    told = whose(place, message.ids.boot_nonce or record.NO_NONCE, message.context.origin == "seq")
     common: dict[str, AttributeValue] = {
         "device.id": told.device_id,
         "mqtt.topic": told.topic,
         "messaging.destination.name": told.topic,
     }
     number: dict[str, AttributeValue] = {}
-    if message.boot_nonce is not None and message.seq is not None:
-        common["device.boot_nonce"] = message.boot_nonce.hex()
-        number["device.seq"] = message.seq
+    if message.ids.boot_nonce is not None and message.ids.seq is not None:
+        common["device.boot_nonce"] = message.ids.boot_nonce.hex()
+        number["device.seq"] = message.ids.seq
     common |= {
-        "mqtt.qos": message.qos,
+        "mqtt.qos": message.arrival.qos,
         "messaging.system": "mqtt",
         "messaging.destination.template": told.template,
-        "trace.origin": message.origin,
-        "trace.carrier": message.carrier,
+        "trace.origin": message.context.origin,
+        "trace.carrier": message.context.carrier,
     }
-    if message.policy:
-        common["trace.trust"] = message.policy.word
+    if message.arrival.policy:
+        common["trace.trust"] = message.arrival.policy.word
     common |= reason.attributes(decision)
-    size = {"messaging.message.body.size": message.payload_bytes}
-    age = {} if message.age_ms is None else {"device.age_ms": message.age_ms}
+    size = {"messaging.message.body.size": len(message.arrival.payload)}
+    age = {} if message.context.age_ms is None else {"device.age_ms": message.context.age_ms}
     publish = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
     forward = {
         "mqtt.broker": WHERE.broker,
@@ -118,22 +131,22 @@ def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
         "messaging.client.id": WHERE.client_id,
     }
     # Our own age alone is no tracestate to pass on: it is an attribute.
-    state = "" if message.tracestate == "mt=a:1f4" else message.tracestate
-    state = ot_member.kept(state, message.trace_id, THRESHOLDS[threshold_id] if threshold_id else None)
-    end = message.received_unix_ns
+    state = "" if message.context.tracestate == "mt=a:1f4" else message.context.tracestate
+    state = ot_member.kept(state, message.ids.trace_id, THRESHOLDS[threshold_id] if threshold_id else None)
+    end = message.arrival.received_unix_ns
     published = max(1, end - message.held_s * 1_000_000_000)
     held: dict[str, AttributeValue] = {}
     if message.held_s:
         held = {"mqtt.delivery_latency_ms": message.held_s * 1_000, "mqtt.delivery_latency_source": "expiry"}
     device = Span(
-        message.trace_id, message.span_id, message.parent_id, "device_publish", SpanKind.PRODUCER,
-        max(1, published - (message.age_ms or 0) * 1_000_000), published,
-        {**common, **publish, **told.birth, **number, **size, **age}, "device", state, message.flags,
+        message.ids.trace_id, message.ids.span_id, message.ids.parent_id, "device_publish", SpanKind.PRODUCER,
+        max(1, published - (message.context.age_ms or 0) * 1_000_000), published,
+        {**common, **publish, **told.birth, **number, **size, **age}, "device", state, message.context.flags,
     )  # fmt: skip
-    forward_id = derive_span_id(message.trace_id, message.span_id, "broker_forward")
+    forward_id = derive_span_id(message.ids.trace_id, message.ids.span_id, "broker_forward")
     broker = Span(
-        message.trace_id, forward_id, message.span_id, "broker_forward", SpanKind.INTERNAL,
-        published, end, {**common, **forward, **number, **held}, "mqtt-broker", state, message.flags,
+        message.ids.trace_id, forward_id, message.ids.span_id, "broker_forward", SpanKind.INTERNAL,
+        published, end, {**common, **forward, **number, **held}, "mqtt-broker", state, message.context.flags,
     )  # fmt: skip
     made = proto_span(device), proto_span(broker)
     if message.linked:

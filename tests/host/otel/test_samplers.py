@@ -26,6 +26,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.wire.trust import TrustPolicy
 from motetrace_host.otel.samplers import ParentBasedProbabilitySampler, ProbabilitySampler
 
@@ -168,11 +169,12 @@ def test_following_a_sampled_parent_agrees_too_where_its_th_is_true(trace_id: in
 def test_a_service_keeps_exactly_what_the_shim_keeps(trace_id: int, rate: str) -> None:
     threshold = thresholds.of_rate(thresholds.parse_rate(rate))
     shim = HeadSampler(HeadSettings(threshold))
-    decision = shim.decide(shim.plan("d", TrustPolicy.RESAMPLE), trace_id.to_bytes(16, "big"), 3, 0)
+    plan = shim.plan("d", TrustPolicy.RESAMPLE)
+    decision = shim.decide(plan, trace_id.to_bytes(16, "big"), 3, 0)
     sampled, header = decide(ProbabilitySampler(rate), None, trace_id)
-    assert sampled is decision.keep
+    assert sampled is (decision == Reason.RATE)
     if sampled:
-        assert header == ot_member.rewrite("", decision.th)
+        assert header == ot_member.rewrite("", plan.th)
 
 
 def test_spans_of_the_real_sdk_carry_it_and_their_children_inherit_it() -> None:

@@ -144,7 +144,7 @@ def test_what_a_sleeping_device_was_asked_waits_for_it_and_the_shim_keeps_to_it_
     now = time.time_ns()
     DesiredTopic("motetrace/", head).receive("d", PublishPacket("", 0, 1, False, True, wish), now)
     decision = head.decide(head.plan("d"), bytes(16), 0, now)
-    assert (decision.keep, decision.reason) == (True, Reason.TARGETED)
+    assert decision == Reason.TARGETED
     with Session("micropython64") as device:
         device.run(SETUP.format(host=mosquitto.host, port=mosquitto.port))
         device.run("begin()")

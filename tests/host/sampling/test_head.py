@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.core.sampling import head
-from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, by_rate
+from motetrace_host.core.sampling.head import UNKNOWN, HeadSampler, HeadSettings, SamplingPlan
 from motetrace_host.core.sampling.reason import FIRST_KEEP, MEANING, Reason, attributes
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, of_rate, parse_rate, randomness
 from motetrace_host.core.wire.trust import TrustPolicy
@@ -30,10 +29,26 @@ def trace(random: int) -> bytes:
     return bytes(9) + random.to_bytes(7, "big")
 
 
+def by_rate(plan: SamplingPlan, trace_id: bytes, flags: int) -> int:
+    """The decision as the receive loop writes it out where the rate decides alone."""
+    if flags & plan.required_flags != plan.required_flags:
+        return Reason.UNSAMPLED
+    return Reason.RATE if trace_id[9:] >= plan.threshold_bytes else plan.refusal
+
+
+def th_of(plan: SamplingPlan, reason: int, random: int) -> int:
+    """What `th` says of a message: where the rate kept it and R reaches the threshold."""
+    return plan.th if reason == Reason.RATE and random >= plan.th else UNKNOWN
+
+
+def target_end(sampler: HeadSampler, device: str) -> int:
+    return sampler.plan(device).target_until_unix_ns
+
+
 def reasons(sampler: HeadSampler, *messages: tuple[int, int], device: str = "d", policy: int = 0) -> list[Reason]:
     """Decide about messages (R, flags) of one device at one moment."""
     plan = sampler.plan(device, policy)
-    return [Reason(sampler.decide(plan, trace(random), flags, NOW).reason) for random, flags in messages]
+    return [Reason(sampler.decide(plan, trace(random), flags, NOW)) for random, flags in messages]
 
 
 @given(SETTINGS, POLICIES, TRACE_IDS, FLAGS, st.none() | THRESHOLDS, st.none() | THRESHOLDS)
@@ -47,12 +62,10 @@ def test_where_the_rate_decides_alone_the_inlined_comparison_is_the_decision(
         sampler.target("d", target, NOW + 1)
     plan = sampler.plan("d", policy)
     decision = sampler.decide(plan, trace_id, flags, NOW)
-    assert decision.keep is (decision.reason >= FIRST_KEEP)
     if plan.rate_alone:
-        assert by_rate(plan, trace_id, flags) == decision.reason
+        assert by_rate(plan, trace_id, flags) == decision
         inlined = randomness(trace_id) >= plan.threshold and flags & plan.required_flags == plan.required_flags
-        assert inlined is decision.keep
-        assert head.written_th(plan, decision.reason, randomness(trace_id)) == decision.th
+        assert inlined is (decision >= FIRST_KEEP)
     else:
         assert settings.limit_per_s or settings.cap_per_minute or target is not None
 
@@ -67,14 +80,13 @@ def test_th_stands_for_exactly_what_the_rate_alone_would_have_kept(
     plan = sampler.plan("d")
     for random, flags in messages:
         decision = sampler.decide(plan, trace(random), flags, NOW)
+        th = th_of(plan, decision, random)
         alone = not settings.limit_per_s and flags & 1 and random >= settings.threshold
         known = settings.device_threshold
         if alone and known != UNKNOWN and random >= known:
-            assert (decision.keep, decision.th) == (True, max(known, settings.threshold))
+            assert (decision, th) == (Reason.RATE, max(known, settings.threshold))
         else:
-            assert decision.th == UNKNOWN
-        if decision.th != UNKNOWN:
-            assert decision.reason == Reason.RATE and random >= decision.th
+            assert th == UNKNOWN
 
 
 @given(SETTINGS, TRACE_IDS, POLICIES)
@@ -84,8 +96,8 @@ def test_what_a_device_sampled_is_never_left_out_without_a_reason_that_says_so(
     sampler = HeadSampler(settings)
     for _ in range(6):
         decision = sampler.decide(sampler.plan("d", policy), trace_id, 1, NOW)
-        if not decision.keep:
-            assert decision.reason in (Reason.OUTSIDE_RATE, Reason.OVER_LIMIT, Reason.OVER_CAP)
+        if decision < FIRST_KEEP:
+            assert decision in (Reason.OUTSIDE_RATE, Reason.OVER_LIMIT, Reason.OVER_CAP)
 
 
 def test_the_order_is_rate_target_flag() -> None:
@@ -113,7 +125,7 @@ def test_a_targets_rate_and_time_bound_it() -> None:
     sampler.target("d", HALF, NOW)
     assert reasons(sampler, (HALF, 0)) == [Reason.UNSAMPLED]
     sampler.expire(NOW)
-    assert sampler.targeted_until("d") == 0 and sampler.plan("d").rate_alone
+    assert target_end(sampler, "d") == 0 and sampler.plan("d").rate_alone
 
 
 def test_the_limit_holds_for_rate_and_flag_and_not_for_targets() -> None:
@@ -124,7 +136,7 @@ def test_the_limit_holds_for_rate_and_flag_and_not_for_targets() -> None:
     sampler.target("d", ALWAYS, NOW + 1)
     assert reasons(sampler, (HALF, 1), (0, 0)) == [Reason.TARGETED, Reason.TARGETED]
     plan = sampler.plan("d")
-    assert sampler.decide(plan, trace(HALF), 1, NOW + 2 * SECOND_NS).reason == Reason.LIMITED
+    assert sampler.decide(plan, trace(HALF), 1, NOW + 2 * SECOND_NS) == Reason.LIMITED
 
 
 def test_a_cap_is_each_devices_own() -> None:
@@ -136,7 +148,7 @@ def test_a_cap_is_each_devices_own() -> None:
 def test_where_the_host_makes_the_context_the_flag_is_not_asked() -> None:
     sampler = HeadSampler(HeadSettings(HALF, cap_per_minute=5))
     assert reasons(sampler, (HALF, 0), (0, 1), policy=TrustPolicy.RESAMPLE) == [Reason.RATE, Reason.OUTSIDE_RATE]
-    assert sampler.decide(sampler.plan("d", TrustPolicy.LINK), trace(HALF), 0, NOW).th == HALF
+    assert sampler.plan("d", TrustPolicy.LINK).th == HALF
 
 
 def test_a_device_of_unknown_odds_gets_no_th_and_one_of_known_odds_the_higher() -> None:
@@ -144,7 +156,8 @@ def test_a_device_of_unknown_odds_gets_no_th_and_one_of_known_odds_the_higher() 
     sampler = HeadSampler(HeadSettings(HALF))
 
     def th(random: int) -> int:
-        return sampler.decide(sampler.plan("d"), trace(random), 1, NOW).th
+        plan = sampler.plan("d")
+        return th_of(plan, sampler.decide(plan, trace(random), 1, NOW), random)
 
     assert th(NEVER - 1) == UNKNOWN
     sampler.device_samples_by("d", ALWAYS)
@@ -159,8 +172,8 @@ def test_a_device_of_unknown_odds_gets_no_th_and_one_of_known_odds_the_higher() 
 def test_an_explicit_r_decides_instead_of_the_trace_id() -> None:
     sampler = HeadSampler(HeadSettings(HALF, device_threshold=ALWAYS))
     plan = sampler.plan("d")
-    assert sampler.decide(plan, trace(0), 1, NOW, NEVER - 1) == (True, Reason.RATE, HALF)
-    assert not sampler.decide(plan, trace(NEVER - 1), 1, NOW, 0).keep
+    assert sampler.decide(plan, trace(0), 1, NOW, NEVER - 1) == Reason.RATE
+    assert sampler.decide(plan, trace(NEVER - 1), 1, NOW, 0) == Reason.OUTSIDE_RATE
 
 
 def test_devices_with_nothing_of_their_own_share_one_plan() -> None:
@@ -173,7 +186,7 @@ def test_what_is_remembered_of_devices_is_bounded_and_counted() -> None:
     for device in ("a", "b", "c"):
         sampler.target(device, ALWAYS, NOW + 1)
         sampler.device_samples_by(device, HALF)
-    assert [sampler.targeted_until(device) for device in "abc"] == [0, NOW + 1, NOW + 1]
+    assert [target_end(sampler, device) for device in "abc"] == [0, NOW + 1, NOW + 1]
     assert sampler.forgotten == 2
 
 

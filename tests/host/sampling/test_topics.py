@@ -145,10 +145,10 @@ def test_a_wish_makes_its_device_a_target_for_its_time(wish: SamplingRequest, un
     head.target("d", NEVER, NOW + 1)
     topic = DesiredTopic("motetrace/", head)
     topic.receive("d", packet(request.format(wish)), NOW)
-    assert head.targeted_until("d") == until
+    assert head.plan("d").target_until_unix_ns == until
     assert topic.template.match("motetrace/d/sampling/desired") == "d"
     topic.receive("d", packet(b""), NOW)
-    assert head.targeted_until("d") == 0
+    assert head.plan("d").target_until_unix_ns == 0
 
 
 def test_a_broken_wish_changes_nothing() -> None:
@@ -156,7 +156,7 @@ def test_a_broken_wish_changes_nothing() -> None:
     head.target("d", ALWAYS, NOW + 1)
     with pytest.raises(WireError):
         DesiredTopic("motetrace/", head).receive("d", packet(b"{"), NOW)
-    assert head.targeted_until("d") == NOW + 1
+    assert head.plan("d").target_until_unix_ns == NOW + 1
 
 
 def known(head: HeadSampler) -> int:

@@ -1,4 +1,4 @@
-"""One message from a device, identified: the record that the ledger keeps and the spans are made from."""
+"""One message from a device, identified: what its record in the log and its spans are made from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ _KEY_PERSON = b"motetrace.ledger"
 ENTROPY_BYTES = 24
 
 
+class MessageIds(NamedTuple):
+    """The ids of a message.
+
+    Attributes:
+        key: 16 bytes; the same for every delivery of the message, so that the ledger counts it once.
+        boot_nonce, seq: None when the context does not name them (a foreign traceparent, no context).
+        trace_id: 16 bytes; span_id: 8 bytes, of `device_publish`.
+        parent_id: 8 bytes, the span that a foreign traceparent names and `device_publish` is a child of; else None.
+    """
+
+    key: bytes
+    boot_nonce: bytes | None
+    seq: int | None
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes | None
+
+
 class LinkedContext(NamedTuple):
     """A context that came in and is not continued: 16 bytes, 8 bytes, and its tracestate or ""."""
 
@@ -23,72 +41,13 @@ class LinkedContext(NamedTuple):
     tracestate: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceMessage:
-    """What is known about one message.
+class Arrival(NamedTuple):
+    """How a message came: everything that its context does not say.
 
     Attributes:
-        key: 16 bytes; the same for every delivery of the message, so that the ledger counts it once.
         device_id: 1..255 bytes in UTF-8.
         template: the topic template that matched, low in cardinality.
-        boot_nonce, seq: None when the context does not name them (a foreign traceparent, no context).
-        trace_id: 16 bytes; span_id: 8 bytes, of `device_publish`.
-        parent_id: 8 bytes, the span that a foreign traceparent names and `device_publish` is a child of; else None.
-        flags: trace-flags, the device's or, where its own are not honoured, the host's; bit 0 clear: counted, no spans.
-        origin: traceparent, seqref, seq or none:<reason>.
-        age_ms: from sensor read to publish, None when the device did not say.
-        faults: reasons of what was broken in it, to be counted once, however often it is delivered.
-        policy: what was done with its context. linked: the context that `device_publish` links to; policy LINK only.
-        held_s: whole seconds that the broker kept it; see `held_s`.
-    """
-
-    key: bytes
-    device_id: str
-    topic: str
-    template: str
-    qos: int
-    payload_bytes: int
-    received_unix_ns: int
-    boot_nonce: bytes | None
-    seq: int | None
-    trace_id: bytes
-    span_id: bytes
-    parent_id: bytes | None
-    flags: int
-    origin: str
-    carrier: str
-    age_ms: int | None
-    tracestate: str
-    baggage: str
-    faults: tuple[str, ...]
-    policy: TrustPolicy = TrustPolicy.CONTINUE
-    linked: LinkedContext | None = None
-    held_s: int = 0
-
-    @property
-    def sampled(self) -> bool:
-        """There are to be spans of it."""
-        return self.flags & 1 == 1
-
-
-def held_s(expiry_s: int, left_s: int) -> int:
-    """How long a broker kept a message, by the message expiry interval: it takes its waiting time off.
-
-    Args:
-        expiry_s: what the device published with, 0 when it did not say. left_s: what came.
-    Returns:
-        Whole seconds, 0..2**32-1; 0 for less than one, and when the two contradict each other.
-    Source: MQTT 5.0, 3.3.2.3.3.
-    """
-    return max(0, expiry_s - left_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a message came: nothing of it was told by the device's context.
-
-    Attributes:
-        payload: as received; beside the topic it tells messages with one foreign traceparent apart.
+        payload: as received; beside the topic it distinguishes messages with one foreign traceparent.
         fault: why its properties or its topic could not be read, "" when all was well.
         policy: what is to be done with a context on this topic. OFF is the caller's: see `context.ignored`.
     """
@@ -103,6 +62,41 @@ class Arrival:
     policy: TrustPolicy = TrustPolicy.CONTINUE
 
 
+@dataclass(frozen=True, slots=True)
+class IdentifiedMessage:
+    """What is known about one message.
+
+    Attributes:
+        context: what was found in it, with the flags, tracestate and baggage that are believed and go on.
+        linked: the context that `device_publish` links to; policy LINK only.
+        held_s: whole seconds that the broker kept it; see `held_s`.
+    """
+
+    ids: MessageIds
+    arrival: Arrival
+    context: Context
+    linked: LinkedContext | None = None
+    held_s: int = 0
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Reasons of what was broken in it, to be counted once, however often it is delivered."""
+        fault = self.arrival.fault
+        return (fault, *self.context.faults) if fault else self.context.faults
+
+
+def held_s(expiry_s: int, left_s: int) -> int:
+    """How long a broker kept a message, by the message expiry interval: it takes its waiting time off.
+
+    Args:
+        expiry_s: what the device published with, 0 when it did not say. left_s: what came.
+    Returns:
+        Whole seconds, 0..2**32-1; 0 for less than one, and when the two contradict each other.
+    Source: MQTT 5.0, 3.3.2.3.3.
+    """
+    return max(0, expiry_s - left_s)
+
+
 def identify(
     context: Context,
     arrival: Arrival,
@@ -112,7 +106,7 @@ def identify(
     boot_nonce: bytes | None = None,
     answering_boot: bytes | None = None,
     entropy: bytes = b"",
-) -> DeviceMessage:
+) -> IdentifiedMessage:
     """Give a message its ids.
 
     Args:
@@ -124,100 +118,52 @@ def identify(
         ValueError: what the origin needs is missing.
     Source: docs/wire-format.md, "What a device can send".
     """
-    ids = _ids(context, arrival, key, tenant, boot_nonce, answering_boot, entropy)
-    flags, state, baggage = _believed(context, arrival.policy)
-    linked = None
-    if arrival.policy == TrustPolicy.LINK and context.trace_id is not None and context.parent_id is not None:
-        linked = LinkedContext(context.trace_id, context.parent_id, context.tracestate)
-        ids = _root(ids, key, tenant, arrival.device_id)
-    return DeviceMessage(
-        ids.message_key,
-        arrival.device_id,
-        arrival.topic,
-        arrival.template,
-        arrival.qos,
-        len(arrival.payload),
-        arrival.received_unix_ns,
-        ids.boot_nonce,
-        ids.seq,
-        ids.trace_id,
-        ids.span_id,
-        ids.parent_id,
-        flags,
-        context.origin,
-        context.carrier,
-        context.age_ms,
-        state,
-        baggage,
-        (arrival.fault, *context.faults) if arrival.fault else context.faults,
-        arrival.policy,
-        linked,
-    )
-
-
-def _believed(context: Context, policy: TrustPolicy) -> tuple[int, str, str]:
-    """Flags, tracestate and baggage that go on; the table is in core/wire/trust.py."""
-    if policy == TrustPolicy.CONTINUE:
-        return context.flags, context.tracestate, context.baggage
-    if policy == TrustPolicy.RESAMPLE:
-        return context.flags | FLAG_SAMPLED, context.tracestate, context.baggage
-    return HOST_FLAGS, "", ""
-
-
-class _Ids(NamedTuple):
-    message_key: bytes
-    boot_nonce: bytes | None
-    seq: int | None
-    trace_id: bytes
-    span_id: bytes
-    parent_id: bytes | None
-
-
-def _ids(
-    context: Context,
-    arrival: Arrival,
-    key: bytes,
-    tenant: str,
-    boot_nonce: bytes | None,
-    answering_boot: bytes | None,
-    entropy: bytes,
-) -> _Ids:
-    """The ids of a message whose context is continued; arguments and errors as for `identify`."""
-    nonce, seq = context.boot_nonce, context.seq
-    parent_id = None
-    if context.origin == "traceparent":
-        if context.trace_id is None or context.parent_id is None:
-            raise ValueError("a traceparent context has no ids")
-        trace_id, span_id = context.trace_id, context.parent_id
-        if answering_boot is not None:  # what may look structured here is the ids of the command's sender
-            nonce, seq = answering_boot, int.from_bytes(span_id[4:], "big")
-        elif not context.structured:
-            parent_id = span_id  # a span of the sender's own, which it may export itself
-    elif seq is not None:
-        nonce = nonce if nonce is not None else boot_nonce
+    if context.trace_id is not None and context.parent_id is not None:
+        ids = _sent_ids(context, arrival, context.trace_id, context.parent_id, answering_boot)
+    elif context.seq is not None:
+        nonce = context.boot_nonce if context.boot_nonce is not None else boot_nonce
         if nonce is None:
             raise ValueError(f"a context of origin {context.origin} needs the boot nonce that was inferred for it")
-        trace_id, span_id = derive(key, tenant, arrival.device_id, nonce, seq)
+        derived = derive(key, tenant, arrival.device_id, nonce, context.seq)
+        message_key = numbered_key(arrival.device_id, nonce, context.seq)
+        ids = MessageIds(message_key, nonce, context.seq, *derived, None)
     else:
         if len(entropy) != ENTROPY_BYTES:
             raise ValueError(f"entropy has {len(entropy)} bytes; {ENTROPY_BYTES} are needed")
-        trace_id, span_id = entropy[:16], entropy[16:]
-    if parent_id is not None:
+        ids = MessageIds(_drawn_key(entropy), None, None, entropy[:16], entropy[16:], None)
+    if arrival.policy == TrustPolicy.CONTINUE:
+        return IdentifiedMessage(ids, arrival, context)
+    if arrival.policy == TrustPolicy.RESAMPLE:
+        return IdentifiedMessage(ids, arrival, context._replace(flags=context.flags | FLAG_SAMPLED))
+    believed = context._replace(flags=HOST_FLAGS, tracestate="", baggage="")
+    if arrival.policy != TrustPolicy.LINK or context.trace_id is None or context.parent_id is None:
+        return IdentifiedMessage(ids, arrival, believed)
+    linked = LinkedContext(context.trace_id, context.parent_id, context.tracestate)
+    return IdentifiedMessage(_root_ids(ids, key, tenant, arrival.device_id), arrival, believed, linked)
+
+
+def _sent_ids(
+    context: Context, arrival: Arrival, trace_id: bytes, parent_id: bytes, answering_boot: bytes | None
+) -> MessageIds:
+    """The ids of a message that came with a traceparent."""
+    nonce, seq = context.boot_nonce, context.seq
+    if answering_boot is not None:  # what may look structured here is the ids of the command's sender
+        nonce, seq = answering_boot, int.from_bytes(parent_id[4:], "big")
+    elif not context.structured:  # the parent is a span of the sender's own, which it may export itself
         message_key = _foreign_key(arrival, trace_id, parent_id)
         span_id = derive_span_id(trace_id, parent_id, f"device_publish {message_key.hex()}")
-    else:
-        message_key = _drawn_key(trace_id, span_id)
-        if nonce is not None and seq is not None:
-            message_key = numbered_key(arrival.device_id, nonce, seq)
-    return _Ids(message_key, nonce, seq, trace_id, span_id, parent_id)
+        return MessageIds(message_key, nonce, seq, trace_id, span_id, parent_id)
+    if nonce is None or seq is None:
+        raise ValueError("a structured context has no number")
+    return MessageIds(numbered_key(arrival.device_id, nonce, seq), nonce, seq, trace_id, parent_id, None)
 
 
-def _root(ids: _Ids, key: bytes, tenant: str, device_id: str) -> _Ids:
+def _root_ids(ids: MessageIds, key: bytes, tenant: str, device_id: str) -> MessageIds:
     """The ids of a trace that begins here: a numbered message has those that its seqref would have."""
     if ids.boot_nonce is not None and ids.seq is not None:
         trace_id, span_id = derive(key, tenant, device_id, ids.boot_nonce, ids.seq)
     else:
-        trace_id, span_id = derive_root(key, tenant, ids.message_key)
+        trace_id, span_id = derive_root(key, tenant, ids.key)
     return ids._replace(trace_id=trace_id, span_id=span_id, parent_id=None)
 
 
@@ -228,12 +174,12 @@ def numbered_key(device_id: str, boot_nonce: bytes, seq: int) -> bytes:
     return blake2b(named, digest_size=16, person=_KEY_PERSON).digest()
 
 
-def _drawn_key(trace_id: bytes, span_id: bytes) -> bytes:
-    return blake2b(trace_id + span_id, digest_size=16, person=_KEY_PERSON).digest()
+def _drawn_key(ids: bytes) -> bytes:
+    return blake2b(ids, digest_size=16, person=_KEY_PERSON).digest()
 
 
 def _foreign_key(arrival: Arrival, trace_id: bytes, parent_id: bytes) -> bytes:
-    """Tell messages with one traceparent apart: a sender may publish any number of them within one span.
+    """Distinguish messages with one traceparent: a sender may publish any number of them within one span.
 
     Source: docs/wire-format.md, "Foreign traceparents".
     """

@@ -1,6 +1,6 @@
 """The two spans that the shim makes of a message, `device_publish` and `broker_forward`, as OTLP bytes from a record.
 
-Nothing is invented: `device_publish` has a length only when the device told the reading's age. `broker_forward` is a
+`device_publish` has a length only when the device sent the reading's age. `broker_forward` is a
 point at the receive time, unless the message expiry interval shows that the broker kept the message for a second or
 more: then it has that length and a latency, and the publish was so much earlier.
 
@@ -38,6 +38,7 @@ _BROKER: Final = delimited(b"\x2a", b"broker_forward") + b"\x30" + varint(SpanKi
 _FLAGS: Final = [b"" if flags == 0 else b"\x85\x01" + flags.to_bytes(4, "little") for flags in range(256)]
 _SHORT: Final = 2_048
 _LENGTHS: Final = [b"\x12" + varint(length) for length in range(_SHORT)]
+_TRACE, _SPAN, _PARENT = b"\x0a\x10", b"\x12\x08", b"\x22\x08"  # tag and length of an id
 _PARENT_BYTES: Final = 10
 _TAG_BYTES: Final = 3  # with a usual length
 _MAX_FORMS: Final = 20_000
@@ -66,7 +67,7 @@ _BY_EXPIRY: Final = encode_text("mqtt.delivery_latency_source", "expiry")
 
 
 class ShimIdentity(NamedTuple):
-    """What a span says of the way its message came.
+    """The shim as its spans name it.
 
     Attributes:
         broker: `host:port`. client_id: of the shim, the client that `broker_forward` ends at.
@@ -77,7 +78,7 @@ class ShimIdentity(NamedTuple):
 
 
 class MessageSource(NamedTuple):
-    """What a span says of its device: topic and template, and what the birth of the boot told."""
+    """Where a message came from: its device, topic and template, and the attributes that the birth of its boot gave."""
 
     device_id: str
     topic: str
@@ -86,7 +87,7 @@ class MessageSource(NamedTuple):
 
 
 class SpanBatch:
-    """Spans of messages in the making of one request, each with tag and length as they stand in ScopeSpans.
+    """Spans of messages for one request, each with tag and length as they stand in ScopeSpans.
 
     Attributes:
         size_bytes: how long the request will be, but for its envelope.
@@ -110,10 +111,12 @@ class SpanBatch:
         return b"".join(parts + _resource_spans(BROKER_SERVICE, self.broker_forward))
 
 
+Extras = Mapping[int, RecordExtra]
+Reasons = Mapping[int, int] | bytes
 _FormKey = tuple[int | bytes | str, ...]
-"""place, boot nonce, kind, flags, decision; where there is an extra, also why there is no context, and the policy"""
+"""number of the topic, boot nonce, kind, flags, decision; where there is an extra, also its reason and its policy"""
 
-_Way = tuple[str, int, str, str, int, int]
+_Shared = tuple[str, int, str, str, int, int]
 """template, QoS, origin, carrier, policy, decision"""
 
 
@@ -135,67 +138,57 @@ class _Form(NamedTuple):
 
 
 class MessageSpanEncoder:
-    """Makes the spans of messages.
+    """Encodes the two spans of messages.
 
     Args:
-        whose: tells about (place, boot nonce, whether the boot was inferred by the host).
-        threshold: the threshold that records name by a number.
+        find_source: gives the source by (number of the topic, boot nonce, whether the boot was inferred by the host).
+        threshold: gives the threshold that records name by a number.
     """
 
     def __init__(
-        self, where: ShimIdentity, whose: Callable[[int, bytes, bool], MessageSource], threshold: Callable[[int], int]
+        self,
+        shim: ShimIdentity,
+        find_source: Callable[[int, bytes, bool], MessageSource],
+        threshold: Callable[[int], int],
     ) -> None:
-        self._where = where
-        self._whose = whose
+        self._shim = shim
+        self._find_source = find_source
         self._threshold = threshold
         self._forms: dict[_FormKey, _Form] = {}
-        self._shared: dict[_Way, tuple[bytes, bytes]] = {}
+        self._shared: dict[_Shared, tuple[bytes, bytes]] = {}
         self._th: dict[int, tuple[bytes, bytes]] = {}
 
     def forget(self) -> None:
-        """Ask anew whose the boots are: a birth came."""
+        """Forget the attributes of boots: a birth came."""
         self._forms.clear()
 
     def add(
-        self,
-        records: bytes,
-        numbers: Iterable[int],
-        extras: Mapping[int, RecordExtra],
-        spans: SpanBatch,
-        reasons: Mapping[int, int] | bytes = b"",
+        self, records: bytes, numbers: Iterable[int], extras: Extras, spans: SpanBatch, reasons: Reasons = b""
     ) -> None:
         """Make both spans of messages: `device_publish`, a root or the child of a foreign span, `broker_forward` below.
 
         Args:
-            records: of a block. numbers: which of them. extras: of the block, by number.
-            spans: where they go.
-            reasons: by number, why each is kept, where the tail had the last word; empty: what the records say.
+            records: of a block. numbers: which of them. extras: of the block, by number. spans: where they go.
+            reasons: by number, why each is kept, where the tail decided last; empty: what the records say.
         """
-        forms, unpack = self._forms, record.RECORD.unpack_from
+        forms, unpack, has_extra, no_extra = self._forms, record.RECORD.unpack_from, record.HAS_EXTRA, record.NO_EXTRA
         ids, times, root, child = _IDS.pack, _TIMES.pack, _ROOT.pack, _CHILD.pack
         device_spans, broker_spans = spans.device_publish.append, spans.broker_forward.append
         lengths, join, begun, whole = _LENGTHS, b"".join, BEGUN_SPAN_ID.copy, 0
         for number in numbers:
-            trace_id, span_id, nonce, seq, received, place, age_ms, size, flags, kind, decision, threshold_id = unpack(
+            trace_id, span_id, nonce, seq, received, topic, age_ms, size, flags, kind, decision, threshold_id = unpack(
                 records, number * record.SIZE
             )
             state = parent = link = own = forward = b""
-            published = received
+            sent, extra = received, no_extra
             if reasons:
                 decision = reasons[number]
-            key: _FormKey = (place, nonce, kind, flags, decision)
-            extra = record.NO_EXTRA
-            if kind & record.HAS_EXTRA:
+            key: _FormKey = (topic, nonce, kind, flags, decision)
+            if kind & has_extra:
                 extra = extras[number]
                 key += (extra.reason, extra.policy)
-                parent = b"\x22\x08" + extra.parent_id if extra.parent_id else b""
-                link = _link(extra) if extra.link_trace_id else b""
-                if extra.tracestate and not link:  # else it is that of the linked context
-                    state = self._tracestate(extra.tracestate, trace_id, threshold_id)
-                    threshold_id = 0
-                if extra.held_s:
-                    forward = _HELD_MS[extra.held_s * 1_000] + _BY_EXPIRY
-                    published = _before(received, extra.held_s * 1_000)
+                parent, link, state, forward, sent = self._of_extra(extra, trace_id, threshold_id, received)
+                threshold_id = 0 if extra.tracestate and not link else threshold_id
             if threshold_id:
                 least, plain = self._th.get(threshold_id) or self._new_th(threshold_id)
                 state = plain if trace_id[9:] >= least else b""
@@ -205,36 +198,46 @@ class MessageSpanEncoder:
             if kind & record.NUMBERED:
                 own = _SEQ[seq]
                 forward = own + forward if forward else own
-            rest, read = own + _BODY_SIZE[size], published
+            rest, read = own + _BODY_SIZE[size], sent
             if age_ms != record.NO_AGE:
                 rest += _AGE_MS[age_ms]
-                read = _before(published, age_ms)
+                read = _before(sent, age_ms)
             rest += link + flag
             length = device_bytes + len(state) + len(parent) + len(rest)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             if state or parent:
-                head = ids(b"\x0a\x10", trace_id, b"\x12\x08", span_id) + state + parent
-                head += times(_DEVICE, 0x39, read, 0x41, published)
+                head = ids(_TRACE, trace_id, _SPAN, span_id) + state + parent
+                head += times(_DEVICE, 0x39, read, 0x41, sent)
             else:
-                head = root(b"\x0a\x10", trace_id, b"\x12\x08", span_id, _DEVICE, 0x39, read, 0x41, published)
+                head = root(_TRACE, trace_id, _SPAN, span_id, _DEVICE, 0x39, read, 0x41, sent)
             device_spans(join((tag, head, common, device, rest)))
             whole += length
             length = broker_bytes + len(state) + len(forward)
             tag = lengths[length] if length < _SHORT else b"\x12" + varint(length)
             hashed = begun()
             hashed.update(trace_id + span_id + b"broker_forward")
-            forward_id = not_zero(hashed.digest())
+            to = not_zero(hashed.digest())
             if state:
-                head = ids(b"\x0a\x10", trace_id, b"\x12\x08", forward_id) + state + b"\x22\x08" + span_id
-                head += times(_BROKER, 0x39, published, 0x41, received)
+                head = ids(_TRACE, trace_id, _SPAN, to) + state + _PARENT + span_id
+                head += times(_BROKER, 0x39, sent, 0x41, received)
             else:
-                head = child(
-                    b"\x0a\x10", trace_id, b"\x12\x08", forward_id, b"\x22\x08", span_id,
-                    _BROKER, 0x39, published, 0x41, received,
-                )  # fmt: skip
+                head = child(_TRACE, trace_id, _SPAN, to, _PARENT, span_id, _BROKER, 0x39, sent, 0x41, received)
             broker_spans(join((tag, head, common, broker, forward, flag)))
             whole += length + 2 * _TAG_BYTES
         spans.size_bytes += whole
+
+    def _of_extra(
+        self, extra: RecordExtra, trace_id: bytes, threshold_id: int, received: int
+    ) -> tuple[bytes, bytes, bytes, bytes, int]:
+        """What few messages add to their spans: parent, link, tracestate, latency; and when they were published."""
+        parent = _PARENT + extra.parent_id if extra.parent_id else b""
+        link = _link(extra) if extra.link_trace_id else b""
+        state = forward = b""
+        if extra.tracestate and not link:  # else it is that of the linked context
+            state = self._tracestate(extra.tracestate, trace_id, threshold_id)
+        if extra.held_s:
+            forward = _HELD_MS[extra.held_s * 1_000] + _BY_EXPIRY
+        return parent, link, state, forward, _before(received, extra.held_s * 1_000)
 
     def _tracestate(self, text: str, trace_id: bytes, threshold_id: int) -> bytes:
         threshold = self._threshold(threshold_id) if threshold_id else None
@@ -249,7 +252,7 @@ class MessageSpanEncoder:
         return self._th[threshold_id]
 
     def rows(self, message: Record, extra: RecordExtra = record.NO_EXTRA) -> tuple[SpanRow, SpanRow]:
-        """The spans of one message as the span table has others, for those who show a trace."""
+        """The spans of one message as rows of the span table, for commands that show a trace."""
         spans = SpanBatch()
         self.add(record.RECORD.pack(*message), (0,), {0: extra}, spans)
         end = message.received_unix_ns
@@ -264,15 +267,15 @@ class MessageSpanEncoder:
         )  # fmt: skip
 
     def _new_form(self, key: _FormKey, message: Record, extra: RecordExtra, decision: int) -> _Form:
-        whose = self._whose(message.place, message.boot_nonce, message.inferred)
-        common = encode_text("device.id", whose.device_id) + encode_text("mqtt.topic", whose.topic)
-        common += encode_text("messaging.destination.name", whose.topic)
+        source = self._find_source(message.place, message.boot_nonce, message.inferred)
+        common = encode_text("device.id", source.device_id) + encode_text("mqtt.topic", source.topic)
+        common += encode_text("messaging.destination.name", source.topic)
         if message.numbered:
             common += encode_text("device.boot_nonce", message.boot_nonce.hex())
-        way = (whose.template, message.qos, message.origin(extra), message.carrier, extra.policy, decision)
-        device, broker = self._shared.get(way) or self._new_shared(way)
-        if whose.birth:
-            device += encode_attributes(whose.birth)
+        shared = (source.template, message.qos, message.origin(extra), message.carrier, extra.policy, decision)
+        device, broker = self._shared.get(shared) or self._new_shared(shared)
+        if source.birth:
+            device += encode_attributes(source.birth)
         if len(self._forms) >= _MAX_FORMS:
             self._forms.clear()
         flags, both = _FLAGS[message.flags], _IDS.size + _TIMES.size + len(common)
@@ -280,8 +283,8 @@ class MessageSpanEncoder:
         form = self._forms[key] = _Form(common, device, broker, device_bytes, broker_bytes, flags)
         return form
 
-    def _new_shared(self, way: _Way) -> tuple[bytes, bytes]:
-        template, qos, origin, carrier, policy, decision = way
+    def _new_shared(self, key: _Shared) -> tuple[bytes, bytes]:
+        template, qos, origin, carrier, policy, decision = key
         both: dict[str, AttributeValue] = {
             "mqtt.qos": qos,
             "messaging.system": "mqtt",
@@ -294,15 +297,15 @@ class MessageSpanEncoder:
         both.update(sampling_reason.attributes(decision))
         device = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
         broker = {
-            "mqtt.broker": self._where.broker,
+            "mqtt.broker": self._shim.broker,
             "messaging.operation.name": "forward",
             "messaging.operation.type": "receive",
-            "messaging.client.id": self._where.client_id,
+            "messaging.client.id": self._shim.client_id,
         }
         if len(self._shared) >= _MAX_FORMS:
             self._shared.clear()
         shared = encode_attributes({**both, **device}), encode_attributes({**both, **broker})
-        self._shared[way] = shared
+        self._shared[key] = shared
         return shared
 
 

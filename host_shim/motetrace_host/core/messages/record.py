@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from motetrace_host.core.messages.message import DeviceMessage
+from motetrace_host.core.messages.message import IdentifiedMessage
 from motetrace_host.core.sampling.reason import FIRST_KEEP
 
 RECORD: Final = struct.Struct(">16s8s5sIqIIIBBBB")
@@ -135,7 +135,7 @@ class Record(NamedTuple):
 NO_EXTRA: Final = RecordExtra()
 
 
-def pack(message: DeviceMessage, place: int, decision: int, threshold_id: int = 0) -> tuple[bytes, bytes]:
+def pack(message: IdentifiedMessage, place: int, decision: int, threshold_id: int = 0) -> tuple[bytes, bytes]:
     """Make the record of a message, and its extra, b"" when it has none.
 
     A tracestate that holds our own age alone is not kept: the age is.
@@ -143,37 +143,43 @@ def pack(message: DeviceMessage, place: int, decision: int, threshold_id: int = 
     Raises:
         struct.error: a number is out of range.
     """
-    origin, _, reason = message.origin.partition(":")
-    numbered = message.boot_nonce is not None and message.seq is not None
-    # A message without any context is drawn new ids at each delivery: nothing could be known again.
-    key = b"" if numbered or origin == "none" else message.key
+    ids, arrival, context = message.ids, message.arrival, message.context
+    origin, _, reason = context.origin.partition(":")
+    nonce, seq = ids.boot_nonce, ids.seq
+    kind = arrival.qos | ORIGIN_BITS[origin] | CARRIER_BITS[context.carrier]
+    if nonce is not None and seq is not None:
+        kind, key = kind | NUMBERED, b""
+    else:
+        # A message without any context is drawn new ids at each delivery: nothing could be known again.
+        nonce, seq, key = NO_NONCE, 0, b"" if origin == "none" else ids.key
     extra = _extra(message, reason, key)
-    kind = message.qos | ORIGIN_BITS[origin] | CARRIER_BITS[message.carrier]
     packed = b""
     if extra != NO_EXTRA:
         kind |= HAS_EXTRA
         packed = _encoder.encode(extra)
     record = RECORD.pack(
-        message.trace_id,
-        message.span_id,
-        message.boot_nonce if numbered and message.boot_nonce is not None else NO_NONCE,
-        message.seq if numbered and message.seq is not None else 0,
-        message.received_unix_ns,
+        ids.trace_id,
+        ids.span_id,
+        nonce,
+        seq,
+        arrival.received_unix_ns,
         place,
-        NO_AGE if message.age_ms is None else min(message.age_ms, NO_AGE - 1),
-        min(message.payload_bytes, 0xFFFFFFFF),
-        message.flags,
-        kind | NUMBERED if numbered else kind,
+        NO_AGE if context.age_ms is None else min(context.age_ms, NO_AGE - 1),
+        min(len(arrival.payload), 0xFFFFFFFF),
+        context.flags,
+        kind,
         decision,
         threshold_id,
     )
     return record, packed
 
 
-def _extra(message: DeviceMessage, reason: str, key: bytes) -> RecordExtra:
-    parent_id, policy = message.parent_id or b"", int(message.policy)
+def _extra(message: IdentifiedMessage, reason: str, key: bytes) -> RecordExtra:
+    parent_id, policy = message.ids.parent_id or b"", int(message.arrival.policy)
     if message.linked is None:
-        tracestate = "" if _OWN_AGE.fullmatch(message.tracestate) else message.tracestate
+        tracestate = message.context.tracestate
+        if _OWN_AGE.fullmatch(tracestate):
+            tracestate = ""
         return RecordExtra(parent_id, reason, tracestate, key, policy, held_s=message.held_s)
     trace_id, span_id, state = message.linked
     return RecordExtra(parent_id, reason, state, key, policy, trace_id, span_id, message.held_s)

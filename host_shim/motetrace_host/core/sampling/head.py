@@ -27,7 +27,7 @@ from motetrace_host.core.wire.trust import TrustPolicy
 
 SAMPLED: Final = 1
 UNKNOWN: Final = -1
-"""In place of a threshold: nobody knows it."""
+"""In place of a threshold that is not known."""
 _SECOND_NS: Final = 10**9
 _MINUTE_NS: Final = 60 * _SECOND_NS
 T = TypeVar("T")
@@ -53,16 +53,17 @@ class HeadSettings:
 
 
 class SamplingPlan(NamedTuple):
-    """What `decide` needs to know of a device and a topic, worked out once.
+    """What holds for a device on a topic, worked out once; `HeadSampler.decide` takes it.
 
     Attributes:
-        threshold, cut: kept by rate when R >= threshold, which is trace_id[9:] >= cut; NEVER: nothing is.
-        needs: bits of trace-flags that must be set for that: 1, or 0 where the device is not asked.
-        alone: the rate decides alone: `by_rate` is the decision, and a loop may write it out.
-        written: the threshold for `th` of what the rate keeps, UNKNOWN: none is written.
-        left_out: the reason when the flags are there and R is not.
+        threshold, threshold_bytes: kept by rate when R >= threshold, which is trace_id[9:] >= threshold_bytes;
+            NEVER: nothing is.
+        required_flags: bits of trace-flags that must be set for that: 1, or 0 where the device is not asked.
+        rate_alone: the rate decides alone: a loop may write the comparison out.
+        th: the threshold that `th` names where the rate kept a trace and R reaches it, UNKNOWN: none is written. (A
+            device may force a message that its own odds left out: how many others that one stands for is unknown.)
+        refusal: the reason when the flags are there and R is below the threshold.
         target, target_until_unix_ns: the operator's threshold and for how long; NEVER and 0: there is none.
-        device_id: whose.
     """
 
     threshold: int
@@ -76,31 +77,7 @@ class SamplingPlan(NamedTuple):
     device_id: str = ""
 
 
-class Decision(NamedTuple):
-    """Whether a trace is kept, a `Reason` as a number, and the threshold for `th` or UNKNOWN."""
-
-    keep: bool
-    reason: int
-    th: int
-
-
 _RATE, _LIMITED, _TARGETED, _FLAG = map(int, (Reason.RATE, Reason.LIMITED, Reason.TARGETED, Reason.FLAG))
-
-
-def by_rate(plan: SamplingPlan, trace_id: bytes, flags: int) -> int:
-    """Decide by the rate alone, as the receive loop writes it out where `plan.rate_alone` holds; returns the reason."""
-    if flags & plan.required_flags != plan.required_flags:
-        return Reason.UNSAMPLED
-    return _RATE if trace_id[9:] >= plan.threshold_bytes else plan.refusal
-
-
-def written_th(plan: SamplingPlan, reason: int, randomness: int) -> int:
-    """Compute what `th` says of a trace that was kept: the threshold, or UNKNOWN where none is to be written.
-
-    Only what the rate kept has one, and only while R reaches it: a device may force a message that its own odds left
-    out, and then nobody knows how many others this one stands for.
-    """
-    return plan.th if reason == _RATE and randomness >= plan.th else UNKNOWN
 
 
 class HeadSampler:
@@ -138,10 +115,6 @@ class HeadSampler:
             del self._targets[device_id]
         self.version += bool(over)
 
-    def targeted_until(self, device_id: str) -> int:
-        """When the target of a device ends, in Unix nanoseconds; 0 without one."""
-        return self._targets.get(device_id, (NEVER, 0))[1]
-
     def targets(self, device_id: str, trace_id: bytes, at_unix_ns: int) -> bool:
         """Whether the target of a device, if it had one at that time, keeps this trace; what the tail asks."""
         target = self._targets.get(device_id)
@@ -167,7 +140,7 @@ class HeadSampler:
 
     def decide(
         self, plan: SamplingPlan, trace_id: bytes, flags: int, now_unix_ns: int, randomness: int | None = None
-    ) -> Decision:
+    ) -> int:
         """Decide about one message.
 
         Args:
@@ -176,21 +149,24 @@ class HeadSampler:
             flags: W3C trace-flags, of which bit 0 is the device's decision.
             now_unix_ns: the wall clock; it may step.
             randomness: R where a tracestate says `rv`; None: the trace-id's.
+        Returns:
+            A `Reason` as a number: of keeping, or of not keeping.
         """
         random = int.from_bytes(trace_id[9:], "big") if randomness is None else randomness
-        asked = flags & plan.required_flags == plan.required_flags
-        refused = plan.refusal if asked else int(Reason.UNSAMPLED)
-        if asked and random >= plan.threshold:
-            if self._limit is None:
-                return Decision(True, _RATE, written_th(plan, _RATE, random))
-            if self._limit.take(now_unix_ns):
-                return Decision(True, _LIMITED, UNKNOWN)
-            refused = int(Reason.OVER_LIMIT)
+        refused = int(Reason.UNSAMPLED)
+        if flags & plan.required_flags == plan.required_flags:
+            refused = plan.refusal
+            if random >= plan.threshold:
+                if self._limit is None:
+                    return _RATE
+                if self._limit.take(now_unix_ns):
+                    return _LIMITED
+                refused = int(Reason.OVER_LIMIT)
         if now_unix_ns < plan.target_until_unix_ns and random >= plan.target:
-            return Decision(True, _TARGETED, UNKNOWN)
+            return _TARGETED
         if self._caps is not None and plan.required_flags and refused == Reason.OUTSIDE_RATE:
-            refused = self._by_flag(self._caps, plan.device_id, now_unix_ns)
-        return Decision(refused == _FLAG, refused, UNKNOWN)
+            return self._by_flag(self._caps, plan.device_id, now_unix_ns)
+        return refused
 
     def _by_flag(self, caps: DeviceBuckets, device_id: str, now_unix_ns: int) -> int:
         if not caps.take(device_id, now_unix_ns):

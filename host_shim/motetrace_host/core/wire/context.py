@@ -10,28 +10,27 @@ What is broken is counted and the search goes on, so that a firmware bug in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, TypeVar
 
 from motetrace_host.core.errors import WireError
-from motetrace_host.core.wire import baggage, binary_trailer, seqref, traceparent, tracestate
-from motetrace_host.core.wire import json_members as payload_members
+from motetrace_host.core.wire import baggage, binary_trailer, json_members, seqref, traceparent, tracestate
 from motetrace_host.core.wire.traceparent import TraceParent
 
 MAX_BAGGAGE_BYTES: Final = baggage.DEFAULT_MAX_BYTES
-_BAGGAGE_POLICY: Final = baggage.BaggageLimits()
+_BAGGAGE_LIMITS: Final = baggage.BaggageLimits()
 HOST_FLAGS: Final = traceparent.FLAG_SAMPLED | traceparent.FLAG_RANDOM
 _NAMES: Final = frozenset(("traceparent", "seqref", "tracestate", "baggage"))
 _LISTS: Final = frozenset(("tracestate", "baggage"))  # several properties of these are one list
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What one message says about its trace.
 
-    Args:
+    Attributes:
         origin: `traceparent`, `seqref`, `seq`, `none:absent`, `none:off`, or `none:<reason of the first fault>`.
+        carrier: `user_property`, `trailer`, `json` or `none`: where the context was found.
         trace_id: 16 bytes; only of origin traceparent.
         parent_id: 8 bytes; only of origin traceparent.
         flags: Trace-flags, 0..3; 3 where the device sent none.
@@ -40,40 +39,44 @@ class Context:
         age_ms: 0..2**32-1 from sensor read to publish, when the device said so.
         tracestate: Valid text of at most 512 characters, or "". Our own member stays in it.
         baggage: As received, printable ASCII of at most 8192 bytes, or "".
-        carrier: `user_property`, `trailer`, `json` or `none`: where the context was found.
         faults: Reasons to count, in the order found.
     Source: docs/wire-format.md, "Carriers"; tests/vectors/context.json.
     """
 
     origin: str
-    trace_id: bytes | None
-    parent_id: bytes | None
-    flags: int
-    boot_nonce: bytes | None
-    seq: int | None
-    age_ms: int | None
-    tracestate: str
-    baggage: str
     carrier: str
-    faults: tuple[str, ...]
+    trace_id: bytes | None = None
+    parent_id: bytes | None = None
+    flags: int = HOST_FLAGS
+    boot_nonce: bytes | None = None
+    seq: int | None = None
+    age_ms: int | None = None
+    tracestate: str = ""
+    baggage: str = ""
+    faults: tuple[str, ...] = ()
 
     @property
     def structured(self) -> bool:
-        """Tell whether the ids are motetrace's own: seq stands in both, and the random flag is set."""
-        return self.origin == "traceparent" and self.boot_nonce is not None
+        """Whether the ids are motetrace's own: seq stands in both, and the random flag is set."""
+        return self.boot_nonce is not None and self.origin == "traceparent"
 
 
-class _Source(Protocol):
-    """Fields of one carrier by name."""
+class _Carrier:
+    """Fields of one carrier by name; this one has room for nothing but the context."""
+
+    __slots__ = ()
+    name = "trailer"
 
     def text(self, name: str) -> str | None:
         """Give one field, None when absent; raise WireError when it is broken."""
+        return None
 
 
-class _Properties:
+class _Properties(_Carrier):
     """The user properties of one message that bear our names."""
 
     __slots__ = ("values",)
+    name = "user_property"
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self.values: dict[str, list[str]] = {}
@@ -92,31 +95,25 @@ class _Properties:
         raise WireError(f"{name}_repeated", f"{len(values)} user properties {name!r}; send one")
 
 
-class _NoMembers:
-    """A carrier that has room for nothing but the context."""
-
-    def text(self, name: str) -> str | None:
-        return None
-
-
-class _Payload:
+class _Payload(_Carrier):
     """Our members of one payload."""
 
     __slots__ = ("members", "payload")
+    name = "json"
 
     def __init__(self, payload: bytes, faults: list[str]) -> None:
         self.payload = payload
         try:
-            self.members = payload_members.members(payload)
+            self.members = json_members.members(payload)
         except WireError as exc:
             faults.append(exc.reason)
-            self.members = payload_members.leading(payload)
+            self.members = json_members.leading(payload)
 
     def text(self, name: str) -> str | None:
-        return None if self.members is None else payload_members.member_text(self.payload, self.members, name)
+        return None if self.members is None else json_members.member_text(self.payload, self.members, name)
 
     def seq(self) -> int | None:
-        return None if self.members is None else payload_members.member_seq(self.payload, self.members)
+        return None if self.members is None else json_members.member_seq(self.payload, self.members)
 
 
 def read(
@@ -137,32 +134,20 @@ def read(
     """
     faults: list[str] = []
     properties = _Properties(user_properties or ())
-    if properties.values:
-        found = _search(properties, "user_property", properties, faults)
-        if found is not None:
-            return found
-    if may_have_trailer:
-        found = _from_trailer(payload, properties, faults)
-        if found is not None:
-            return found
-    elif len(rest := binary_trailer.strip(payload)) < len(payload):
+    baggage_carrier: _Carrier = properties
+    found = _search(properties, faults) if properties.values else None
+    if found is None and may_have_trailer:
+        found = _in_trailer(payload, faults)
+    elif found is None and len(rest := binary_trailer.strip(payload)) < len(payload):
         faults.append("trailer_unconfigured")
         payload = rest
-    members = _Payload(payload, faults)
-    baggage_source = properties if "baggage" in properties.values else members
-    found = _search(members, "json", baggage_source, faults)
-    if found is not None:
-        return found
-    try:
-        seq = members.seq()
-    except WireError as exc:
-        seq = None
-        faults.append(exc.reason)
-    # Before baggage is read: broken baggage is a fault, but not why there is no trace.
-    origin = "seq" if seq is not None else f"none:{faults[0] if faults else 'absent'}"
-    carrier = "json" if seq is not None else "none"
-    baggage = _baggage(baggage_source, faults)
-    return Context(origin, None, None, HOST_FLAGS, None, seq, None, "", baggage, carrier, tuple(faults))
+    if found is None:
+        members = _Payload(payload, faults)
+        if "baggage" not in properties.values:
+            baggage_carrier = members
+        found = _search(members, faults) or _numbered(members, faults)
+    text = _baggage(baggage_carrier, faults)
+    return found._replace(baggage=text, faults=tuple(faults)) if text or faults else found
 
 
 def ignored(found: Context) -> Context:
@@ -174,95 +159,85 @@ def ignored(found: Context) -> Context:
     """
     if found.origin.startswith("none"):
         return found
-    faults = (*found.faults, "context_ignored")
-    return Context("none:off", None, None, HOST_FLAGS, None, None, None, "", "", found.carrier, faults)
+    return Context("none:off", found.carrier, faults=(*found.faults, "context_ignored"))
 
 
-def _search(source: _Source, carrier: str, baggage_source: _Source, faults: list[str]) -> Context | None:
-    """Look for a traceparent, then for a seqref, in one carrier."""
+def _attempt(faults: list[str], read: Callable[..., T], *args: object) -> T | None:
+    """Call a reader; when what it reads is broken, note why and give None."""
     try:
-        text = source.text("traceparent")
-        if text is not None:
-            return _continued(traceparent.parse(text), source, carrier, baggage_source, faults)
-    except WireError as exc:
-        faults.append(exc.reason)
-    try:
-        text = source.text("seqref")
-        if text is not None:
-            nonce, seq, flags, age_ms = seqref.parse(text)
-            baggage = _baggage(baggage_source, faults)
-            return Context("seqref", None, None, flags, nonce, seq, age_ms, "", baggage, carrier, tuple(faults))
-    except WireError as exc:
-        faults.append(exc.reason)
-    return None
-
-
-def _from_trailer(payload: bytes, baggage_source: _Source, faults: list[str]) -> Context | None:
-    """Look for a context behind a binary payload."""
-    try:
-        found = binary_trailer.parse(payload)
+        return read(*args)
     except WireError as exc:
         faults.append(exc.reason)
         return None
+
+
+def _search(carrier: _Carrier, faults: list[str]) -> Context | None:
+    """Look for a traceparent, then for a seqref, in one carrier."""
+    text = _attempt(faults, carrier.text, "traceparent")
+    if text is not None:
+        sent = _attempt(faults, traceparent.parse, text)
+        if sent is not None:
+            return _continued(sent, carrier, faults)
+    text = _attempt(faults, carrier.text, "seqref")
+    ref = None if text is None else _attempt(faults, seqref.parse, text)
+    if ref is None:
+        return None
+    return Context("seqref", carrier.name, None, None, ref.flags, ref.boot_nonce, ref.seq, ref.age_ms)
+
+
+def _in_trailer(payload: bytes, faults: list[str]) -> Context | None:
+    """Look for a context behind a binary payload."""
+    found = _attempt(faults, binary_trailer.parse, payload)
     if found is None:
         return None
     if isinstance(found.context, TraceParent):
-        return _continued(found.context, _NoMembers(), "trailer", baggage_source, faults)
+        return _continued(found.context, _Carrier(), faults)
     nonce, seq, flags, _ = found.context
-    baggage = _baggage(baggage_source, faults)
-    return Context("seqref", None, None, flags, nonce, seq, None, "", baggage, "trailer", tuple(faults))
+    return Context("seqref", "trailer", None, None, flags, nonce, seq)
 
 
-def _continued(tp: TraceParent, source: _Source, carrier: str, baggage_source: _Source, faults: list[str]) -> Context:
+def _numbered(payload: _Payload, faults: list[str]) -> Context:
+    """Look for a bare message number; without one there is no context, for the reason of the first fault."""
+    seq = _attempt(faults, payload.seq)
+    if seq is not None:
+        return Context("seq", "json", seq=seq)
+    return Context(f"none:{faults[0] if faults else 'absent'}", "none")
+
+
+def _continued(sent: TraceParent, carrier: _Carrier, faults: list[str]) -> Context:
     """Make the context of a valid traceparent."""
-    trace_id, parent_id, flags = tp
+    trace_id, parent_id, flags = sent
     boot_nonce = seq = None
-    if traceparent.is_structured(tp):
-        boot_nonce = traceparent.boot_nonce(trace_id)
-        seq = traceparent.seq(trace_id)
-    age_ms, state = _tracestate(source, faults)
-    baggage = _baggage(baggage_source, faults)
-    return Context(
-        "traceparent", trace_id, parent_id, flags, boot_nonce, seq, age_ms, state, baggage, carrier, tuple(faults)
-    )
+    if traceparent.is_structured(sent):
+        boot_nonce, seq = trace_id[:5], traceparent.seq(trace_id)
+    age_ms, state = _tracestate(carrier, faults)
+    return Context("traceparent", carrier.name, trace_id, parent_id, flags, boot_nonce, seq, age_ms, state)
 
 
-def _tracestate(source: _Source, faults: list[str]) -> tuple[int | None, str]:
+def _tracestate(carrier: _Carrier, faults: list[str]) -> tuple[int | None, str]:
     """Read age and the text to pass on; a broken tracestate never harms the traceparent."""
-    age_ms: int | None = None
-    try:
-        text = source.text("tracestate")
-        if text is None:
-            return None, ""
-        members = tracestate.parse(text)
-    except WireError as exc:
-        faults.append(exc.reason)
+    text = _attempt(faults, carrier.text, "tracestate")
+    members = None if text is None else _attempt(faults, tracestate.parse, text)
+    if text is None or members is None:
         return None, ""
-    try:
-        age_ms = tracestate.age_ms(members)
-    except WireError as exc:
-        faults.append(exc.reason)
+    age_ms = _attempt(faults, tracestate.age_ms, members)
     if len(text) > tracestate.MAX_PROPAGATED_CHARS:
         return age_ms, tracestate.format(tracestate.limit(members))
     return age_ms, text.strip(" \t").replace("\t", " ")
 
 
-def _baggage(source: _Source, faults: list[str]) -> str:
+def _baggage(carrier: _Carrier, faults: list[str]) -> str:
     """Read baggage to pass on untouched: what is in it is the application's."""
-    try:
-        text = source.text("baggage")
-    except WireError as exc:
-        faults.append(exc.reason)
-        return ""
-    if text is None:
-        return ""
-    # Printable only: it goes on into HTTP headers, user properties and logs, where a newline would be an injection.
-    if not text.isascii() or not text.replace("\t", " ").isprintable():
-        faults.append("baggage_format")
+    text = _attempt(faults, carrier.text, "baggage")
+    if not text:
         return ""
     # A tab is white space here, and a control character to MQTT: mosquitto ends the connection of who sends one on.
     text = text.replace("\t", " ")
+    # Printable only: it goes on into HTTP headers, user properties and logs, where a newline would be an injection.
+    if not text.isascii() or not text.isprintable():
+        faults.append("baggage_format")
+        return ""
     if len(text) > MAX_BAGGAGE_BYTES:
         faults.append("baggage_too_long")
-        return baggage.passed_on(text, _BAGGAGE_POLICY)
+        return baggage.passed_on(text, _BAGGAGE_LIMITS)
     return text

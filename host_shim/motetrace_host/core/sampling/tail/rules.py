@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from motetrace_host.core.sampling.head import Decision, SamplingPlan, written_th
-from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
+from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.tail import span_facts
 from motetrace_host.core.sampling.tail.interesting import TraceFindings
 from motetrace_host.core.sampling.threshold import ALWAYS, threshold_bytes
@@ -59,41 +58,6 @@ class TailRules:
             (self.before > 0 or self.after > 0, span_facts.NEIGHBOUR),
         )
         return sum(bit for on, bit in wanted if on)
-
-
-@dataclass(frozen=True, slots=True)
-class TraceFacts:
-    """All that is known of one trace: bits of `span_facts`, a target of its device, the head's reason, and R."""
-
-    bits: int
-    device_targeted: bool
-    head_reason: int
-    randomness: int
-
-
-def decide(facts: TraceFacts, rules: TailRules, plan: SamplingPlan) -> Decision:
-    """Decide about one trace in the rules' own words; `TailRulesEngine.decide` says the same, faster.
-
-    Args:
-        plan: of its device and topic, for `th`.
-    """
-    if facts.head_reason >= FIRST_KEEP and facts.randomness >= rules.baseline:
-        return Decision(True, facts.head_reason, thinned_th(plan, facts.head_reason, facts.randomness, rules.baseline))
-    for bit, reason in _BY_STRENGTH:
-        if facts.bits & rules.bits & bit:
-            return Decision(True, int(reason), -1)
-    if facts.device_targeted and rules.targeted:
-        return Decision(True, int(Reason.TARGETED), -1)
-    return Decision(False, int(Reason.UNDECIDED), -1)
-
-
-def thinned_th(plan: SamplingPlan, reason: int, randomness: int, baseline: int) -> int:
-    """Compute `th` of what the tail kept: the head's, or the baseline where that is higher; UNKNOWN (-1): none.
-
-    Source: OpenTelemetry, "TraceState: Probability Sampling", downstream threshold (equalizing).
-    """
-    threshold = written_th(plan, reason, randomness)
-    return threshold if threshold < 0 or randomness < baseline else max(threshold, baseline)
 
 
 class TailRulesEngine:
