@@ -18,6 +18,7 @@ MODULES = (
     "mqtt_as.py",
     "payload.py",
     "publish.py",
+    "robust.py",
     "robust2.py",
     "sampling.py",
     "simple.py",

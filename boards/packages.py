@@ -20,7 +20,7 @@ from motetrace_host.board import modules  # noqa: E402
 LIBRARY = ROOT / "device_lib" / modules.PACKAGE
 # A client's package has what a first program with it uses: the adapter, the birth message, the answer to a command.
 WITH_EVERY_CLIENT = ("messages", "incoming")
-CLIENTS = ("simple2", "mqtt5", "mqtt_as", "robust2", "simple")
+CLIENTS = ("simple2", "mqtt5", "mqtt_as", "robust", "robust2", "simple")
 ALONE = ("messages", "sampling", "boot")  # what can be wanted without a client of ours
 RENEW = "python boards/packages.py"
 

@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 DEVICE_TESTS = HERE.parent / "device"
 SOURCES = device_library.sources()
 # For MicroPython's own clients, or built on one; and the one store whose module says so itself.
-MICROPYTHON_ONLY = {"mqtt5", "mqtt_as", "publish", "robust2", "simple", "simple2"}
+MICROPYTHON_ONLY = {"mqtt5", "mqtt_as", "publish", "robust", "robust2", "simple", "simple2"}
 # Imports inside functions that CircuitPython users have no reason to call.
 ASKED_FOR = {"boot": {"machine", "esp32"}, "mqtt5": {"ssl"}}
 # Files of tests/device/on_device that do not apply, and why.

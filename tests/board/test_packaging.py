@@ -62,7 +62,7 @@ def _uses(path: Path) -> set[str]:
 
 def test_there_is_a_package_for_the_core_for_each_client_and_for_what_can_be_wanted_alone() -> None:
     assert "package.json" in PACKAGES and "device_lib/package-mqtt5.json" in PACKAGES
-    assert len(PACKAGES) == 9
+    assert len(PACKAGES) == 10
 
 
 @pytest.mark.parametrize("name", ["package.json", "device_lib/package-mqtt5.json"])

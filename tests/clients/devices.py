@@ -30,6 +30,7 @@ class Case:
 CARRIERS = {
     "simple": ("member", "trailer"),
     "simple2": ("member", "trailer", "property"),
+    "robust": ("member", "trailer"),
     "robust2": ("member", "trailer"),
     "mqtt_as": ("member", "trailer", "property"),
     "minimqtt": ("member", "trailer"),

@@ -16,6 +16,8 @@ import umqtt_sdist
 # robust2 is published for simple2 2.2.0. umqtt.simple 1.3.4 is the last one on the index of what micropython-lib now
 # has as 1.8: publish and check_msg are the same, line for line; connect takes ssl=context instead of ssl_params.
 SDISTS = {
+    # Before umqtt.simple: it brings an older one of that. micropython-lib's 1.0.2 differs in check_msg, which gives up.
+    "micropython-umqtt.robust==1.0": "22a1b8c8e1128281efb13b3020927d07e33c5b747869da2cd77d37983a9ea002",
     "micropython-umqtt.robust2==2.2.0": "da3a09a570868d8e4ae6d2fad475230f6f2b130b45711be6873f83b10ebd4a6c",
     "micropython-umqtt.simple==1.3.4": "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f",
 }
@@ -23,7 +25,7 @@ SDISTS = {
 
 @functools.cache
 def folder() -> Path:
-    """The folder that contains umqtt/ with simple, simple2 and robust2; fetched at the first use."""
+    """The folder that contains umqtt/ with simple, robust, simple2 and robust2; fetched at the first use."""
     target = parts.CACHE / "clients" / hashlib.sha256(repr(SDISTS).encode()).hexdigest()[:12]
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / "lock").open("w") as lock:

@@ -109,7 +109,7 @@ def test_a_retained_message_is_retained(mosquitto: Mosquitto, case: Case) -> Non
 @every_case
 def test_the_users_callback_is_called_as_before(mosquitto: Mosquitto, case: Case) -> None:
     back: list[object] = [b"back/1", b"\xc3\xa4{}"]
-    back += {"simple": [], "minimqtt": [], "mqtt_as": [False]}.get(case.client, [False, False])
+    back += {"simple": [], "robust": [], "minimqtt": [], "mqtt_as": [False]}.get(case.client, [False, False])
     if case.client == "minimqtt":
         back = ["back/1", "ä{}"]
     if (case.client, case.carrier) == ("mqtt_as", "property"):

@@ -55,6 +55,28 @@ def test_robust2_sends_equal_readings_as_the_messages_they_are(mosquitto: Mosqui
         assert session.ask("len(d.client.msg_to_confirm)") == 0
 
 
+@cases("robust", "member")
+def test_robust_counts_a_payload_that_is_left_alone_once_however_often_it_is_sent(
+    mosquitto: Mosquitto, case: Case
+) -> None:
+    with device(case, mosquitto) as session:
+        mosquitto.restart()
+        session.run(f"d.publish({TOPIC!r}, b'[1]', False, 1)")
+        assert session.ask("d.sent_again") > 0
+        assert session.ask("[d.left_alone(), d.tracer.seq()]") == [1, 0]
+
+
+@cases("robust", "member")
+def test_robust_raises_what_is_no_error_of_the_connection_and_goes_on(mosquitto: Mosquitto, case: Case) -> None:
+    with Subscriber(mosquitto.host, mosquitto.port) as host, device(case, mosquitto) as session:
+        with pytest.raises(DeviceError) as raised:
+            session.run(f"d.publish({TOPIC!r}, b'{{}}', False, 2)")
+        assert raised.value.name == "AssertionError"
+        session.run(f"d.client.reconnect()\nd.publish({TOPIC!r}, b'{{}}', False, 1)\nd.turn()")
+        assert {message.qos for message in host.take(1)} <= {1, 2}
+        assert session.ask("[d.tracer.seq(), d.client._sending]") == [1, False]
+
+
 @cases("mqtt_as")
 def test_mqtt_as_gives_every_one_of_many_waiting_messages_a_context_of_its_own(
     mosquitto: Mosquitto, case: Case
@@ -202,7 +224,13 @@ def test_minimqtt_topic_callbacks_are_called_as_before(mosquitto: Mosquitto, cas
         assert session.ask("[seen, d.got]") == [[["one/a", "1"]], [["two/b", "2"]]]
 
 
-WITHOUT = [("simple", "member"), ("robust2", "member"), ("mqtt_as", "member"), ("minimqtt", "member")]
+WITHOUT = [
+    ("simple", "member"),
+    ("robust", "member"),
+    ("robust2", "member"),
+    ("mqtt_as", "member"),
+    ("minimqtt", "member"),
+]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if (case.client, case.carrier) in WITHOUT], ids=str)

@@ -63,6 +63,7 @@ def test_every_attribute_that_a_stub_declares_is_assigned_in_the_source(name: st
 FOREIGN = {
     "motetrace.mqtt5": {"client_id", "server", "port", "keepalive", "rcv_pids"},
     "motetrace.simple": {"client_id", "server", "port"},
+    "motetrace.robust": {"client_id", "server", "port"},
     "motetrace.robust2": {"client_id", "server", "port", "conn_issue"},
     "motetrace.mqtt_as": {"mqttv5"},
     "motetrace.minimqtt": {"on_message", "on_connect"},
@@ -87,6 +88,7 @@ def test_the_attributes_of_clients_are_there() -> None:
     clients = {
         "motetrace.mqtt5": "MQTTClient('d', 'host')",
         "motetrace.simple": "MQTTClient('d', 'host')",
+        "motetrace.robust": "MQTTClient('d', 'host')",
         "motetrace.robust2": "MQTTClient('d', 'host')",
         "motetrace.mqtt_as": "MQTTClient(__import__('mqtt_as').config)",
         "motetrace.minimqtt": "MQTT(broker='host')",

@@ -13,11 +13,12 @@
     testing.broker.deliver("devices/station/command", b"on")    # what the next check_msg() hands to the callback
     testing.broker.reachable = False     # connections break, new ones are refused
 
-After install() these can be imported: `umqtt.simple`, `umqtt.simple2`, `umqtt.robust2`, `mqtt_as` and
-`adafruit_minimqtt`, all connected to `broker` without a network, whatever address they are given, and so every
-module of this package. `time` has MicroPython's ticks_ms, ticks_us, ticks_add, ticks_diff, sleep_ms and sleep_us,
-`asyncio` its sleep_ms; sleeping steps `ticks` and returns at once. Clients never wait: where the real one would wait
-for a message for ever, wait_msg() returns None.
+After install() these can be imported: `umqtt.simple`, `umqtt.robust`, `umqtt.simple2`, `umqtt.robust2`, `mqtt_as` and
+`adafruit_minimqtt`, and so every module of this package. All of them are connected to `broker` without a network,
+whatever address they are given. `time` has MicroPython's ticks_ms, ticks_us, ticks_add, ticks_diff, sleep_ms and
+sleep_us, `asyncio` its sleep_ms; sleeping steps `ticks` and returns at once. Clients never wait: where the real one
+would wait for a message for ever, wait_msg() returns None; where umqtt.robust would try for ever to reconnect, it
+raises the error of its fifth attempt.
 
 Not stood in for: what only your board has (`machine`, `network`, drivers; hand those in, or put your own into
 sys.modules), time.sleep(), Wi-Fi, TLS, Wills, sessions that outlive a connection. This folder is not for the board:
@@ -48,7 +49,12 @@ def install() -> None:
 
     from motetrace.testing import asyncio_client, minimqtt_client, network, umqtt_simple, umqtt_simple2
 
-    clients = {"simple": umqtt_simple.Simple, "simple2": umqtt_simple2.Simple2, "robust2": umqtt_simple2.Robust2}
+    clients = {
+        "simple": umqtt_simple.Simple,
+        "robust": umqtt_simple.Robust,
+        "simple2": umqtt_simple2.Simple2,
+        "robust2": umqtt_simple2.Robust2,
+    }
     inside: dict[str, ModuleType] = {}
     for name, client in clients.items():
         inside[name] = _module(f"umqtt.{name}", MQTTClient=client, MQTTException=umqtt_simple.MQTTException)

@@ -1,4 +1,4 @@
-"""What the stand-ins for the clients of umqtt have in common, and the one for umqtt.simple's MQTTClient.
+"""What the stand-ins for the clients of umqtt have in common, and those for umqtt.simple and umqtt.robust.
 
 Connected to the broker of this process, they send the packets that the real ones send.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from motetrace.testing import network
+from motetrace.testing.clock import ticks
 
 Text = str | bytes | bytearray | memoryview
 
@@ -173,3 +174,48 @@ class Simple(Client):
     def check_msg(self) -> int | None:
         """Hand one message to the callback."""
         return self.wait_msg()
+
+
+class Robust(Simple):
+    """umqtt.robust's MQTTClient, but that reconnect() gives up at the fifth attempt."""
+
+    DELAY = 2
+    DEBUG = False
+
+    def delay(self, i: int) -> None:
+        """Let DELAY seconds pass."""
+        ticks.step(int(1000 * self.DELAY))
+
+    def log(self, in_reconnect: bool, e: Exception) -> None:
+        """Print an error, if DEBUG is set."""
+        if self.DEBUG:
+            print("mqtt reconnect:" if in_reconnect else "mqtt:", repr(e))
+
+    def reconnect(self) -> int:
+        """Connect without a clean session."""
+        for attempt in range(1, 5):
+            try:
+                return self.connect(False)
+            except OSError as error:
+                self.log(True, error)
+                self.delay(attempt)
+        return self.connect(False)
+
+    def publish(self, topic: Text, msg: Text, retain: bool = False, qos: int = 0) -> None:
+        """Publish, again after each error."""
+        while not self._done(super().publish, topic, msg, retain, qos):
+            self.reconnect()
+
+    def wait_msg(self) -> int | None:
+        """Take in what has come, after an error from a new connection."""
+        while not self._done(super().wait_msg):
+            self.reconnect()
+        return self._answer
+
+    def _done(self, call: Callable[..., int | None], *words: Any) -> bool:
+        try:
+            self._answer = call(*words)
+        except OSError as error:
+            self.log(False, error)
+            return False
+        return True

@@ -19,6 +19,7 @@ CLIENTS = {
     "mpremote fs mkdir :/umqtt + fs cp umqtt/simple2.py :/umqtt/",
     "umqtt.robust2": "the same with micropython-umqtt.robust2 2.2.0 and umqtt/robust2.py, beside umqtt.simple2",
     "umqtt.simple": "mpremote mip install umqtt.simple",
+    "umqtt.robust": "mpremote mip install umqtt.robust, which brings umqtt.simple",
     "mqtt_as": "mpremote mip install github:peterhinch/micropython-mqtt",
     "adafruit_minimqtt": "circup install adafruit_minimqtt",
 }

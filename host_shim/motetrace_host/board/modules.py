@@ -12,7 +12,7 @@ PACKAGE = "motetrace"
 ROOT = "__init__"
 ACCELERATOR = "motetrace_fast"
 # Brought by other modules, and asked for by people too.
-_ALSO_FOR_PEOPLE = frozenset({"payload", "messages"})
+_ALSO_FOR_PEOPLE = frozenset({"payload", "messages", "simple"})
 ALIASES = {"json": "simple2", "commands": "incoming"}
 _NATIVE = re.compile(r"^\s*@micropython\.(viper|native|asm_\w+)", re.MULTILINE)
 

@@ -96,6 +96,31 @@ class Simple(Driver):
                 self.carrier.again = True
 
 
+class Robust(Driver):
+    def make(self, host, port, carrier):
+        from umqtt.robust import MQTTClient as Plain
+
+        from motetrace.robust import MQTTClient
+
+        self.client = MQTTClient(b"traced", host, port, carrier=self.carrier)
+        self.client.DELAY = 0.02
+        self.client.log = self.log
+        self.plain = Plain(b"plain", host, port)
+        self.client.set_callback(self.on_message)
+
+    def log(self, in_reconnect, error):
+        self.sent_again += not in_reconnect
+
+    def turn(self):
+        self.client.check_msg()
+
+    def narrow(self):
+        self.client.sock.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+
+    def deliver(self, topic, msg, retain=False):
+        self.client.publish(topic, msg, retain, 1)
+
+
 class Simple2(Driver):
     def make(self, host, port, carrier):
         from umqtt.simple2 import MQTTClient as Plain
@@ -273,4 +298,11 @@ class MiniMqtt(Driver):
                 self.carrier.again = True
 
 
-DRIVERS = {"simple": Simple, "simple2": Simple2, "robust2": Robust2, "mqtt_as": MqttAs, "minimqtt": MiniMqtt}
+DRIVERS = {
+    "simple": Simple,
+    "robust": Robust,
+    "simple2": Simple2,
+    "robust2": Robust2,
+    "mqtt_as": MqttAs,
+    "minimqtt": MiniMqtt,
+}
