@@ -1,6 +1,7 @@
 """Who may know whom, read from the imports themselves."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,11 @@ PURE = {
     "functools", "hashlib", "hmac", "heapq", "itertools", "json", "math", "msgspec", "operator", "re", "statistics",
     "string", "struct", "textwrap", "types", "typing", "unicodedata",
 }  # fmt: skip
+# How a statement of SQL begins.
+SQL = re.compile(
+    r"\s*(SELECT\s|INSERT (OR \w+ )?INTO\s|UPDATE \w+ SET\s|DELETE FROM\s|CREATE (TABLE|INDEX)\s|PRAGMA\s)"
+    r"|(VACUUM|BEGIN( \w+)?|COMMIT|ROLLBACK)$"
+)
 # Where opening, reading the clock and the like hide without an import.
 IMPURE_BUILTINS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 
@@ -121,6 +127,20 @@ def test_a_folder_imports_only_those_below_it(folder: str) -> None:
 def test_files_that_hold_a_connection_never_import_one_another(name: str) -> None:
     others = {used for used in GRAPH[name] if room(used) == "network" and used not in (name, f"{HOST}.network")}
     assert not others, f"{name} imports {sorted(others)}; let the composition join them"
+
+
+@pytest.mark.parametrize("name", [name for name in members(HOST) if room(name) != "storage"])
+def test_sql_is_in_storage_and_nowhere_else(name: str) -> None:
+    """`sqlite3.Connection` may be named elsewhere: parts of a batch hand one on to storage, as `save(connection)`."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert not [text for text in texts if SQL.match(text)]
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sqlite3"
+    }
+    assert used <= {"Connection", "Error"}, "storage opens databases and translates their errors"
 
 
 def test_the_device_and_the_host_never_import_each_other() -> None:

@@ -12,9 +12,9 @@ from motetrace_host.cluster import redis_ledger
 from motetrace_host.cluster.redis_ledger import RedisSeen
 from motetrace_host.core.ledger.store import SeenRow
 from motetrace_host.core.messages.record import RECORD
-from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.forward_cursor import ForwardCursor
 from motetrace_host.storage.message_log import MessageLog
+from motetrace_host.storage.side_tables import REJECTIONS
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
 DATABASE = "motetrace.db"
@@ -134,7 +134,7 @@ class LogEvidence:
         self.total += 1
 
     def _read_sums(self, connection: sqlite3.Connection, target: str) -> None:
-        for device, reason, count in BootTable(connection).rejections():
+        for device, reason, count in REJECTIONS.read(connection):
             self.sums["rejected"] += count
             self.faults.append(f"rejected: {count} of {device or 'no device'} for {reason}")
         at = ForwardCursor(connection, target).state()

@@ -15,7 +15,7 @@ from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes
 from motetrace_host.core.verdict.locate import BROKER_DROPPED
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
-from motetrace_host.storage import device_stats, hop_reports
+from motetrace_host.storage import side_tables
 from motetrace_host.storage.boot_table import Boot, BootTable
 
 _FEW_BOOTS = 16  # so many are looked up one by one; beyond it all boots' stage states are read at once
@@ -90,17 +90,17 @@ def gather(
 ) -> list[BootReport]:
     """Report on all boots, or those of one device; by device, each device's boots in the order in which they began."""
     states = _states(store, device_id)
-    stats = device_stats.every(connection, device_id)
+    stats = side_tables.latest_stats(connection, device_id)
     ledger = BootTable(connection)
     known = {(boot.device_id, boot.boot_nonce): boot for boot in ledger.boots(device_id)}
-    facts = facts_of(now_unix_ms, hop_reports.heard(connection))
+    facts = facts_of(now_unix_ms, side_tables.reporting_times(connection))
     reports = [
         _numbered(key, states.get(key, {}), stats.get(key), known.get(key), facts)
         for key in states.keys() | stats.keys()
     ]
     reports += [
         BootReport(one.device_id, None, one.messages, one.duplicates, one.last_unix_ns // 1_000_000)
-        for one in ledger.unnumbered(device_id)
+        for one in side_tables.UNNUMBERED.read(connection, device_id)
     ]
     reports.sort(key=lambda report: (report.device_id, _began(report)))
     _mark_interleaved(reports)

@@ -9,7 +9,7 @@ from typing import Any
 from motetrace_host.commands.boot_reports import BootReport
 from motetrace_host.core.printable import printable
 from motetrace_host.core.verdict.hop_status import SHIM
-from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.side_tables import CloneRow
 
 
 def as_json(

@@ -18,6 +18,7 @@ from motetrace_host.commands.state_folder import DATABASE_NAME, opened
 from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
 from motetrace_host.core.verdict.hop_status import SHIM
+from motetrace_host.storage import forward_cursor, upkeep
 from motetrace_host.storage.message_log import Block, MessageLog
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
@@ -45,14 +46,13 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     """
     lines: list[str] = []
     with opened(folder) as connection:
-        connection.execute("BEGIN")
         checking = Checking(connection, progress)
         findings: list[Finding] = []
-        try:
-            findings.extend(checking.run())
-        except sqlite3.Error as error:
-            findings.append(Finding(f"file: it cannot be read on: {error}", _DAMAGED))
-        connection.execute("ROLLBACK")
+        with upkeep.one_moment(connection):
+            try:
+                findings.extend(checking.run())
+            except sqlite3.Error as error:
+                findings.append(Finding(f"file: it cannot be read on: {error}", _DAMAGED))
     progress.end()
     for remedy in dict.fromkeys(finding.remedy for finding in findings):
         told = [finding.what for finding in findings if finding.remedy == remedy]
@@ -88,11 +88,8 @@ class Checking:
 
     def _file(self) -> Iterator[Finding]:
         with self._progress.while_waiting(lambda seconds: f"SQLite's own check, {seconds:.0f} s"):
-            try:
-                rows = self._connection.execute(f"PRAGMA integrity_check({_FAULTS})").fetchall()
-            except sqlite3.DatabaseError as error:
-                rows = [(str(error),)]
-        yield from (Finding(f"file: {fault}", _DAMAGED) for (fault,) in rows if fault != "ok")
+            faults = upkeep.file_faults(self._connection, _FAULTS)
+        yield from (Finding(f"file: {fault}", _DAMAGED) for fault in faults)
 
     def _blocks(self) -> Iterator[Finding]:
         """Every block holds as many records as it says, and they name what there is."""
@@ -159,43 +156,24 @@ class Checking:
 
     def _whole_since(self) -> int:
         """Boots that began at this time (Unix ms) or later have all their messages in the log."""
-        row = self._connection.execute("SELECT id, last_unix_ns FROM message_block ORDER BY id LIMIT 1").fetchone()
-        if row is None:  # none was written yet, or all are forgotten
-            return 0 if not self._last("message_block") else 2**63
-        return 0 if row[0] == 1 else row[1] // 1_000_000 + 1
+        oldest = next(self._log.blocks(limit=1), None)
+        if oldest is None:  # none was written yet, or all are forgotten
+            return 0 if not upkeep.highest_id(self._connection, "message_block") else 2**63
+        return 0 if oldest.id == 1 else oldest.last_unix_ns // 1_000_000 + 1
 
     def _cursors(self) -> Iterator[Finding]:
-        blocks, spans = self._last("message_block"), self._last("span")
-        rows = self._connection.execute("SELECT target, span_id_upto, block_upto, block_offset FROM forward_cursor")
-        for target, span_id, block, offset in rows.fetchall():
-            if span_id > spans or block > blocks:
-                place = f"span {span_id} of {spans}, block {block} of {blocks}"
+        blocks, spans = (upkeep.highest_id(self._connection, table) for table in ("message_block", "span"))
+        for target, at in forward_cursor.positions(self._connection).items():
+            if at.span_id > spans or at.block > blocks:
+                place = f"span {at.span_id} of {spans}, block {at.block} of {blocks}"
                 yield Finding(f"the cursor of {target} is beyond what was ever stored: {place}", _OURS)
-            after = next(self._log.blocks(block, 1), None)
-            if offset > (after.messages if after else 0):
-                yield Finding(f"the cursor of {target} is beyond its block: message {offset}", _OURS)
+            after = next(self._log.blocks(at.block, 1), None)
+            if at.offset > (after.messages if after else 0):
+                yield Finding(f"the cursor of {target} is beyond its block: message {at.offset}", _OURS)
 
     def _spans(self) -> Iterator[Finding]:
         self._progress.tell("spans")
-        query = (
-            "SELECT resource_id, count(*) FROM span WHERE NOT EXISTS"
-            " (SELECT 1 FROM resource WHERE resource.id = span.resource_id) GROUP BY resource_id"
-        )
-        for resource, count in self._connection.execute(query):
+        for resource, count in upkeep.spans_without_resource(self._connection):
             yield Finding(f"{count} spans name resource {resource}, which does not exist", _OURS)
-        if self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'verdict'").fetchone():
-            yield from self._verdicts()
-
-    def _verdicts(self) -> Iterator[Finding]:
-        """The tail's decisions: a byte for each message of a block."""
-        query = (
-            "SELECT block_id, length(reasons), messages FROM verdict JOIN message_block ON id = block_id"
-            " WHERE length(reasons) > messages"
-        )
-        for block, decided, messages in self._connection.execute(query):
+        for block, decided, messages in upkeep.blocks_decided_twice(self._connection):
             yield Finding(f"block {block} of {messages} messages has {decided} decisions", _OURS)
-
-    def _last(self, table: str) -> int:
-        """The highest id that a table ever gave."""
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return int(row[0]) if row else 0

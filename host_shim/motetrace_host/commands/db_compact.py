@@ -15,7 +15,7 @@ from motetrace_host.commands.progress import Progress
 from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import DATABASE_NAME, opened
 from motetrace_host.core.errors import OperatorError
-from motetrace_host.storage import database, state_folder
+from motetrace_host.storage import database, state_folder, upkeep
 
 # SQLite writes the compact database to a temporary file, and from there into the write-ahead log.
 _COPIES: Final = 2
@@ -31,7 +31,7 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
         StoreError: SQLite refused; nothing has changed.
     """
     with opened(folder) as connection, alone(folder):
-        page_bytes, pages, free = _pages(connection)
+        page_bytes, pages, free = upkeep.pages(connection)
         if not free:
             return f"{folder / DATABASE_NAME}: {size(pages * page_bytes)}, nothing to give back\n", 0
         needed = (pages - free) * page_bytes
@@ -87,8 +87,8 @@ def _vacuum(connection: sqlite3.Connection, folder: Path, needed: int, progress:
     os.environ[_TEMPORARY] = str(folder)  # else the copy goes to a disk whose room nobody looked at
     try:
         with progress.while_waiting(text), database.translated(folder / DATABASE_NAME):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.execute("VACUUM")
+            upkeep.truncate_log(connection)
+            upkeep.vacuum(connection)
     finally:
         if before is None:
             del os.environ[_TEMPORARY]
@@ -98,14 +98,6 @@ def _vacuum(connection: sqlite3.Connection, folder: Path, needed: int, progress:
 
 def _truncate(connection: sqlite3.Connection) -> str:
     """Bring the log into the file, which shrinks then; says so when somebody reads, so that it could not."""
-    busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    if not busy:
+    if upkeep.truncate_log(connection):
         return ""
     return "  another motetrace reads it: the file shrinks when that has ended, at the next start of the shim\n"
-
-
-def _pages(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Bytes of a page, pages, and how many of them are free."""
-    names = ("page_size", "page_count", "freelist_count")
-    page_bytes, pages, free = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
-    return page_bytes, pages, free

@@ -14,8 +14,7 @@ from motetrace_host.core.printable import printable
 from motetrace_host.core.verdict.hop_status import SHIM, STAGES
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP
-from motetrace_host.storage import broker_drops
-from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.side_tables import BROKER_DROPS, CloneRow
 
 WHY = {
     "first": "the first of this device",
@@ -45,7 +44,7 @@ def lines(
     if len(latest) > len(shown):
         lost = sum(one.lost_anywhere for one in latest[len(shown) :])
         told.append(f"  ... and {len(latest) - len(shown)} older boots, with {lost} losses in all (--all shows them)")
-    for drop in broker_drops.read(connection, device_id):
+    for drop in BROKER_DROPS.read(connection, device_id):
         whose = f"{printable(drop.receiver, 40)}'s copy" if drop.receiver else "before anybody got it"
         unnamed = f", {drop.unnamed} of them without a number" if drop.unnamed else ""
         told.append(f"  dropped by the broker: {drop.dropped}, {drop.reason}, {whose}{unnamed}")

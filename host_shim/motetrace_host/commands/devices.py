@@ -16,9 +16,7 @@ from motetrace_host.commands.boots_json import as_json
 from motetrace_host.commands.state_folder import opened, second, seen_store, shared_where
 from motetrace_host.commands.table import table
 from motetrace_host.core.printable import printable
-from motetrace_host.storage import clones as clone_store
-from motetrace_host.storage.boot_table import BootTable
-from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.side_tables import CLONES, REJECTIONS, CloneRow
 
 SORTS: Final[Mapping[str, Callable[[BootReport], Any]]] = {
     "lost": lambda report: (-report.lost_anywhere, -report.last_unix_ms),
@@ -61,8 +59,8 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
     with opened(folder) as connection:
         found = gather(connection, seen_store(connection), now_unix_ms, wanted.device_id)
         shared = shared_where(connection)
-        rejections = [row for row in BootTable(connection).rejections() if wanted.device_id in (None, row[0])]
-        clones = clone_store.read(connection, wanted.device_id)
+        rejections = REJECTIONS.read(connection, wanted.device_id)
+        clones = {row.device_id: row for row in CLONES.read(connection, wanted.device_id)}
         if not found and not rejections:
             name = wanted.device_id
             return ("Nothing was seen yet.\n" if name is None else f"{printable(name)}: nothing was seen.\n"), 1

@@ -19,6 +19,7 @@ from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.storage.forward_cursor import ForwardCursor
 from motetrace_host.storage.message_log import SPANS_PER_MESSAGE, MessageLog
 from motetrace_host.storage.run_settings import RunSettings
+from motetrace_host.storage.tail_decisions import TailDecisionLog
 
 
 def load(folder: Path, device_id: str) -> ShimView | None:
@@ -83,7 +84,7 @@ def _counts(
     policy the last of them was treated."""
     head: Counter[int] = Counter()
     tail: Counter[int] = Counter()
-    has_verdicts = _has_verdicts(connection)
+    decisions = TailDecisionLog(connection)
     since_unix_s = policy = 0
     for block in log.blocks():
         if not since_unix_s:
@@ -92,22 +93,10 @@ def _counts(
         if numbers:
             policy = record.split_extras(block.extras).get(max(numbers), record.NO_EXTRA).policy
         head.update(block.records[number * record.SIZE + record.DECISION_AT] for number in numbers)
-        if numbers and has_verdicts:
-            reasons = _reasons(connection, block.id)
+        if numbers:
+            reasons = decisions.find(block.id) or b""
             tail.update(reasons[number] for number in numbers if number < len(reasons))
     return head, tail, since_unix_s, policy
-
-
-def _has_verdicts(connection: sqlite3.Connection) -> bool:
-    """Whether the tail has a table here."""
-    found = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'verdict'").fetchone()
-    return found is not None
-
-
-def _reasons(connection: sqlite3.Connection, block: int) -> bytes:
-    """The tail's reasons for the messages of a block, a byte each; b"" when it has not decided yet."""
-    row = connection.execute("SELECT reasons FROM verdict WHERE block_id = ?", (block,)).fetchone()
-    return bytes(row[0]) if row else b""
 
 
 def _sending(connection: sqlite3.Connection, log: MessageLog, target: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from motetrace_host.core.spans.span import Span, Status
 from motetrace_host.core.verdict.hop_status import SHIM, HopStatus
 from motetrace_host.core.verdict.locate import locate
 from motetrace_host.network import otlp_codec
-from motetrace_host.storage import broker_drops, hop_reports, secret_files
+from motetrace_host.storage import secret_files, side_tables
 from motetrace_host.storage.boot_table import Boot
 from motetrace_host.storage.device_lookup import DeviceLookup
 from motetrace_host.storage.message_log import LoggedMessage, MessageLog
@@ -94,11 +94,11 @@ class _Reading:
         self._device_id = device_id
         self._seq = seq
         now_unix_ms = time.time_ns() // 1_000_000
-        self._facts = facts_of(now_unix_ms, hop_reports.heard(connection))
+        self._facts = facts_of(now_unix_ms, side_tables.reporting_times(connection))
         found = gather(connection, seen_store(connection), now_unix_ms, device_id)
         self._unnumbered = any(one.boot_nonce is None for one in found)
         self._reports = {one.boot_nonce: one for one in found if one.boot_nonce is not None}
-        self._drops = sorted({drop.reason for drop in broker_drops.read(connection, device_id)})
+        self._drops = sorted({drop.reason for drop in side_tables.BROKER_DROPS.read(connection, device_id)})
 
     def known(self, entry: LoggedMessage, width: int, colour: bool) -> Iterator[str]:
         """One message that the ledger has."""

@@ -11,8 +11,8 @@ from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import emqx_drop
 from motetrace_host.shim.side_topic import SideTopic
-from motetrace_host.storage import broker_drops
-from motetrace_host.storage.broker_drops import DropCount
+from motetrace_host.storage import side_tables
+from motetrace_host.storage.side_tables import DropCount
 
 _REMEMBERED: Final = 10_000
 _Key = tuple[str, str, str, str]
@@ -61,7 +61,7 @@ class BrokerEvents(SideTopic):
     def save(self, connection: sqlite3.Connection) -> None:
         """Add to the counts of reasons."""
         if self._counts:
-            broker_drops.add(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
+            side_tables.add_drops(connection, [DropCount(*key, *counts) for key, counts in self._counts.items()])
 
     def committed(self) -> None:
         self._counts.clear()

@@ -44,7 +44,7 @@ from motetrace_host.shim.service import Ending, Shim, Upkeep
 from motetrace_host.shim.side_topic import SideTopic
 from motetrace_host.shim.slow_path import SlowPath
 from motetrace_host.shim.span_exchange import SpanExchange
-from motetrace_host.storage import database, hop_reports, secret_files, state_folder
+from motetrace_host.storage import database, secret_files, side_tables, state_folder
 from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
 from motetrace_host.storage.run_settings import RunSettings
@@ -86,7 +86,7 @@ def build(config: Config, ports: Ports) -> Shim:
     path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
     connection = database.connect(path)
     with database.translated():
-        counters = Counters(log, {device for device, _, _ in BootTable(connection).rejections()})
+        counters = Counters(log, {device for device, _, _ in side_tables.REJECTIONS.read(connection)})
     inbox = Inbox(config.queue)
     head = HeadSampler(
         HeadSettings(
@@ -160,7 +160,7 @@ def _listeners(
 
     births = Births(reads, config.prefix, on_boot)
     nonces = Nonces(births, reads, counters, log)
-    reports = HopReports(config.prefix, hop_reports.load(connection))
+    reports = HopReports(config.prefix, side_tables.counted_reports(connection))
     statistics, drops = DeviceStatistics(config.prefix), BrokerEvents(config.prefix, config.topics)
     side_topics = (births, reports, statistics, drops, DesiredTopic(config.prefix, head), reported)
     return Listeners(

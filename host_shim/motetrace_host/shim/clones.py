@@ -14,8 +14,7 @@ from motetrace_host.core.printable import printable
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.logging import Log
-from motetrace_host.storage import clones as clone_store
-from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.side_tables import CLONES, CloneRow
 
 MAX_LOGGED = 10_000  # device ids that are not logged again; beyond it nothing is logged, but all is written down
 
@@ -48,7 +47,7 @@ class CloneWatch(BatchParticipant):
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what was noticed."""
         if self._unsaved:
-            clone_store.add(connection, self._unsaved.values())
+            CLONES.save(connection, self._unsaved.values())
 
     def committed(self) -> None:
         self._unsaved.clear()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from motetrace_host.core.printable import printable
 from motetrace_host.shim.logging import Log
-from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.side_tables import REJECTIONS, Rejection
 
 MAX_DEVICES = 10_000
 INTERNAL_ERROR = "internal_error"
@@ -63,7 +63,7 @@ class Counters:
         """
         counts = self._unsaved + Counter((self._counted_as(device_id), reason) for device_id, reason in faults)
         self._saving = counts, faults
-        BootTable(connection).reject(counts)
+        REJECTIONS.save(connection, [Rejection(*key, count) for key, count in counts.items()])
 
     def committed(self) -> None:
         """Take what `save` wrote as written."""

@@ -9,7 +9,7 @@ from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import device_stats
 from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.shim.side_topic import SideTopic
-from motetrace_host.storage import device_stats as device_stats_store
+from motetrace_host.storage import side_tables
 
 
 class DeviceStatistics(SideTopic):
@@ -41,7 +41,7 @@ class DeviceStatistics(SideTopic):
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write the latest message of each boot."""
-        device_stats_store.save(connection, self._unsaved)
+        side_tables.save_stats(connection, self._unsaved)
 
     def committed(self) -> None:
         self._unsaved.clear()

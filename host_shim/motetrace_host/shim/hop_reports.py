@@ -13,12 +13,18 @@ from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.wire import hop_report
 from motetrace_host.shim.side_topic import SideTopic
-from motetrace_host.storage import hop_reports
-from motetrace_host.storage.hop_reports import MAX_PROCESSES, ProcessKey, ProcessReports, ServiceReports
+from motetrace_host.storage.side_tables import (
+    HOP_PROCESSES,
+    HOP_SERVICES,
+    MAX_PROCESSES,
+    ProcessReports,
+    ServiceReports,
+)
 
 REMEMBERED: Final = 62  # numbers below the highest; with it, what fits into SQLite's integer
 MAX_REPORTERS: Final = 1_000
 _MASK: Final = (1 << REMEMBERED) - 1
+_Process = tuple[str, bytes]
 
 
 class HopReports(SideTopic):
@@ -26,15 +32,15 @@ class HopReports(SideTopic):
 
     Args:
         prefix: Of the side topics, such as `motetrace/`.
-        counted: What was counted before this start: `storage.hop_reports.load(connection)`.
+        counted: What was counted before this start: `side_tables.counted_reports(connection)`.
     """
 
-    def __init__(self, prefix: str, counted: dict[ProcessKey, ProcessReports] | None = None) -> None:
+    def __init__(self, prefix: str, counted: dict[_Process, ProcessReports] | None = None) -> None:
         super().__init__(prefix + "{device_id}/seen")
         self.repeated = 0
         self._counted = {} if counted is None else dict(counted)
-        self._changed: dict[ProcessKey, ProcessReports] = {}
-        self._forgotten: list[ProcessKey] = []
+        self._changed: dict[_Process, ProcessReports] = {}
+        self._forgotten: list[_Process] = []
         self._reporters: set[str] = set()
         self._services: dict[tuple[str, str], ServiceReports] = {}
         self._seen_runs: list[SeenRuns] = []
@@ -52,14 +58,14 @@ class HopReports(SideTopic):
         known = self._counted.pop(
             process, None
         )  # and in again at the end: the one that reported longest ago stays first
-        now = _with(known, report.number, now_ms)
+        now = _with(known or ProcessReports(*process, 0, 0, 0), report.number, now_ms)
         if now is None:
             assert known is not None  # noqa: S101 (mypy: only what is known repeats)
             self._counted[process] = known
             self.repeated += 1
             return
         self._remember(process, now)
-        self._add(ServiceReports(device_id, report.hop, now_ms, report.unnumbered, report.shed))
+        self._add(ServiceReports(device_id, report.hop, now_ms, now_ms, report.unnumbered, report.shed))
         self._seen_runs += seen_runs
 
     def runs(self) -> list[SeenRuns]:
@@ -68,8 +74,9 @@ class HopReports(SideTopic):
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write which reports these were."""
-        hop_reports.forget(connection, self._forgotten)
-        hop_reports.save(connection, self._changed.items(), self._services.values())
+        HOP_PROCESSES.delete(connection, self._forgotten)
+        HOP_PROCESSES.save(connection, self._changed.values())
+        HOP_SERVICES.save(connection, self._services.values())
 
     def committed(self) -> None:
         self._changed.clear()
@@ -77,7 +84,7 @@ class HopReports(SideTopic):
         self._services.clear()
         self._seen_runs = []
 
-    def _remember(self, process: ProcessKey, now: ProcessReports) -> None:
+    def _remember(self, process: _Process, now: ProcessReports) -> None:
         if len(self._counted) >= MAX_PROCESSES:
             oldest = next(iter(self._counted))
             del self._counted[oldest]
@@ -95,20 +102,20 @@ class HopReports(SideTopic):
         before = self._services.get(key)
         if before is not None:
             service = service._replace(
-                unnumbered=before.unnumbered + service.unnumbered, shed=before.shed + service.shed
+                since_unix_ms=before.since_unix_ms,
+                unnumbered=before.unnumbered + service.unnumbered,
+                shed=before.shed + service.shed,
             )
         self._services[key] = service
 
 
-def _with(known: ProcessReports | None, number: int, now_ms: int) -> ProcessReports | None:
+def _with(known: ProcessReports, number: int, now_ms: int) -> ProcessReports | None:
     """Add a number to those of a process; None when it was there before, or is too old to be looked up."""
-    if known is None:
-        return ProcessReports(number, 0, now_ms)
     ahead = number - known.number
     if ahead > 0:
-        below = (known.below << 1 | 1) << (ahead - 1) & _MASK if ahead <= REMEMBERED else 0
-        return ProcessReports(number, below, now_ms)
+        below = (known.below << 1 | 1) << (ahead - 1) & _MASK if known.number and ahead <= REMEMBERED else 0
+        return known._replace(number=number, below=below, heard_unix_ms=now_ms)
     bit = 1 << -ahead - 1 if -REMEMBERED <= ahead < 0 else 0
     if not bit or known.below & bit:
         return None
-    return ProcessReports(known.number, known.below | bit, now_ms)
+    return known._replace(below=known.below | bit, heard_unix_ms=now_ms)

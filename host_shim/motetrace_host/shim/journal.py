@@ -15,9 +15,9 @@ from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import HOP, Batch
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.counters import Counters
-from motetrace_host.storage import database
-from motetrace_host.storage.boot_table import BootTable, Unnumbered
+from motetrace_host.storage import database, upkeep
 from motetrace_host.storage.message_log import MessageLog
+from motetrace_host.storage.side_tables import UNNUMBERED, Unnumbered
 
 
 @dataclass(slots=True)
@@ -45,8 +45,7 @@ class Journal:
     ) -> None:
         self._connection = connection
         with database.translated():
-            # Rare and large checkpoints: the write-ahead log grows to about 32 MiB (8000 pages of 4 KiB).
-            connection.execute("PRAGMA wal_autocheckpoint=8000")
+            upkeep.checkpoint_rarely(connection)
         self._log = MessageLog(connection)
         self._seen = seen
         self._participants = (*participants, bare_seq)
@@ -121,7 +120,7 @@ class Journal:
         block = self._log.append(records, extras) if records else self._log.last_block()
         if findings.deliveries:
             self._log.delivered(findings.deliveries, block)
-        BootTable(self._connection).add_unnumbered(_unnumbered(batch, again))
+        UNNUMBERED.save(self._connection, _unnumbered(batch, again))
         new = ((number, reasons) for number, reasons in batch.faults.items() if number not in again)
         faults = [(batch.topics[number].device_id, reason) for number, reasons in new for reason in reasons]
         self._counters.save(self._connection, faults)

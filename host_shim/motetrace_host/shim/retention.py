@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from motetrace_host.storage import clones, database, device_stats
+from motetrace_host.storage import database
 from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import MessageLog
+from motetrace_host.storage.side_tables import CLONES, DEVICE_STATS, MAX_STATS
 from motetrace_host.storage.span_store import SpanStore
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
@@ -104,8 +105,8 @@ class Retention:
     def _steps(self, now_unix_ms: int) -> Iterator[tuple[str, Callable[[], int]]]:
         limits, before_ms = self._limits, now_unix_ms - self._limits.keep_ms
         yield "marks", lambda: self._mark(now_unix_ms)
-        yield "spans", lambda: self._spans.trim(max_spans=limits.spans, limit=_STEP).deleted
-        yield "spans", lambda: self._spans.trim_marked(before_ms, _STEP).deleted
+        yield "spans", lambda: self._spans.trim(max_spans=limits.spans, limit=_STEP)
+        yield "spans", lambda: self._spans.trim_marked(before_ms, _STEP)
         yield "messages", lambda: self._messages.trim(limits.messages)
         yield "messages", lambda: self._messages.trim_old(now_unix_ms * 1_000_000, limits.keep_ms * 1_000_000)
         if abs(now_unix_ms - self._slow_at_unix_ms) < SLOW_EVERY_MS:
@@ -114,9 +115,9 @@ class Retention:
             yield "boots", lambda: self._trim_states(now_unix_ms)
             yield "boots", lambda: self._ledger.trim_old(before_ms * 1_000_000, _STEP)
         yield "boots", lambda: self._ledger.trim_boots(_STEP)
-        yield "statistics", lambda: device_stats.trim_old(self._connection, before_ms, _STEP)
-        yield "statistics", lambda: device_stats.trim(self._connection, _STEP)
-        yield "clones", lambda: clones.trim(self._connection, before_ms, _STEP)
+        yield "statistics", lambda: DEVICE_STATS.trim_before(self._connection, before_ms, _STEP)
+        yield "statistics", lambda: DEVICE_STATS.trim_beyond(self._connection, MAX_STATS, _STEP)
+        yield "clones", lambda: CLONES.trim_before(self._connection, before_ms, _STEP)
         yield "places", lambda: self._messages.trim_places(MAX_PLACES)
         self._slow_at_unix_ms = now_unix_ms
 

@@ -19,12 +19,12 @@ from motetrace_host.core.spans.envelope import join
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.network import otlp_codec
 from motetrace_host.shim.tail_sampler import TailSampler
-from motetrace_host.storage import database
+from motetrace_host.storage import database, forward_cursor
 from motetrace_host.storage.device_lookup import DeviceLookup
 from motetrace_host.storage.forward_cursor import ForwardCursor, Position
 from motetrace_host.storage.message_log import SPANS_PER_MESSAGE, Block, MessageLog
 from motetrace_host.storage.span_store import SpanStore
-from motetrace_host.storage.tail_verdicts import TailDecisionLog
+from motetrace_host.storage.tail_decisions import TailDecisionLog
 
 MAX_BATCH_BYTES = 2**21  # before gzip, about; common backends take 4 MiB and more
 _STEP = 256  # messages between two looks at the size
@@ -41,8 +41,8 @@ def unsent_elsewhere(connection: sqlite3.Connection, target: str) -> dict[str, i
         target: the present one, "" when there is none.
     """
     with database.translated():
-        names = connection.execute("SELECT target FROM forward_cursor WHERE target <> ? ORDER BY target", (target,))
-        states = {name: ForwardCursor(connection, name).state() for (name,) in names.fetchall()}
+        others = [name for name in forward_cursor.positions(connection) if name != target]
+        states = {name: ForwardCursor(connection, name).state() for name in others}
     pending = {name: at.pending_spans + SPANS_PER_MESSAGE * at.pending_messages for name, at in states.items()}
     return {name: spans for name, spans in pending.items() if spans}
 

@@ -3,7 +3,7 @@
 Messages wait on disk, in the blocks that they were written in, and the forwarder asks about a block when it is old
 enough. In memory is what is known of traces meanwhile (`tail_traces`). A verdict against a message is taken back when
 something becomes known of it later, for as long as KEEP_AFTER_ALL_NS: then it is queued to be sent after all
-(`storage/tail_verdicts.py`).
+(`storage/tail_decisions.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.shim.tail_traces import Reconsider, TailTraces
 from motetrace_host.storage import database
 from motetrace_host.storage.message_log import Block, MessageLog
-from motetrace_host.storage.tail_verdicts import TailDecisionLog
+from motetrace_host.storage.tail_decisions import TailDecisionLog
 
 KEEP_AFTER_ALL_NS: Final = 300 * 10**9
 LOSSES_EVERY_NS: Final = 5 * 10**9

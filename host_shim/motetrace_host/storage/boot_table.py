@@ -9,10 +9,11 @@ reaches the disk together, and only then is the batch acknowledged to the broker
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core.wire.birth import Birth
+from motetrace_host.storage.side_tables import UNNUMBERED
 
 MAX_BOOTS = 100_000  # beyond it the boots seen first are forgotten: their messages stay, their births go
 MAX_UNNUMBERED = 100_000  # devices; who makes device ids up would fill the disk with their counts
@@ -33,15 +34,6 @@ class Boot(NamedTuple):
     why: str = ""
 
 
-class Unnumbered(NamedTuple):
-    """Messages of a device that had no number: `messages` told apart, `duplicates` of them known again."""
-
-    device_id: str
-    messages: int
-    duplicates: int
-    last_unix_ns: int
-
-
 class BootTable:
     """The tables of boots and rejections of one connection."""
 
@@ -54,32 +46,6 @@ class BootTable:
             "INSERT OR IGNORE INTO device_boot(device_id, boot_nonce, inferred, first_seen_unix_ns) VALUES(?,?,?,?)",
             boots,
         )
-
-    def add_unnumbered(self, counts: Iterable[Unnumbered]) -> None:
-        """Add to the counts of messages without a number."""
-        self._connection.executemany(
-            "INSERT INTO unnumbered VALUES(?,?,?,?) ON CONFLICT(device_id) DO UPDATE SET"
-            " messages = messages + excluded.messages, duplicates = duplicates + excluded.duplicates,"
-            " last_unix_ns = max(last_unix_ns, excluded.last_unix_ns)",
-            counts,
-        )
-
-    def unnumbered(self, device_id: str | None = None) -> list[Unnumbered]:
-        """The counts of messages without a number, of all devices or one."""
-        query = "SELECT * FROM unnumbered WHERE ?1 IS NULL OR device_id = ?1 ORDER BY device_id"
-        return [Unnumbered(*row) for row in self._connection.execute(query, (device_id,))]
-
-    def reject(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Add to the rejections of (device, reason)."""
-        self._connection.executemany(
-            "INSERT INTO rejection VALUES(?,?,?)"
-            " ON CONFLICT(device_id, reason) DO UPDATE SET count = count + excluded.count",
-            [(device_id, reason, count) for (device_id, reason), count in counts.items()],
-        )
-
-    def rejections(self) -> list[tuple[str, str, int]]:
-        """All of them: device ('' beyond the cap), reason, count."""
-        return self._connection.execute("SELECT device_id, reason, count FROM rejection ORDER BY 1, 2").fetchall()
 
     def store_birth(self, device_id: str, birth: Birth, received_unix_ns: int) -> None:
         """Keep what a device said about a boot; the last word counts."""
@@ -157,7 +123,7 @@ class BootTable:
 
         For a ledger whose numbers are in this database: where they are elsewhere, every boot would seem forgotten.
         """
-        self._connection.execute("DELETE FROM unnumbered WHERE last_unix_ns < ?", (before_unix_ns,))
+        UNNUMBERED.trim_before(self._connection, before_unix_ns, MAX_UNNUMBERED)
         oldest = self._connection.execute(
             "SELECT device_id, boot_nonce FROM device_boot AS boot WHERE first_seen_unix_ns < ?"
             " AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.boot_nonce = boot.boot_nonce) LIMIT ?",
@@ -178,7 +144,7 @@ class BootTable:
 
         Likewise the counts of the devices without numbers that were heard longest ago, beyond `MAX_UNNUMBERED`.
         """
-        self._trim_unnumbered()
+        UNNUMBERED.trim_beyond(self._connection, MAX_UNNUMBERED, MAX_UNNUMBERED)
         excess: int = self._connection.execute("SELECT count(*) FROM device_boot").fetchone()[0] - MAX_BOOTS
         if excess <= 0:
             return 0
@@ -188,12 +154,3 @@ class BootTable:
                 (min(excess, limit),),
             ).fetchall()
         )
-
-    def _trim_unnumbered(self) -> None:
-        excess: int = self._connection.execute("SELECT count(*) FROM unnumbered").fetchone()[0] - MAX_UNNUMBERED
-        if excess > 0:
-            self._connection.execute(
-                "DELETE FROM unnumbered WHERE device_id IN"
-                " (SELECT device_id FROM unnumbered ORDER BY last_unix_ns LIMIT ?)",
-                (excess,),
-            )

@@ -36,7 +36,7 @@ CREATE TABLE message_block(
     records       BLOB NOT NULL,
     extras        BLOB NOT NULL
 );
-CREATE TABLE verdict(                              -- of the tail (storage/tail_verdicts.py)
+CREATE TABLE verdict(                              -- of the tail (storage/tail_decisions.py)
     block_id INTEGER PRIMARY KEY,
     reasons  BLOB NOT NULL                         -- one byte per message of the block
 );
@@ -323,9 +323,9 @@ _creating = threading.Lock()
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Bring the schema of a connection up to date where a way leads there; `connect` does it by itself."""
-    while _version(connection) in _MIGRATIONS:
+    while schema_version(connection) in _MIGRATIONS:
         with transaction(connection):
-            migration = _MIGRATIONS.get(_version(connection))  # another process may have been first
+            migration = _MIGRATIONS.get(schema_version(connection))  # another process may have been first
             if migration:
                 script, version = migration
                 for statement in _statements(script):
@@ -338,7 +338,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=OFF")
     create_tables(connection)
-    version = _version(connection)
+    version = schema_version(connection)
     if version == SCHEMA_VERSION:
         return
     if version > SCHEMA_VERSION:
@@ -363,7 +363,8 @@ def _set_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The version that the file's schema has; 0 when it has none."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 

@@ -33,6 +33,12 @@ class ForwardState(NamedTuple):
     pending_messages: int
 
 
+def positions(connection: sqlite3.Connection) -> dict[str, Position]:
+    """Where each target stands that was ever sent to."""
+    rows = connection.execute("SELECT target, span_id_upto, block_upto, block_offset FROM forward_cursor ORDER BY 1")
+    return {target: Position(*at) for target, *at in rows}
+
+
 class ForwardCursor:
     """The cursor of one target."""
 
@@ -46,9 +52,7 @@ class ForwardCursor:
 
     def position(self) -> Position:
         """Where it stands; all zero when there is none."""
-        query = "SELECT span_id_upto, block_upto, block_offset FROM forward_cursor WHERE target = ?"
-        row = self._connection.execute(query, (self._target,)).fetchone()
-        return Position(*row) if row else Position()
+        return positions(self._connection).get(self._target, Position())
 
     def settle(self, upto: Position, *, sent: int, refused: int) -> None:
         """Move to a position (never back: retention may have moved it meanwhile) and add to the counts."""

@@ -8,14 +8,17 @@ Writing methods run inside the caller's transaction (`database.transaction`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.core.messages.record import Record, RecordExtra
+from motetrace_host.storage import forward_cursor
 
 SPANS_PER_MESSAGE = 2  # device_publish and broker_forward
+# What goes with a block: table, and the column that has the block's id.
+_BY_BLOCK = (("verdict", "block_id"), ("revival", "block_id"), ("message_block", "id"), ("delivery", "block_id"))
 _BLOCKS = "SELECT id, last_unix_ns, messages, records, extras FROM message_block "
 
 
@@ -216,34 +219,27 @@ class MessageLog:
             without a number that comes again after it was forgotten counts as new.
         """
         excess = self.count() - max_messages
-        gone, upto = 0, 0
-        oldest = self._connection.execute("SELECT id, messages FROM message_block ORDER BY id LIMIT ?", (limit,))
-        for block, messages in oldest.fetchall():
-            if gone + messages > excess:
-                break
-            gone, upto = gone + messages, block
-        if upto:
-            self._forget_upto(upto)
-        return gone
+        return self._forget_while(lambda gone, last_unix_ns: gone <= excess, limit)
 
     def trim_old(self, now_unix_ns: int, keep_ns: int, limit: int = 200) -> int:
-        """Forget the oldest blocks that are further from now than `keep_ns`, at most `limit` in one call.
+        """Forget the oldest blocks that are further from now than `keep_ns`; see `trim`.
 
         An age counts without its sign, so that what was written under a clock that ran ahead goes too.
-
-        Returns:
-            How many messages went; see `trim`.
         """
+        return self._forget_while(lambda gone, last_unix_ns: abs(now_unix_ns - last_unix_ns) > keep_ns, limit)
+
+    def _forget_while(self, may_go: Callable[[int, int], bool], limit: int) -> int:
+        """Forget blocks while `may_go` is true of the messages gone with this one, and of when its last one came."""
         gone, upto = 0, 0
-        oldest = self._connection.execute(
-            "SELECT id, messages, last_unix_ns FROM message_block ORDER BY id LIMIT ?", (limit,)
-        )
-        for block, messages, last_unix_ns in oldest.fetchall():
-            if abs(now_unix_ns - last_unix_ns) <= keep_ns:
+        query = "SELECT id, messages, last_unix_ns FROM message_block ORDER BY id LIMIT ?"
+        for block, messages, last_unix_ns in self._connection.execute(query, (limit,)).fetchall():
+            if not may_go(gone + messages, last_unix_ns):
                 break
             gone, upto = gone + messages, block
         if upto:
-            self._forget_upto(upto)
+            self._count_shed(upto)
+            for table, column in _BY_BLOCK:
+                self._connection.execute(f"DELETE FROM {table} WHERE {column} <= ?", (upto,))
         return gone
 
     def trim_places(self, max_places: int) -> int:
@@ -264,24 +260,17 @@ class MessageLog:
         self._connection.executemany("DELETE FROM place WHERE id = ?", doomed)
         return len(doomed)
 
-    def _forget_upto(self, upto: int) -> None:
-        self._count_shed(upto)
-        for statement in ("DELETE FROM verdict WHERE block_id <= ?", "DELETE FROM revival WHERE block_id <= ?"):
-            self._connection.execute(statement, (upto,))
-        self._connection.execute("DELETE FROM message_block WHERE id <= ?", (upto,))
-        self._connection.execute("DELETE FROM delivery WHERE block_id <= ?", (upto,))
-
     def _count_shed(self, upto: int) -> None:
-        query = "SELECT target, block_upto, block_offset FROM forward_cursor WHERE block_upto < ?"
-        for target, after, offset in self._connection.execute(query, (upto,)).fetchall():
-            shed = 0
-            for block in self.blocks(after):
+        for target, at in forward_cursor.positions(self._connection).items():
+            shed, offset = 0, at.offset
+            for block in self.blocks(at.block):
                 if block.id > upto:
                     break
                 shed += SPANS_PER_MESSAGE * len(record.kept(block.records, offset))
                 offset = 0
             self._connection.execute(
-                "UPDATE forward_cursor SET shed = shed + ?, block_upto = ?, block_offset = 0 WHERE target = ?",
+                "UPDATE forward_cursor SET shed = shed + ?1, block_upto = ?2, block_offset = 0"
+                " WHERE target = ?3 AND block_upto < ?2",
                 (shed, upto, target),
             )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 
+from motetrace_host.storage import upkeep
+
 
 def add(connection: sqlite3.Connection, content: bytes) -> int:
     """Write a batch down; gives its id."""
@@ -29,8 +31,7 @@ def settle(connection: sqlite3.Connection, batch_id: int) -> None:
 
 def last_id(connection: sqlite3.Connection) -> int:
     """The id of the batch written down last, settled or not; 0 when there was none."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pending_batch'").fetchone()
-    return int(row[0]) if row else 0
+    return upkeep.highest_id(connection, "pending_batch")
 
 
 def shim_id(connection: sqlite3.Connection) -> str:

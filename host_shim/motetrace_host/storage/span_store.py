@@ -7,11 +7,12 @@ of messages must reach the disk together.
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple
 
 from motetrace_host.core.spans.span import SpanRow
+from motetrace_host.storage import forward_cursor
 
 _INSERT = (
     "INSERT OR IGNORE INTO span"
@@ -23,13 +24,6 @@ _SELECT = (
 )
 # One look into span_by_resource for each resource; `NOT IN (SELECT resource_id FROM span)` would read all spans.
 _DELETE_UNNAMED = "DELETE FROM resource WHERE NOT EXISTS (SELECT 1 FROM span WHERE span.resource_id = resource.id)"
-
-
-class Trimmed(NamedTuple):
-    """What one `trim` call did. `shed` counts span and target pairs that were deleted before they were forwarded."""
-
-    deleted: int
-    shed: int
 
 
 class SpanStore:
@@ -67,7 +61,7 @@ class SpanStore:
         """All named counters."""
         return dict(self._connection.execute("SELECT name, value FROM counter ORDER BY name").fetchall())
 
-    def trim(self, *, max_spans: int, limit: int = 2_000) -> Trimmed:
+    def trim(self, *, max_spans: int, limit: int = 2_000) -> int:
         """Delete the oldest spans beyond `max_spans`, in the order they were stored; at most `limit` in one call.
 
         Call it again while it deletes `limit`, so that no single transaction holds the write lock for long. A trace may
@@ -75,9 +69,8 @@ class SpanStore:
         """
         excess = self._one("SELECT count(*) FROM span") - max_spans
         if excess <= 0:
-            return Trimmed(0, 0)
-        doomed = self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess))
-        return self._delete(doomed, is_last=len(doomed) < limit) if doomed else Trimmed(0, 0)
+            return 0
+        return self._delete(self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess)), limit)
 
     def mark(self, at_unix_ms: int, every_ms: int = 3_600_000) -> None:
         """Note which spans are stored by now, unless the last note is younger than `every_ms`.
@@ -88,13 +81,13 @@ class SpanStore:
         if at_unix_ms - self._one("SELECT coalesce(max(at_unix_ms), 0) FROM span_mark") >= every_ms:
             self._connection.execute("INSERT INTO span_mark SELECT ?, coalesce(max(id), 0) FROM span", (at_unix_ms,))
 
-    def trim_marked(self, before_unix_ms: int, limit: int = 2_000) -> Trimmed:
+    def trim_marked(self, before_unix_ms: int, limit: int = 2_000) -> int:
         """Delete the spans that were noted before a time, at most `limit` in one call; see `trim`."""
         upto = self._one("SELECT coalesce(max(span_id), 0) FROM span_mark WHERE at_unix_ms < ?", before_unix_ms)
         doomed = self._ids("SELECT id FROM span WHERE id <= ? ORDER BY id LIMIT ?", upto, limit)
         if len(doomed) < limit:
             self._connection.execute("DELETE FROM span_mark WHERE at_unix_ms < ?", (before_unix_ms,))
-        return self._delete(doomed, is_last=len(doomed) < limit) if doomed else Trimmed(0, 0)
+        return self._delete(doomed, limit)
 
     def last_id(self) -> int:
         """The id of the span stored last; 0 when there is none."""
@@ -112,27 +105,21 @@ class SpanStore:
             batch.append(found)
         return batch
 
-    def _delete(self, doomed: list[int], *, is_last: bool) -> Trimmed:
+    def _delete(self, doomed: list[int], limit: int) -> int:
         """Delete the oldest spans; the last of a row of calls also drops resources that nothing names any more."""
-        shed = self._count_shed(doomed)
-        self._connection.execute("DELETE FROM span WHERE id <= ?", (doomed[-1],))
-        if is_last:
-            self._connection.execute(_DELETE_UNNAMED)
-        return Trimmed(len(doomed), shed)
+        if doomed:
+            for target, at in forward_cursor.positions(self._connection).items():
+                unsent = len(doomed) - bisect_right(doomed, at.span_id)
+                self._connection.execute("UPDATE forward_cursor SET shed = shed + ? WHERE target = ?", (unsent, target))
+            self._connection.execute("DELETE FROM span WHERE id <= ?", (doomed[-1],))
+            if len(doomed) < limit:
+                self._connection.execute(_DELETE_UNNAMED)
+        return len(doomed)
 
     def _resource_id(self, resource: bytes) -> int:
         digest = blake2b(resource, digest_size=16).digest()
         self._connection.execute("INSERT OR IGNORE INTO resource(digest, resource) VALUES(?, ?)", (digest, resource))
         return self._one("SELECT id FROM resource WHERE digest = ?", digest)
-
-    def _count_shed(self, doomed: list[int]) -> int:
-        shed = 0
-        cursors = self._connection.execute("SELECT target, span_id_upto FROM forward_cursor").fetchall()
-        for target, upto in cursors:
-            lost = sum(span_id > upto for span_id in doomed)
-            shed += lost
-            self._connection.execute("UPDATE forward_cursor SET shed = shed + ? WHERE target = ?", (lost, target))
-        return shed
 
     def _ids(self, query: str, *values: int) -> list[int]:
         return [row[0] for row in self._connection.execute(query, values)]

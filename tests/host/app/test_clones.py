@@ -5,8 +5,7 @@ import pytest
 from motetrace_host.core.messages.clones import BootTurns
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.shim.clones import CloneWatch
-from motetrace_host.storage import clones
-from motetrace_host.storage.clones import CloneRow
+from motetrace_host.storage.side_tables import CLONES, CloneRow
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
 OLD, NEW = "0a01020304", "0b01020304"
@@ -36,7 +35,7 @@ def test_two_boots_that_take_turns_are_told_once_and_written_down(bench: Bench, 
     assert told["device.id"] == "s"
     assert told["boots"] == [OLD, NEW]
     assert "give each its own" in str(told["remedy"])
-    row = clones.read(bench.connection)["s"]
+    row = {row.device_id: row for row in CLONES.read(bench.connection)}["s"]
     assert (row.older.hex(), row.newer.hex(), row.times) == (OLD, NEW, 1)
     assert bench.counters.summary()["clones"] == 1
 
@@ -52,7 +51,7 @@ def test_a_reboot_with_stragglers_is_none_and_neither_is_a_bare_seq(bench: Bench
         bench.inbox.put(Chunk([frame], 1, NOW + turn * MINUTE_NS, 200))
     assert bench.run()
     assert warnings(bench) == []
-    assert clones.read(bench.connection) == {}
+    assert CLONES.read(bench.connection) == []
 
 
 def test_nothing_is_asked_while_the_boot_stays_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +72,9 @@ def test_nothing_is_asked_while_the_boot_stays_the_same(bench: Bench, monkeypatc
 
 def test_rows_add_up_and_go_by_age(bench: Bench) -> None:
     a, b = bytes.fromhex(OLD), bytes.fromhex(NEW)
-    clones.add(bench.connection, [CloneRow("s", a, b, 1, 10, 10)])
-    clones.add(bench.connection, [CloneRow("s", b, a, 2, 20, 20), CloneRow("t", a, b, 1, 30, 30)])
-    assert clones.read(bench.connection, "s") == {"s": CloneRow("s", b, a, 3, 10, 20)}
-    assert clones.trim(bench.connection, 20) == 0
-    assert clones.trim(bench.connection, 21) == 1
-    assert list(clones.read(bench.connection)) == ["t"]
+    CLONES.save(bench.connection, [CloneRow("s", a, b, 1, 10, 10)])
+    CLONES.save(bench.connection, [CloneRow("s", b, a, 2, 20, 20), CloneRow("t", a, b, 1, 30, 30)])
+    assert CLONES.read(bench.connection, "s") == [CloneRow("s", b, a, 3, 10, 20)]
+    assert CLONES.trim_before(bench.connection, 20, 9) == 0
+    assert CLONES.trim_before(bench.connection, 21, 9) == 1
+    assert [row.device_id for row in CLONES.read(bench.connection)] == ["t"]

@@ -1,5 +1,6 @@
 """The ledger and the message log against a slow, obvious oracle; and what they tell when asked."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motetrace_host.storage import boot_table, database
-from motetrace_host.storage.boot_table import BootTable, Unnumbered
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.forward_cursor import ForwardCursor, Position
+from motetrace_host.storage.side_tables import REJECTIONS, UNNUMBERED, Rejection, Unnumbered
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench
 
@@ -18,8 +20,8 @@ MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> BootTable:
-    return BootTable(database.connect(tmp_path / "motetrace.db"))
+def connection(tmp_path: Path) -> sqlite3.Connection:
+    return database.connect(tmp_path / "motetrace.db")
 
 
 def send(bench: Bench, device: str, boot: int, seq: int, packet_id: int = 1) -> None:
@@ -96,23 +98,26 @@ def test_what_is_forgotten_before_its_spans_were_sent_is_counted_as_shed(make_be
     assert behind.position() == (0, blocks[3], 0, 0), "what was on its way when it was forgotten moves nothing back"
 
 
-def test_boots_are_bounded_and_the_first_seen_go_first(opened: BootTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boots_are_bounded_and_the_first_seen_go_first(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = BootTable(connection)
     monkeypatch.setattr(boot_table, "MAX_BOOTS", 3)
     opened.add_boots([("a", boot.to_bytes(5, "big"), False, NOW + boot) for boot in range(1, 6)])
     assert opened.trim_boots() == 2
     assert [boot.boot_nonce[-1] for boot in opened.boots("a")] == [3, 4, 5]
 
 
-def test_rejections_add_up(opened: BootTable) -> None:
-    opened.reject({("a", "x"): 2, ("", "y"): 1})
-    opened.reject({("a", "x"): 3})
-    assert opened.rejections() == [("", "y", 1), ("a", "x", 5)]
+def test_rejections_add_up(connection: sqlite3.Connection) -> None:
+    REJECTIONS.save(connection, [Rejection("a", "x", 2), Rejection("", "y", 1)])
+    REJECTIONS.save(connection, [Rejection("a", "x", 3)])
+    assert REJECTIONS.read(connection) == [("", "y", 1), ("a", "x", 5)]
 
 
 def test_devices_without_numbers_are_bounded_and_those_heard_longest_ago_go_first(
-    opened: BootTable, monkeypatch: pytest.MonkeyPatch
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(boot_table, "MAX_UNNUMBERED", 3)
-    opened.add_unnumbered(Unnumbered(f"d{number}", 1, 0, NOW + number) for number in (5, 1, 4, 2, 3))
-    opened.trim_boots()
-    assert [one.device_id for one in opened.unnumbered()] == ["d3", "d4", "d5"]
+    UNNUMBERED.save(connection, (Unnumbered(f"d{number}", 1, 0, NOW + number) for number in (5, 1, 4, 2, 3)))
+    BootTable(connection).trim_boots()
+    assert [one.device_id for one in UNNUMBERED.read(connection)] == ["d3", "d4", "d5"]

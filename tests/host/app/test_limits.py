@@ -23,6 +23,7 @@ from motetrace_host.shim.batch import Batch
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database
+from motetrace_host.storage.side_tables import REJECTIONS
 from tests.host.app.conftest import NOW, Bench
 from tests.host.app.test_pipeline import chunk
 
@@ -198,7 +199,7 @@ def test_devices_beyond_those_told_apart_are_counted_without_a_name(bench: Bench
     assert counters.MAX_DEVICES == 10_000
     with database.transaction(bench.connection):
         counts.save(bench.connection)
-    assert ("", "seq_type", 5) in bench.ledger.rejections()
+    assert ("", "seq_type", 5) in REJECTIONS.read(bench.connection)
 
 
 def test_boots_beyond_those_that_can_wait_are_counted(bench: Bench) -> None:

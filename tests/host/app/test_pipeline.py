@@ -19,6 +19,7 @@ from motetrace_host.shim.device_topics import DeviceTopic
 from motetrace_host.shim.identifier import Identifier
 from motetrace_host.shim.inbox import Inbox
 from motetrace_host.storage.boot_table import BootTable
+from motetrace_host.storage.side_tables import REJECTIONS, SideTable
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench, publish_frame
 
@@ -289,16 +290,18 @@ def test_faults_without_a_row_are_counted_at_each_delivery(bench: Bench) -> None
 def test_faults_of_a_batch_that_the_disk_refused_at_first_are_counted_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reject = BootTable.reject
+    save = SideTable.save
     attempts: list[int] = []
 
-    def full(self: BootTable, counts: Any) -> None:
+    def full(table: SideTable[Any], connection: sqlite3.Connection, rows: Any) -> None:
+        save(table, connection, rows)
+        if table is not REJECTIONS:
+            return
         attempts.append(1)
-        reject(self, counts)
         if len(attempts) < 3:
             raise StoreError("the disk is full", retry=True)
 
-    monkeypatch.setattr(BootTable, "reject", full)
+    monkeypatch.setattr(SideTable, "save", full)
     bench.send(1, ("traceparent", "00-zz"), seqref(1))
     assert bench.run()
     assert bench.rows("SELECT * FROM rejection") == [("s", "traceparent_length", 1)]

@@ -12,11 +12,17 @@ from click.testing import CliRunner
 from motetrace_host.cli import main
 from motetrace_host.core.ledger.store import SeenRuns
 from motetrace_host.core.wire.device_stats import DeviceStats
-from motetrace_host.storage import broker_drops, clones, database, device_stats, hop_reports
+from motetrace_host.storage import database, side_tables
 from motetrace_host.storage.boot_table import BootTable
-from motetrace_host.storage.broker_drops import DropCount
-from motetrace_host.storage.clones import CloneRow
-from motetrace_host.storage.hop_reports import ServiceReports
+from motetrace_host.storage.side_tables import (
+    CLONES,
+    HOP_SERVICES,
+    REJECTIONS,
+    CloneRow,
+    DropCount,
+    Rejection,
+    ServiceReports,
+)
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import Bench
 
@@ -59,13 +65,15 @@ def state(tmp_path: Path) -> Path:
         seen_runs += [SeenRuns("", QUIET, hop, [(1, 10)], now - 1_000) for hop in ("rule", "function")]
         store.merge(1, seen_runs)
         ledger.add_boots([("sensor-0042", NONCE, False, then * 10**6), ("quiet", QUIET, False, then * 10**6)])
-        ledger.reject({("sensor-0042", "seqref_format"): 3})
+        REJECTIONS.save(connection, [Rejection("sensor-0042", "seqref_format", 3)])
         said = DeviceStats(NONCE, 100, (), 0, 98, 0, 0, 18, 5, 98304, (("left_alone", 3),))
-        device_stats.save(connection, [("sensor-0042", said, now - 60_000)])
-        broker_drops.add(connection, [DropCount("sensor-0042", "shim-1", "delivery.dropped", "queue_full", 4, 3)])
-        services = [ServiceReports("r", hop, at, 0, 0) for hop in ("rule", "function") for at in (then - HOUR_MS, now)]
-        hop_reports.save(connection, [], services)
-        clones.add(connection, [CloneRow("quiet", NONCE, QUIET, 1, then, then)])
+        side_tables.save_stats(connection, [("sensor-0042", said, now - 60_000)])
+        side_tables.add_drops(connection, [DropCount("sensor-0042", "shim-1", "delivery.dropped", "queue_full", 4, 3)])
+        services = [
+            ServiceReports("r", hop, at, at, 0, 0) for hop in ("rule", "function") for at in (then - HOUR_MS, now)
+        ]
+        HOP_SERVICES.save(connection, services)
+        CLONES.save(connection, [CloneRow("quiet", NONCE, QUIET, 1, then, then)])
     connection.close()
     return tmp_path
 
@@ -199,7 +207,7 @@ def test_of_a_device_with_many_boots_the_latest_are_told(tmp_path: Path) -> None
         seen_runs = [SeenRuns("d", number.to_bytes(5, "big"), "shim", [(1, 2)], number) for number in range(1, 31)]
         seen_runs += [SeenRuns("", number.to_bytes(5, "big"), "rule", [(1, 1)], number) for number in range(1, 31)]
         SqliteLedger(connection).merge(1, seen_runs)
-        hop_reports.save(connection, [], [ServiceReports("r", "rule", 10**6, 0, 0)])
+        HOP_SERVICES.save(connection, [ServiceReports("r", "rule", 10**6, 10**6, 0, 0)])
     connection.close()
     text = output(tmp_path, "trace", "d", "--seq", "9", code=1)
     assert text.count("NOT SENT yet") == 10
@@ -219,8 +227,8 @@ def test_of_a_message_in_the_log_the_same_is_told_sampled_or_not(
     now = time.time_ns() // 10**6
     with database.transaction(bench.connection):
         SqliteLedger(bench.connection).merge(9, [SeenRuns("", NONCE, "rule", [(1, 1), (3, 3)], now - HOUR_MS)])
-        hop_reports.save(
-            bench.connection, [], [ServiceReports("r", "rule", 1, 0, 0), ServiceReports("r", "rule", now, 0, 0)]
+        HOP_SERVICES.save(
+            bench.connection, [ServiceReports("r", "rule", 1, 1, 0, 0), ServiceReports("r", "rule", now, now, 0, 0)]
         )
     text = output(tmp_path, "trace", "s", "--seq", "2")
     assert "LOST between broker and rule engine: delivered to the shim 2026-" in text
@@ -242,7 +250,7 @@ def test_ten_thousand_devices_are_told_in_seconds(tmp_path: Path) -> None:
             SeenRuns("", nonce, hop, [(1, 500)], now - HOUR_MS) for _, nonce in boots for hop in ("rule", "db")
         ]
         SqliteLedger(connection).merge(1, seen_runs)
-        hop_reports.save(connection, [], [ServiceReports("r", hop, now, 0, 0) for hop in ("rule", "db")])
+        HOP_SERVICES.save(connection, [ServiceReports("r", hop, now, now, 0, 0) for hop in ("rule", "db")])
     connection.close()
     began = time.process_time()
     text = output(tmp_path, "devices")

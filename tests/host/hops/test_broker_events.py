@@ -17,8 +17,7 @@ from motetrace_host.core.wire import emqx_drop
 from motetrace_host.core.wire.emqx_drop import BrokerDrop
 from motetrace_host.core.wire.hop_report import SeenRuns
 from motetrace_host.shim.broker_events import BrokerEvents
-from motetrace_host.storage import broker_drops
-from motetrace_host.storage.broker_drops import DropCount
+from motetrace_host.storage.side_tables import BROKER_DROPS, DropCount, add_drops
 
 NONCE = bytes.fromhex("5f3a9c0d21")
 SEQREF = "5f3a9c0d21-0000002a-03"
@@ -158,12 +157,12 @@ def test_events_feed_the_ledger_and_are_counted_by_device_subscriber_and_reason(
         side.save(connection)
         connection.execute("COMMIT")
         side.committed()
-    assert set(broker_drops.read(connection)) == {
+    assert set(BROKER_DROPS.read(connection)) == {
         DropCount("sensor-0042", "", "message.dropped", "no_subscribers", 2, 1),
         DropCount("sensor-0042", "dashboard", "delivery.dropped", "queue_full", 1, 0),
         DropCount("", "", "message.dropped", "no_subscribers", 1, 1),
     }
-    assert len(broker_drops.read(connection, "sensor-0042")) == 2
+    assert len(BROKER_DROPS.read(connection, "sensor-0042")) == 2
     assert list(side.runs()) == []
 
 
@@ -177,8 +176,8 @@ def test_an_event_that_comes_again_counts_once_and_two_subscribers_copies_twice(
 
 def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection) -> None:
     counts = [DropCount(f"d{n}", f"r{n}", "delivery.dropped", "queue_full", 1, 0) for n in range(10)]
-    broker_drops.add(connection, counts, max_rows=4)
-    broker_drops.add(connection, counts, max_rows=4)
-    found = broker_drops.read(connection)
+    add_drops(connection, counts, max_rows=4)
+    add_drops(connection, counts, max_rows=4)
+    found = BROKER_DROPS.read(connection)
     assert found[0] == DropCount("", "", "delivery.dropped", "queue_full", 12, 0)
     assert (len(found), sum(row.dropped for row in found)) == (5, 20)

@@ -17,7 +17,7 @@ from motetrace_host.core.wire import device_stats
 from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.core.wire.hop_report import SeenRuns
 from motetrace_host.shim.device_stats import DeviceStatistics
-from motetrace_host.storage import device_stats as device_stats_store
+from motetrace_host.storage.side_tables import DEVICE_STATS, latest_stats
 
 DOC = Path(__file__).parents[3] / "docs/device-messages.md"
 NONCE = bytes.fromhex("5f3a9c0d21")
@@ -136,11 +136,11 @@ def test_the_latest_of_a_boot_is_kept_and_tells_the_last_number_assigned(connect
     hear(side, connection, changed(seq=100, ticks_ms=1, acked=90, failed=[], more=1))
     hear(side, connection, changed(seq=200, ticks_ms=2, acked=180, failed=[], more=2), NOW_MS + 5)
     assert last_assigned(connection, "sensor-0042", NONCE) == 200
-    assert device_stats_store.latest(connection, "sensor-0042", NONCE) == (
+    assert latest_stats(connection, "sensor-0042").get(("sensor-0042", NONCE)) == (
         DeviceStats(NONCE, 200, (), 3, 180, 2, 1, 18, 2, 98304, (("left_alone", 3),)),
         NOW_MS + 5,
     )
-    assert device_stats_store.latest(connection, "sensor-0043", NONCE) is None
+    assert latest_stats(connection, "sensor-0043") == {}
 
 
 def test_the_same_message_again_adds_nothing_up_and_an_older_one_takes_nothing_back(
@@ -151,7 +151,7 @@ def test_the_same_message_again_adds_nothing_up_and_an_older_one_takes_nothing_b
     last = changed(seq=200, ticks_ms=2, acked=180, failed=[], more=2)
     for payload in (last, last, late):
         hear(side, connection, payload)
-    found = device_stats_store.latest(connection, "sensor-0042", NONCE)
+    found = latest_stats(connection, "sensor-0042").get(("sensor-0042", NONCE))
     assert found is not None
     assert (found[0].last_seq, found[0].acked, found[0].ticks_ms, found[0].more) == (200, 180, 2, 6)
 
@@ -160,8 +160,8 @@ def test_the_boots_heard_longest_ago_go_first(connection: sqlite3.Connection) ->
     side = DeviceStatistics("motetrace/")
     for boot in range(5):
         hear(side, connection, changed(nonce=f"{boot:010x}"), NOW_MS - boot)
-    assert device_stats_store.trim(connection, max_boots=2, limit=1) == 1
-    assert device_stats_store.trim(connection, max_boots=2) == 2
-    assert device_stats_store.trim(connection, max_boots=2) == 0
+    assert DEVICE_STATS.trim_beyond(connection, 2, 1) == 1
+    assert DEVICE_STATS.trim_beyond(connection, 2, 9) == 2
+    assert DEVICE_STATS.trim_beyond(connection, 2, 9) == 0
     kept = [last_assigned(connection, "sensor-0042", bytes(4) + bytes([n])) for n in range(5)]
     assert [n for n, last in enumerate(kept) if last is not None] == [0, 1]

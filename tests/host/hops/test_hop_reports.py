@@ -15,9 +15,8 @@ from motetrace_host.core.wire.hop_report import HopReport
 from motetrace_host.shim import hop_reports
 from motetrace_host.shim.hop_reports import REMEMBERED, HopReports
 from motetrace_host.stages.report_outbox import WINDOW
-from motetrace_host.storage import database
-from motetrace_host.storage import hop_reports as hop_report_store
-from motetrace_host.storage.hop_reports import ProcessReports
+from motetrace_host.storage import database, side_tables
+from motetrace_host.storage.side_tables import HOP_SERVICES, ProcessReports
 
 PROCESS = bytes(range(8))
 NOW_NS = 1_795_000_000_000_000_000
@@ -90,7 +89,7 @@ def test_after_a_kill_the_broker_repeats_and_nothing_counts_twice(steps: list[tu
         side.receive("rule-engine", packet(number), NOW_NS)
         unacknowledged.append(number)
         if then == "kill":
-            side = HopReports("motetrace/", hop_report_store.load(connection))
+            side = HopReports("motetrace/", side_tables.counted_reports(connection))
             for again in unacknowledged:
                 side.receive("rule-engine", packet(again), NOW_NS)
         elif then == "commit":
@@ -111,8 +110,15 @@ def test_a_batch_that_was_rolled_back_is_given_again(connection: sqlite3.Connect
     assert numbers(side) == [1]
     commit(side, connection)
     assert numbers(side) == []
-    assert hop_report_store.load(connection) == {("rule-engine", PROCESS): ProcessReports(1, 0, NOW_NS // 10**6)}
-    assert hop_report_store.uncounted(connection) == [("rule-engine", "rule", 2, 0)]
+    assert side_tables.counted_reports(connection) == {
+        ("rule-engine", PROCESS): ProcessReports("rule-engine", PROCESS, 1, 0, NOW_NS // 10**6)
+    }
+    assert uncounted(connection) == [("rule-engine", "rule", 2, 0)]
+
+
+def uncounted(connection: sqlite3.Connection) -> list[tuple[str, str, int, int]]:
+    rows = HOP_SERVICES.read(connection)
+    return [(row.reporter, row.hop, row.unnumbered, row.shed) for row in rows if row.unnumbered or row.shed]
 
 
 def test_what_could_not_be_counted_is_added_up_by_service_and_hop(connection: sqlite3.Connection) -> None:
@@ -120,7 +126,7 @@ def test_what_could_not_be_counted_is_added_up_by_service_and_hop(connection: sq
     for number in (1, 2):
         side.receive("rule-engine", packet(number, unnumbered=3, shed=1), NOW_NS)
         commit(side, connection)
-    assert hop_report_store.uncounted(connection) == [("rule-engine", "rule", 6, 2)]
+    assert uncounted(connection) == [("rule-engine", "rule", 6, 2)]
 
 
 def test_memory_and_table_hold_the_processes_heard_last(
@@ -133,7 +139,7 @@ def test_memory_and_table_hold_the_processes_heard_last(
         if process == 4:
             commit(side, connection)
     commit(side, connection)
-    assert {process[0] for _, process in hop_report_store.load(connection)} == {4, 5, 2}
+    assert {process[0] for _, process in side_tables.counted_reports(connection)} == {4, 5, 2}
 
 
 def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +148,7 @@ def test_nobody_can_fill_the_table_with_names(connection: sqlite3.Connection, mo
     for name in "abcd":
         side.receive(name, packet(1, unnumbered=1), NOW_NS)
     commit(side, connection)
-    assert hop_report_store.uncounted(connection) == [("", "rule", 2, 0), ("a", "rule", 1, 0), ("b", "rule", 1, 0)]
+    assert uncounted(connection) == [("", "rule", 2, 0), ("a", "rule", 1, 0), ("b", "rule", 1, 0)]
 
 
 def test_a_broken_report_is_refused_and_leaves_nothing_behind() -> None:
@@ -153,10 +159,10 @@ def test_a_broken_report_is_refused_and_leaves_nothing_behind() -> None:
 
 
 def test_it_is_known_since_when_and_until_when_each_hop_is_heard(connection: sqlite3.Connection) -> None:
-    assert hop_report_store.heard(connection) == {}
+    assert side_tables.reporting_times(connection) == {}
     side = HopReports("motetrace/")
     for number, name in enumerate("aba", 1):
         side.receive(name, packet(number, name.encode() * 8), NOW_NS + number * 10**6)
         commit(side, connection)
-    assert hop_report_store.heard(connection) == {"rule": (NOW_NS // 10**6 + 1, NOW_NS // 10**6 + 3)}
-    assert hop_report_store.uncounted(connection) == []
+    assert side_tables.reporting_times(connection) == {"rule": (NOW_NS // 10**6 + 1, NOW_NS // 10**6 + 3)}
+    assert uncounted(connection) == []

@@ -25,6 +25,7 @@ from motetrace_host.shim.build import DATABASE_NAME
 from motetrace_host.shim.logging import Log
 from motetrace_host.storage import database, pending_batches
 from motetrace_host.storage.database import transaction
+from motetrace_host.storage.side_tables import REJECTIONS
 from tests.host.app.conftest import KEY, Bench, publish_frame
 from tests.host.ledger.stores import RedisLedger
 
@@ -185,7 +186,7 @@ def test_a_kill_at_any_step_loses_nothing_and_counts_nothing_twice_wherever_the_
     assert (row.seen.runs(), row.seen.count) == ([(1, 3), (9, 9)], 4)
     rejected = Counter()
     for shim in (one, other):
-        rejected.update({reason: count for _, reason, count in shim.bench.ledger.rejections()})
+        rejected.update({reason: count for _, reason, count in REJECTIONS.read(shim.bench.connection)})
         assert pending_batches.load(shim.bench.connection) is None
     assert rejected == {"traceparent_length": 1}
 
@@ -277,7 +278,7 @@ def test_a_device_with_a_bare_seq_that_two_shims_read_is_noticed_once(make_shim:
     one.read(bare(3))
     assert (shared(one), shared(other)) == ([], ["s"])
     other.read(bare(5))
-    assert other.bench.ledger.rejections() == [("s", bare_seq_watch.REASON, 1)]
+    assert REJECTIONS.read(other.bench.connection) == [("s", bare_seq_watch.REASON, 1)]
     assert sorted(one.seqs() + other.seqs()) == [1, 1, 2, 3, 4, 5], "each message is counted once all the same"
 
 

@@ -10,9 +10,10 @@ from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.core.wire.device_stats import DeviceStats
 from motetrace_host.shim import retention
 from motetrace_host.shim.retention import Limits, Retention
-from motetrace_host.storage import database, device_stats
-from motetrace_host.storage.boot_table import BootTable, Unnumbered
+from motetrace_host.storage import database
+from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import DeviceTopicRow, MessageLog
+from motetrace_host.storage.side_tables import UNNUMBERED, Unnumbered, latest_stats, save_stats
 from motetrace_host.storage.span_store import SpanStore
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 from tests.host.app.conftest import NOW, Bench
@@ -87,11 +88,11 @@ def test_statistics_and_counts_of_messages_without_a_number_go_by_age(path: Path
     old = NOW_MS - 20 * DAY_MS
     with database.transaction(connection):
         for device, at in (("a", old), ("b", NOW_MS)):
-            device_stats.save(connection, [(device, DeviceStats(b"aaaaa", 5), at)])
-            BootTable(connection).add_unnumbered([Unnumbered(device, 3, 0, at * 10**6)])
+            save_stats(connection, [(device, DeviceStats(b"aaaaa", 5), at)])
+            UNNUMBERED.save(connection, [Unnumbered(device, 3, 0, at * 10**6)])
     assert run(path, NOW_MS) == {"statistics": 1}
-    assert [device for device, _ in device_stats.every(connection)] == ["b"]
-    assert [one.device_id for one in BootTable(connection).unnumbered()] == ["b"]
+    assert [device for device, _ in latest_stats(connection)] == ["b"]
+    assert [one.device_id for one in UNNUMBERED.read(connection)] == ["b"]
     connection.close()
 
 
