@@ -42,7 +42,7 @@ def run(config: Config, *, leaving: bool = False) -> int:
         ConfigError: something that the settings name cannot be used.
         StoreError: the disk cannot be used now, and perhaps later.
     """
-    if leaving and not config.share:
+    if leaving and not config.cluster.share:
         raise ConfigError(["--share is missing: only a shim of a group can leave it; one that is alone is stopped"])
     # Whatever the umask was: a folder above the state folder that others may write to is one they may swap.
     os.umask(os.umask(0o077) | 0o077)
@@ -58,7 +58,7 @@ def run(config: Config, *, leaving: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        lock = state_folder.take(config.state)
+        lock = state_folder.take(config.storage.state)
         shim = _built(config, stop, leaving)
     except StoreError as error:
         if error.retry:
@@ -77,7 +77,7 @@ def _built(config: Config, stop: threading.Event, leaving: bool) -> Shim:
 
         membership = Departure
     ports = Ports(
-        log=logging.configure(config.log_level, config.log_format),
+        log=logging.configure(config.logging.log_level, config.logging.log_format),
         connect=_connect,
         ledger=_ledger(config),
         membership=membership,
@@ -87,12 +87,17 @@ def _built(config: Config, stop: threading.Event, leaving: bool) -> Shim:
 
 
 def _ledger(config: Config) -> OwnLedger:
-    if not config.ledger:
+    if not config.cluster.ledger:
         return OwnLedger()
     from motetrace_host.cluster.group import SharedLedger
     from motetrace_host.cluster.shared_ledger import LedgerAddress
 
-    address = LedgerAddress(config.ledger, config.tenant, config.ledger_username, config.ledger_password_file)
+    address = LedgerAddress(
+        config.cluster.ledger,
+        config.storage.tenant,
+        config.cluster.ledger_username,
+        config.cluster.ledger_password_file,
+    )
     return SharedLedger(address)
 
 
@@ -100,20 +105,19 @@ def _connect(
     config: Config, client_id: str, subscriptions: Sequence[Subscription], receivers: Receivers, leaving: bool
 ) -> Subscriber:
     """Make the connection to the broker; it connects when it is started."""
+    settings = config.connection
     broker = Broker(
-        config.broker.host,
-        config.broker.port,
-        config.broker.tls,
-        str(config.ca_file or ""),
-        config.username,
-        secret_files.load_password(config.password_file, "--password-file"),
-        str(config.client_cert or ""),
-        str(config.client_key or ""),
+        *settings.broker,
+        str(settings.ca_file or ""),
+        settings.username,
+        secret_files.load_password(settings.password_file, "--password-file"),
+        str(settings.client_cert or ""),
+        str(settings.client_key or ""),
     )
     return Subscriber(
         broker,
-        Session(client_id, config.session_expiry, config.receive_maximum),
-        _RECEIVE[config.receive],
+        Session(client_id, settings.session_expiry, settings.receive_maximum),
+        _RECEIVE[settings.receive],
         subscriptions,
         receivers.messages,
         receivers.published,

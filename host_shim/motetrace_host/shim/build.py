@@ -10,7 +10,7 @@ from typing import Any
 
 from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.mqtt.connection import Subscription
-from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
+from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.wire.trust import Trust
 from motetrace_host.network.otlp_forwarder import traces_url
@@ -22,7 +22,7 @@ from motetrace_host.shim.broker_events import BrokerEvents
 from motetrace_host.shim.broker_watch import BrokerWatch
 from motetrace_host.shim.clones import CloneWatch
 from motetrace_host.shim.command_replies import CommandReplies
-from motetrace_host.shim.config import Config
+from motetrace_host.shim.config import KEY_NAME, Config
 from motetrace_host.shim.connection_log import ConnectionLog
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.database_retry import DatabaseRetry, RetryingReads
@@ -80,23 +80,20 @@ def build(config: Config, ports: Ports) -> Shim:
     Raises:
         StoreError, OperatorError, OSError: a part cannot be had.
     """
-    tenant = Tenant(config.tenant, _key(config))
-    client_id = config.client_id or state_folder.client_id(config.state)
-    where = ShimIdentity(f"{config.broker.host}:{config.broker.port}", client_id)
-    path, log, ending = config.state / DATABASE_NAME, ports.log, Ending(ports.stop)
+    storage, address = config.storage, config.connection.broker
+    tenant = Tenant(storage.tenant, _key(config))
+    client_id = config.connection.client_id or state_folder.client_id(storage.state)
+    where = ShimIdentity(f"{address.host}:{address.port}", client_id)
+    path, log, ending = storage.state / DATABASE_NAME, ports.log, Ending(ports.stop)
     connection = database.connect(path)
     with database.translated():
         counters = Counters(log, {device for device, _, _ in side_tables.REJECTIONS.read(connection)})
-    inbox = Inbox(config.queue)
-    head = HeadSampler(
-        HeadSettings(
-            config.sample, config.sample_limit, config.sample_flag_cap, config.sample_device_rate, config.max_devices
-        )
-    )
+    inbox = Inbox(config.connection.queue)
+    head = HeadSampler(config.sampling.head_settings(storage.max_devices))
     spans = SpanExchange(config, connection, path, where, head, ports.ledger, log)
     membership = ports.membership(inbox, counters, spans.unsent)
     listeners = _listeners(config, database.connect(path), head, counters, inbox, spans.births_changed, log)
-    connection_log = ConnectionLog(log, where.broker, config.broker.tls)
+    connection_log = ConnectionLog(log, where.broker, address.tls)
 
     def on_connection(event: str, event_fields: dict[str, Any]) -> None:
         membership.connection_event(event)
@@ -116,7 +113,7 @@ def build(config: Config, ports: Ports) -> Shim:
     with database.transaction(connection):
         RunSettings(connection).note(settings_in_force(config, where) | ports.ledger.settings())
     limits = Limits(
-        config.keep * _DAY_MS, config.max_messages, config.max_spans, ledger_is_here=not ports.ledger.is_shared
+        storage.keep * _DAY_MS, storage.max_messages, storage.max_spans, ledger_is_here=not ports.ledger.is_shared
     )
     retention = Retention(connection, limits, ending.stop.wait, lambda gone: log.info("forgetting", **gone))
     summaries: list[Callable[[], dict[str, Any]]] = [
@@ -128,9 +125,9 @@ def build(config: Config, ports: Ports) -> Shim:
     ]
     started = {
         "broker": where.broker,
-        "topics": [topic.template for topic in config.topics],
+        "topics": [topic.template for topic in config.readings.topics],
         "client_id": client_id,
-        "state": str(config.state),
+        "state": str(storage.state),
         "ledger": ports.ledger.name,
     }
     upkeep = Upkeep(log, retention, head, summaries)
@@ -146,10 +143,11 @@ def _listeners(
     on_birth: Callable[[], None],
     log: Log,
 ) -> Listeners:
+    prefix = config.readings.prefix
     retry = DatabaseRetry(log, lambda: len(inbox))
     reads = RetryingReads(BootTable(connection), MessageLog(connection), retry)
-    replies = CommandReplies(reads, config.max_devices)
-    reported = ReportedTopic(config.prefix, head)
+    replies = CommandReplies(reads, config.storage.max_devices)
+    reported = ReportedTopic(prefix, head)
 
     def on_boot(device_id: str, boot_nonce: bytes, payload: bytes) -> None:
         replies.learn(device_id, boot_nonce)
@@ -158,11 +156,11 @@ def _listeners(
         counters.births += 1
         on_birth()
 
-    births = Births(reads, config.prefix, on_boot)
+    births = Births(reads, prefix, on_boot)
     nonces = Nonces(births, reads, counters, log)
-    reports = HopReports(config.prefix, side_tables.counted_reports(connection))
-    statistics, drops = DeviceStatistics(config.prefix), BrokerEvents(config.prefix, config.topics)
-    side_topics = (births, reports, statistics, drops, DesiredTopic(config.prefix, head), reported)
+    reports = HopReports(prefix, side_tables.counted_reports(connection))
+    statistics, drops = DeviceStatistics(prefix), BrokerEvents(prefix, config.readings.topics)
+    side_topics = (births, reports, statistics, drops, DesiredTopic(prefix, head), reported)
     return Listeners(
         connection, retry, reads, counters, head, replies, births, nonces, side_topics,
         lambda: reports.repeated + drops.repeated,
@@ -175,10 +173,10 @@ def _subscriptions(config: Config, listeners: Listeners) -> list[Subscription]:
         # What the broker keeps is for each shim to know; what passes by is for one of a group to count.
         Subscription(side.template.filter, retained=True)
         if side.retained
-        else Subscription(config.on_share(side.template.filter))
+        else Subscription(config.cluster.on_share(side.template.filter))
         for side in listeners.side_topics
     ]
-    return subscriptions + [Subscription(config.on_share(topic.filter)) for topic in config.topics]
+    return subscriptions + [Subscription(config.cluster.on_share(topic.filter)) for topic in config.readings.topics]
 
 
 def _pipeline(
@@ -193,21 +191,26 @@ def _pipeline(
 ) -> Pipeline:
     """Make the pipeline, which owns the connection of `listeners` from then on."""
     log, counters, reads, births = ports.log, listeners.counters, listeners.reads, listeners.births
-    routes = [(source.template, target) for source, target in config.republish]
-    trailer = frozenset(topic.template for topic in config.trailer)
+    readings = config.readings
+    routes = [(source.template, target) for source, target in readings.republish]
+    trailer = frozenset(topic.template for topic in readings.trailer)
     rules = TopicRules(
-        config.topics, Trust(config.trust), trailer, frozenset(source for source, _ in routes), config.device_property
+        readings.topics,
+        Trust(readings.trust),
+        trailer,
+        frozenset(source for source, _ in routes),
+        readings.device_property,
     )
     bare_seq, clones = BareSeq(reads), CloneWatch(counters, log)
     plans = SamplingPlans(listeners.head, reads)
     boots = BootRuns(births.live, listeners.replies, listeners.nonces, clones)
-    topics = DeviceTopics(reads, rules, tenant, boots, listeners.replies.tails, plans, config.max_devices)
+    topics = DeviceTopics(reads, rules, tenant, boots, listeners.replies.tails, plans, config.storage.max_devices)
     identifier = Identifier(tenant, bare_seq, listeners.replies, trailer, births.expiry_s, ports.random_bytes)
     slow_path = SlowPath(topics, identifier, listeners.side_topics, counters)
     reader = FastPath(topics, slow_path, listeners.nonces, births.expiry_s, counters)
     participants = (topics, plans, *listeners.side_topics, clones)
     journal = ports.ledger.journal(listeners.connection, tenant, participants, bare_seq, counters, log)
-    store = BatchStore(journal, listeners.retry, counters, log, log_messages=config.log_level == "debug")
+    store = BatchStore(journal, listeners.retry, counters, log, log_messages=config.logging.log_level == "debug")
     republisher = Republisher(routes, broker.publish, births, counters, log)
     return Pipeline(inbox, reader, store, republisher, broker, log, on_failure, on_stored)
 
@@ -219,9 +222,10 @@ def settings_in_force(config: Config, where: ShimIdentity) -> dict[str, str]:
     return {
         "broker": where.broker,
         "client_id": where.client_id,
-        **{name: str(getattr(config, name)) for name in (*limits, *rates)},
-        "tail": rules_text(config.tail_rules),
-        "otlp": traces_url(config.otlp) if config.otlp else "",
+        **{name: str(getattr(config.storage, name)) for name in limits},
+        **{name: str(getattr(config.sampling, name)) for name in rates},
+        "tail": rules_text(config.sampling.tail_rules),
+        "otlp": traces_url(config.export.otlp) if config.export.otlp else "",
     }
 
 
@@ -231,5 +235,6 @@ def rules_text(rules: TailRules | None) -> str:
 
 
 def _key(config: Config) -> bytes:
-    is_default = config.key_file == config.default_key_file
-    return secret_files.load_or_make_key(config.key_file) if is_default else secret_files.load_key(config.key_file)
+    path = config.storage.key_file
+    is_default = path == config.storage.state / KEY_NAME
+    return secret_files.load_or_make_key(path) if is_default else secret_files.load_key(path)

@@ -12,18 +12,16 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.mqtt.topics import TopicFilter, TopicTemplate, overlap
-from motetrace_host.core.sampling.tail.rules import TailRules
-from motetrace_host.core.wire.trust import TrustPolicy
-from motetrace_host.settings import SETTINGS, Address, BrokerUrl, Setting
+from motetrace_host import settings
+from motetrace_host.core.mqtt.topics import TopicFilter, overlap
+from motetrace_host.settings import GROUPS, SETTINGS, Setting
 
 CONFIG_VARIABLE = "MOTETRACE_CONFIG"
 KEY_NAME = "key"
-_SIDE_TOPICS = ("birth", "stats", "seen", "dropped", "sampling/desired", "sampling/reported")
 RECEIVE_MAXIMUM = 10_000
 _PREFIX = "MOTETRACE_"
 # Read by others: what fetches the demo's services, the instrumentation of paho, the tests.
@@ -44,88 +42,15 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `motetrace run` was told; see `settings.SETTINGS` for each field."""
+    """The settings that `motetrace run` works with, by group; see the groups for each."""
 
-    broker: BrokerUrl
-    topic: tuple[TopicTemplate, ...]
-    otlp: str
-    otlp_headers_file: Path | None
-    otlp_compression: str
-    otlp_listen: Address | None
-    state: Path
-    key_file: Path
-    tenant: str
-    prefix: str
-    client_id: str
-    ledger: str
-    ledger_username: str
-    ledger_password_file: Path | None
-    share: str
-    session_expiry: int
-    receive_maximum: int
-    receive: str
-    republish: tuple[tuple[TopicTemplate, TopicTemplate], ...]
-    trailer: tuple[TopicTemplate, ...]
-    trust: tuple[tuple[TopicFilter, TrustPolicy], ...]
-    device_property: str
-    keep: int
-    max_spans: int
-    max_messages: int
-    max_devices: int
-    queue: int
-    sample: int
-    sample_limit: int
-    sample_flag_cap: int
-    sample_device_rate: int
-    tail: str
-    tail_wait: int
-    tail_slow: int
-    tail_baseline: int
-    tail_neighbours: int
-    username: str
-    password_file: Path | None
-    ca_file: Path | None
-    client_cert: Path | None
-    client_key: Path | None
-    log_level: str
-    log_format: str
-
-    @property
-    def birth_topic(self) -> TopicTemplate:
-        """Where devices say at boot what they are."""
-        return TopicTemplate(self.prefix + "{device_id}/birth")
-
-    @property
-    def tail_rules(self) -> TailRules | None:
-        """What the tail keeps, None when it is off."""
-        if self.tail == "off":
-            return None
-        return TailRules(
-            slow_ms=self.tail_slow,
-            before=self.tail_neighbours,
-            after=self.tail_neighbours,
-            baseline=self.tail_baseline,
-            wait_s=self.tail_wait,
-        )
-
-    @property
-    def side_topics(self) -> tuple[TopicTemplate, ...]:
-        """Where devices, stages, operators and brokers say something about themselves; all that is no reading."""
-        return tuple(TopicTemplate(f"{self.prefix}{{device_id}}/{what}") for what in _SIDE_TOPICS)
-
-    def on_share(self, topic_filter: str) -> str:
-        """A filter as it is subscribed to where one shim of the group is to get each message."""
-        return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
-
-    @property
-    def default_key_file(self) -> Path:
-        """The one key file that is made when it is missing."""
-        return self.state / KEY_NAME
-
-    @property
-    def topics(self) -> tuple[TopicTemplate, ...]:
-        """All templates of readings: those of `topic` and `trailer`, and what is to be republished."""
-        return tuple(dict.fromkeys((*self.topic, *self.trailer, *(source for source, _ in self.republish))))
+    connection: settings.Connection
+    readings: settings.Readings
+    export: settings.Export
+    storage: settings.Storage
+    cluster: settings.Cluster
+    sampling: settings.Sampling
+    logging: settings.Logging
 
 
 def load(flags: Mapping[str, object], environment: Mapping[str, str], default_state: Path) -> Config:
@@ -142,23 +67,43 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], default_st
     mistakes = list(_unknown_variables(environment))
     file_name = flags.get("config") or environment.get(CONFIG_VARIABLE)
     table = _read_file(Path(str(file_name)), mistakes) if file_name else {}
-    values: dict[str, Any] = {}
-    for setting in SETTINGS:
-        given, source = _find(setting, flags, environment, table, str(file_name))
+    values = _values(SETTINGS, flags, environment, table, str(file_name), mistakes)
+    values["state"] = values["state"] or default_state
+    values["key_file"] = values["key_file"] or values["state"] / KEY_NAME
+    values["receive_maximum"] = values["receive_maximum"] or min(RECEIVE_MAXIMUM, values["queue"])
+    config = Config(
+        **{name: group(**{row.name: values[row.name] for row in fields(group)}) for name, group in GROUPS.items()}
+    )
+    mistakes.extend(_contradictions(config))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def some(names: Sequence[str], flags: Mapping[str, object], environment: Mapping[str, str]) -> dict[str, Any]:
+    """The values of some settings, from flags, environment and defaults; raises ConfigError as `load` does."""
+    wanted = [setting for setting in SETTINGS if setting.name in names]
+    return _values(wanted, flags, environment, {}, "", [])
+
+
+def _values(
+    wanted: Sequence[Setting],
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    table: Mapping[str, object],
+    file: str,
+    mistakes: list[str],
+) -> dict[str, Any]:
+    values = {}
+    for setting in wanted:
+        given, source = _find(setting, flags, environment, table, file)
         try:
             values[setting.name] = _parse(setting, given)
         except ValueError as error:
             mistakes.append(f"{source} {_shown(given)}: {error}")
     if mistakes:
         raise ConfigError(mistakes)
-    values["state"] = values["state"] or default_state
-    values["key_file"] = values["key_file"] or values["state"] / KEY_NAME
-    values["receive_maximum"] = values["receive_maximum"] or min(RECEIVE_MAXIMUM, values["queue"])
-    config = Config(**values)
-    mistakes.extend(_contradictions(config))
-    if mistakes:
-        raise ConfigError(mistakes)
-    return config
+    return values
 
 
 def _read_file(path: Path, mistakes: list[str]) -> dict[str, object]:
@@ -220,7 +165,7 @@ def _find(
 
 def _parse(setting: Setting, given: object) -> Any:
     if not setting.many:
-        return setting.parse(given) if given is not None else ("" if setting.name in _TEXTS else None)
+        return setting.parse(given) if given is not None else setting.absent
     if given is None:
         return ()
     if not isinstance(given, (list, tuple)) or (setting.count == 2 and any(isinstance(one, str) for one in given)):
@@ -236,45 +181,43 @@ def _as_list(setting: Setting, given: object) -> str:
     return json.dumps([given if is_pair else setting.metavar.split()], ensure_ascii=False)
 
 
-_TEXTS = ("client_id", "device_property", "log_format", "share")  # absent is ""
-
-
 def _contradictions(config: Config) -> Iterator[str]:
-    if not config.topics:
+    connection, readings, export = config.connection, config.readings, config.export
+    if not readings.topics:
         yield "--topic is missing: name at least one, for example --topic 'devices/{device_id}/telemetry'"
-    yield from _overlaps(config)
-    yield from _ledger_contradictions(config)
-    ours = [*config.topics, *config.side_topics]
-    for source, target in config.republish:
+    yield from _overlaps(readings)
+    yield from _ledger_contradictions(config.cluster)
+    ours = [*readings.topics, *readings.side_topics]
+    for source, target in readings.republish:
         for followed in ours:
             if overlap(target.filter, followed.filter):
                 yield (
                     f"--republish {source.template} {target.template}: the target would come back in on "
                     f"{followed.template}, without end; choose another, such as traced/{{device_id}}/telemetry"
                 )
-    if config.tail == "on" and not config.otlp:
+    if config.sampling.tail == "on" and not export.otlp:
         yield "--tail on needs --otlp: it decides what is sent to the trace backend"
-    if config.receive_maximum > config.queue:
+    if connection.receive_maximum > connection.queue:
         yield (
-            f"--receive-maximum {config.receive_maximum} is more than --queue {config.queue}: what the broker may send "
-            "ahead would not fit into the queue, and the connection would be renewed again and again; "
+            f"--receive-maximum {connection.receive_maximum} is more than --queue {connection.queue}: what the broker "
+            "may send ahead would not fit into the queue, and the connection would be renewed again and again; "
             "lower the former or raise the latter"
         )
-    yield from _distrust(config)
-    yield from _tls_files(config)
-    if config.password_file and not config.username:
-        yield f"--password-file {config.password_file} needs --username"
-    if config.otlp_headers_file and not config.otlp:
-        yield f"--otlp-headers-file {config.otlp_headers_file} needs --otlp: name the backend that wants the headers"
+    yield from _distrust(readings)
+    yield from _tls_files(connection)
+    if connection.password_file and not connection.username:
+        yield f"--password-file {connection.password_file} needs --username"
+    if export.otlp_headers_file and not export.otlp:
+        yield f"--otlp-headers-file {export.otlp_headers_file} needs --otlp: name the backend that wants the headers"
 
 
-def _distrust(config: Config) -> Iterator[str]:
-    """Rules of --trust that would never do anything: a misspelt one would leave a topic trusted without a word."""
+def _distrust(readings: settings.Readings) -> Iterator[str]:
+    """Rules of --trust that would never do anything: a misspelt one would leave a topic trusted unnoticed."""
     earlier: dict[str, TopicFilter] = {}
-    for topic_filter, policy in config.trust:
+    for topic_filter, policy in readings.trust:
         written = f"--trust {topic_filter.text} {policy.word}"
-        if not any(overlap(topic_filter.filter, topic.filter) for topic in config.topics):
-            followed = ", ".join(topic.template for topic in config.topics)
+        if not any(overlap(topic_filter.filter, topic.filter) for topic in readings.topics):
+            followed = ", ".join(topic.template for topic in readings.topics)
             yield f"{written} matches no topic that is followed ({followed}); check how it is written"
         if topic_filter.filter in earlier:
             first = earlier[topic_filter.filter].text
@@ -282,36 +225,40 @@ def _distrust(config: Config) -> Iterator[str]:
         earlier.setdefault(topic_filter.filter, topic_filter)
 
 
-def _tls_files(config: Config) -> Iterator[str]:
-    files = {"--ca-file": config.ca_file, "--client-cert": config.client_cert, "--client-key": config.client_key}
+def _tls_files(connection: settings.Connection) -> Iterator[str]:
+    files = {
+        "--ca-file": connection.ca_file,
+        "--client-cert": connection.client_cert,
+        "--client-key": connection.client_key,
+    }
     given = {flag: path for flag, path in files.items() if path}
     for flag, path in given.items():
-        if not config.broker.tls:
+        if not connection.broker.tls:
             yield f"{flag} {path} needs TLS: write mqtts:// in --broker"
     for flag, other in (("--client-cert", "--client-key"), ("--client-key", "--client-cert")):
         if flag in given and other not in given:
             yield f"{flag} {given[flag]} needs {other}: a certificate and its private key go together"
 
 
-def _ledger_contradictions(config: Config) -> Iterator[str]:
-    if config.share and not config.ledger:
+def _ledger_contradictions(cluster: settings.Cluster) -> Iterator[str]:
+    if cluster.share and not cluster.ledger:
         yield (
-            f"--share {config.share} needs a ledger that the shims share: with one each, every shim would miss the "
+            f"--share {cluster.share} needs a ledger that the shims share: with one each, every shim would miss the "
             "numbers that the others got; name it with --ledger redis://HOST:6379/0"
         )
-    if config.ledger_username and not config.ledger_password_file:
-        yield f"--ledger-username {config.ledger_username} needs --ledger-password-file"
-    if config.ledger_password_file and not config.ledger:
-        yield f"--ledger-password-file {config.ledger_password_file} needs --ledger redis://HOST:6379/0"
+    if cluster.ledger_username and not cluster.ledger_password_file:
+        yield f"--ledger-username {cluster.ledger_username} needs --ledger-password-file"
+    if cluster.ledger_password_file and not cluster.ledger:
+        yield f"--ledger-password-file {cluster.ledger_password_file} needs --ledger redis://HOST:6379/0"
 
 
-def _overlaps(config: Config) -> Iterator[str]:
+def _overlaps(readings: settings.Readings) -> Iterator[str]:
     """Templates that can match the same topic: the broker sends such a message once for each, and only the first of
     them would say how it is read, whatever the others ask for."""
-    flags = {source.template: "--republish" for source, _ in config.republish}
-    flags |= {topic.template: "--trailer" for topic in config.trailer}
-    flags |= {topic.template: "--topic" for topic in config.topic}
-    for one, other in itertools.combinations(config.topics, 2):
+    flags = {source.template: "--republish" for source, _ in readings.republish}
+    flags |= {topic.template: "--trailer" for topic in readings.trailer}
+    flags |= {topic.template: "--topic" for topic in readings.topic}
+    for one, other in itertools.combinations(readings.topics, 2):
         if overlap(one.filter, other.filter):
             yield (
                 f"{flags[one.template]} {one.template} and {flags[other.template]} {other.template} match the same "
@@ -319,7 +266,7 @@ def _overlaps(config: Config) -> Iterator[str]:
                 "one, or write it so that they share no topic (the very same template may stand in --topic, --trailer "
                 "and --republish)"
             )
-    for topic, side in itertools.product(config.topics, config.side_topics):
+    for topic, side in itertools.product(readings.topics, readings.side_topics):
         if overlap(topic.filter, side.filter):
             yield (
                 f"{flags[topic.template]} {topic.template} matches {side.template}, whose messages would be taken for "

@@ -54,15 +54,16 @@ class SpanExchange:
         self._tail = _tail(config, path, head, ledger, log)
         self._outbox: SpanOutbox | None = None
         self._forwarder: OtlpForwarder | None = None
-        if config.otlp:
-            url = traces_url(config.otlp)
-            headers = secret_files.load_headers(config.otlp_headers_file) if config.otlp_headers_file else {}
+        export = config.export
+        if export.otlp:
+            url = traces_url(export.otlp)
+            headers = secret_files.load_headers(export.otlp_headers_file) if export.otlp_headers_file else {}
             self._outbox = SpanOutbox(database.connect(path), url, where, self._tail)
-            self._forwarder = OtlpForwarder(self._outbox, url, headers=headers, compression=config.otlp_compression)
+            self._forwarder = OtlpForwarder(self._outbox, url, headers=headers, compression=export.otlp_compression)
         self._receiver: OtlpReceiver | None = None
-        if config.otlp_listen:
+        if export.otlp_listen:
             intake = SpanIntake(database.connect(path), self._received)
-            self._receiver = OtlpReceiver(intake, config.otlp_listen.host, config.otlp_listen.port)
+            self._receiver = OtlpReceiver(intake, export.otlp_listen.host, export.otlp_listen.port)
 
     def start(self) -> None:
         """Begin to send and to receive."""
@@ -138,10 +139,10 @@ class SpanExchange:
 
 
 def _tail(config: Config, path: Path, head: HeadSampler, ledger: OwnLedger, log: Log) -> TailSampler | None:
-    rules = config.tail_rules
+    rules = config.sampling.tail_rules
     if rules is None:
         return None
-    if config.share:
-        log.warning("tail_hears_a_part", share=config.share, remedy=_TAIL_REMEDY)
+    if config.cluster.share:
+        log.warning("tail_hears_a_part", share=config.cluster.share, remedy=_TAIL_REMEDY)
     connection = database.connect(path)
-    return TailSampler(connection, ledger.states(connection), rules, config.sample, head.targets)
+    return TailSampler(connection, ledger.states(connection), rules, config.sampling.sample, head.targets)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from motetrace_host.core.addresses import parse_broker
 from motetrace_host.core.messages.derived_ids import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BYTES
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.wire import hop_report
 from motetrace_host.core.wire.baggage import DEFAULT_MAX_BYTES, BaggageLimits
-from motetrace_host.settings import broker as broker_url
-from motetrace_host.settings import prefix as side_topics
+from motetrace_host.settings import parse_prefix
 from motetrace_host.stages import reporting
 from motetrace_host.stages.report_sink import CallableSink, ClientSink, Sink
 from motetrace_host.stages.reporting import ReportSettings
@@ -219,7 +219,7 @@ def _reports(
         return None
     named = _given(reporter, "MOTETRACE_REPORTER") or os.environ.get("OTEL_SERVICE_NAME", "") or "stages"
     try:
-        level = side_topics(_given(prefix, "MOTETRACE_PREFIX") or DEFAULT_PREFIX)
+        level = parse_prefix(_given(prefix, "MOTETRACE_PREFIX") or DEFAULT_PREFIX)
     except ValueError as error:
         raise ValueError(f"prefix {prefix!r}: {error}") from error
     topic = hop_report.topic(level, named)
@@ -248,7 +248,7 @@ def _sink(report: Any, login: _Login) -> Sink:
 
 def _broker(url: str, login: _Login) -> Broker:
     try:
-        address = broker_url(url)
+        address = parse_broker(url)
     except ValueError as error:
         raise ValueError(f"report: {error}") from error
     for name in ("ca_file", "client_cert", "client_key"):

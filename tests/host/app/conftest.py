@@ -60,19 +60,24 @@ class Bench:
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.topics = [TopicTemplate(template) for template in templates]
         head = sample or HeadSettings()
-        settings = replace(
-            _settings(path.parent),
+        base = _settings(path.parent)
+        readings = replace(
+            base.readings,
             topic=tuple(self.topics),
             republish=((self.topics[0], TopicTemplate("traced/{device_id}")),) if republish else (),
             trailer=tuple(self.topics) if trailer else (),
             trust=tuple((TopicFilter(topic_filter), TrustPolicy[policy.upper()]) for topic_filter, policy in trust),
             device_property=device_property,
-            max_devices=max_devices,
+        )
+        sampling = replace(
+            base.sampling,
             sample=head.threshold,
             sample_limit=head.limit_per_s,
             sample_flag_cap=head.cap_per_minute,
             sample_device_rate=head.device_threshold,
         )
+        storage = replace(base.storage, max_devices=max_devices)
+        settings = replace(base, readings=readings, sampling=sampling, storage=storage)
         self.shim = build(settings, Ports(cast("Log", self), self._connect, ledger or OwnLedger()))
         self.pipeline = self.shim.pipeline
         self.reader = self.pipeline.reader

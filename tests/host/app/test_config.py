@@ -29,10 +29,14 @@ def mistakes(flags: dict[str, object] | None = None, environment: dict[str, str]
 
 def test_defaults_are_enough_with_one_topic() -> None:
     loaded = load()
-    assert (loaded.broker.host, loaded.broker.port, loaded.broker.tls) == ("127.0.0.1", 1883, False)
-    assert (loaded.state, loaded.key_file) == (STATE, STATE / "key")
-    assert [topic.filter for topic in loaded.topics] == ["devices/+/telemetry"]
-    assert loaded.birth_topic.filter == "motetrace/+/birth"
+    assert (loaded.connection.broker.host, loaded.connection.broker.port, loaded.connection.broker.tls) == (
+        "127.0.0.1",
+        1883,
+        False,
+    )
+    assert (loaded.storage.state, loaded.storage.key_file) == (STATE, STATE / "key")
+    assert [topic.filter for topic in loaded.readings.topics] == ["devices/+/telemetry"]
+    assert loaded.readings.side_topics[0].filter == "motetrace/+/birth"
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -40,22 +44,22 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(tmp_path: P
     file.write_text('queue = 300\ntenant = "file"\nlog_level = "error"\ntopic = ["a/{device_id}"]\n')
     environment = {"MOTETRACE_QUEUE": "200", "MOTETRACE_TENANT": "environment", "MOTETRACE_CONFIG": str(file)}
     loaded = config.load({"queue": "100"}, environment, STATE)
-    assert (loaded.queue, loaded.tenant, loaded.log_level) == (100, "environment", "error")
-    assert [topic.template for topic in loaded.topics] == ["a/{device_id}"]
+    assert (loaded.connection.queue, loaded.storage.tenant, loaded.logging.log_level) == (100, "environment", "error")
+    assert [topic.template for topic in loaded.readings.topics] == ["a/{device_id}"]
 
 
 def test_the_receive_maximum_fits_into_the_queue() -> None:
-    assert (load().receive_maximum, load().queue) == (10_000, 50_000)
-    assert load({"queue": "500"}).receive_maximum == 500
-    assert load({"queue": "500", "receive_maximum": "500"}).receive_maximum == 500
+    assert (load().connection.receive_maximum, load().connection.queue) == (10_000, 50_000)
+    assert load({"queue": "500"}).connection.receive_maximum == 500
+    assert load({"queue": "500", "receive_maximum": "500"}).connection.receive_maximum == 500
     told = mistakes({"queue": "500", "receive_maximum": "501"})
     assert "--receive-maximum 501 is more than --queue 500" in told
     assert "renewed again and again" in told
 
 
 def test_the_reader_is_ours_unless_that_of_paho_is_asked_for() -> None:
-    assert load().receive == "bulk"
-    assert load({"receive": "paho"}).receive == "paho"
+    assert load().connection.receive == "bulk"
+    assert load({"receive": "paho"}).connection.receive == "paho"
     assert "allowed are bulk, paho" in mistakes({"receive": "raw"})
 
 
@@ -68,10 +72,10 @@ def test_lists_and_pairs_can_be_given_everywhere(tmp_path: Path) -> None:
         load(None, {"MOTETRACE_REPUBLISH": " ".join(pair)}),
         load({"config": str(file)}),
     ):
-        assert [(source.template, target.template) for source, target in loaded.republish] == [pair]
-        assert pair[0] in [topic.template for topic in loaded.topics], "what is republished is followed"
+        assert [(source.template, target.template) for source, target in loaded.readings.republish] == [pair]
+        assert pair[0] in [topic.template for topic in loaded.readings.topics], "what is republished is followed"
     several = config.load({}, {"MOTETRACE_TOPIC": "a/{device_id}, b/{device_id}"}, STATE)
-    assert [topic.template for topic in several.topics] == ["a/{device_id}", "b/{device_id}"]
+    assert [topic.template for topic in several.readings.topics] == ["a/{device_id}", "b/{device_id}"]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +204,9 @@ def test_trust_is_a_list_of_rules_in_their_order_everywhere(tmp_path: Path) -> N
         load(None, {"MOTETRACE_TRUST": ", ".join(map(" ".join, rules))}),
         load({"config": str(file)}),
     ):
-        assert [(one.text, policy.word) for one, policy in loaded.trust] == list(rules)
-    assert load().trust == ()
-    assert load().device_property == ""
+        assert [(one.text, policy.word) for one, policy in loaded.readings.trust] == list(rules)
+    assert load().readings.trust == ()
+    assert load().readings.device_property == ""
 
 
 def test_no_topic_is_refused_with_an_example() -> None:
@@ -240,7 +244,7 @@ def test_templates_that_share_topics_are_refused_by_both_names(more: dict[str, o
 
 def test_the_same_template_may_be_followed_republished_and_have_a_trailer() -> None:
     loaded = load({"trailer": (TOPIC,), "republish": ((TOPIC, "traced/{device_id}"),)})
-    assert [topic.template for topic in loaded.topics] == [TOPIC]
+    assert [topic.template for topic in loaded.readings.topics] == [TOPIC]
     load({"trailer": ("e/{device_id}/bin",), "republish": (("e/{device_id}/t", "r/{device_id}"),)})
 
 

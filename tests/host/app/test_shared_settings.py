@@ -27,7 +27,7 @@ REDIS = "redis://redis.local:6379/0"
     ],
 )
 def test_a_ledger_is_sqlite_or_an_address_that_is_written_out(written: str, url: str) -> None:
-    assert load({"ledger": written}).ledger == url
+    assert load({"ledger": written}).cluster.ledger == url
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_what_cannot_work_is_refused_with_the_remedy(flags: dict[str, object], t
 
 
 def test_a_filter_is_shared_only_in_a_group() -> None:
-    assert load({"share": "shims", "ledger": REDIS}).on_share("a/+/b") == "$share/shims/a/+/b"
-    assert load({"ledger": REDIS}).on_share("a/+/b") == "a/+/b"
+    assert load({"share": "shims", "ledger": REDIS}).cluster.on_share("a/+/b") == "$share/shims/a/+/b"
+    assert load({"ledger": REDIS}).cluster.on_share("a/+/b") == "a/+/b"
 
 
 @pytest.mark.parametrize("password_file", [None, Path("/run/secrets/redis")])

@@ -43,7 +43,7 @@ def test_settings_and_counts_are_those_of_the_shim_that_ran(bench: Bench, tmp_pa
     view = shim_view.load(tmp_path, "s")
     assert view is not None
     config = load(FLAGS, {}, tmp_path)
-    assert view.head == HeadSettings(config.sample, 7)
+    assert view.head == HeadSettings(config.sampling.sample, 7)
     assert view.rules is None
     assert view.received == 4
     assert view.head_counts == {Reason.RATE: 3, Reason.UNSAMPLED: 1}
