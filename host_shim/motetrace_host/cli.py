@@ -5,22 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from motetrace_host import __version__
-from motetrace_host.board.commands import device as device_commands
-from motetrace_host.commands import db as upkeep
-from motetrace_host.commands import sampling
-from motetrace_host.commands.options import state_option
-from motetrace_host.settings import SETTINGS, Setting
-
-if TYPE_CHECKING:
-    from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.db import db
+from motetrace_host.commands.device import device as device_commands
+from motetrace_host.commands.options import default_state, operator_errors, print_report, setting_option, state_option
+from motetrace_host.commands.sampling import collector_config_command, sampling_commands
+from motetrace_host.settings import SETTINGS
 
 _EXIT_DISK = 1
-_EXIT_CONFIGURATION = 2
 
 _RUN_HELP = """Follow readings from broker to spans, until SIGTERM or Ctrl-C.
 
@@ -77,28 +73,14 @@ def main() -> None:
     """
 
 
-# One line each in `motetrace --help`; the first sentence of a long help would be cut in its middle.
-device_commands.short_help = "Put the device library on a board, and check it there."
-main.add_command(device_commands)
+for command in (device_commands, sampling_commands, collector_config_command, db):
+    main.add_command(command)
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(SETTINGS):
-        command = _option(setting)(command)
+        command = setting_option(setting)(command)
     return command
-
-
-def _option(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    default = "" if setting.default in (None, "") else f" [default: {setting.default}]"
-    return click.option(
-        setting.flag,
-        setting.name,
-        metavar=setting.metavar,
-        nargs=setting.count,
-        multiple=setting.many,
-        default=None,
-        help=setting.help + default,
-    )
 
 
 @main.command(help=_RUN_HELP, short_help="Follow readings from broker to spans, until stopped.")
@@ -121,18 +103,15 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     from motetrace_host.core.errors import StoreError
     from motetrace_host.shim import config
 
-    try:
-        settings = config.load(flags, os.environ, _default_state())
+    with operator_errors():
+        settings = config.load(flags, os.environ, default_state())
         from motetrace_host.commands.run import run as run_shim
 
-        code = run_shim(settings, leaving=leaving)
-    except config.ConfigError as error:
-        for mistake in error.mistakes:
-            click.echo(f"motetrace: {mistake}", err=True)
-        sys.exit(_EXIT_CONFIGURATION)
-    except StoreError as error:
-        click.echo(f"motetrace: {error}; then start it again", err=True)
-        sys.exit(_EXIT_DISK)
+        try:
+            code = run_shim(settings, leaving=leaving)
+        except StoreError as error:
+            click.echo(f"motetrace: {error}; then start it again", err=True)
+            sys.exit(_EXIT_DISK)
     sys.exit(code)
 
 
@@ -149,7 +128,7 @@ def _run(flags: dict[str, Any], *, leaving: bool) -> None:
     help="Key to derive trace-ids with. [default: STATE/key]",
 )
 @click.option("--tenant", envvar="MOTETRACE_TENANT", default="", metavar="NAME", help="As given to motetrace run.")
-def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file: Path | None, tenant: str) -> None:
+def trace(device: str, seq: int, boot: str | None, state: Path, key_file: Path | None, tenant: str) -> None:
     """Print what is known of one reading: its trace-id, what the ledger saw, and its waterfall.
 
     One block for each boot of the device that has this number. When the ledger does not know it, the nearest
@@ -162,10 +141,9 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
     """
     from motetrace_host.commands import trace as reading
 
-    folder = state or _default_state()
-    _print(
+    print_report(
         lambda: reading.report(
-            folder, key_file or folder / "key", tenant, device, seq, boot, width=_width(), colour=sys.stdout.isatty()
+            state, key_file or state / "key", tenant, device, seq, boot, width=_width(), colour=sys.stdout.isatty()
         )
     )
 
@@ -185,7 +163,7 @@ def trace(device: str, seq: int, boot: str | None, state: Path | None, key_file:
 @click.option("--json", "as_json", is_flag=True, help="For programs: everything that is known, as JSON.")
 @state_option
 def devices(
-    device: str | None, lost: bool, sort: str, limit: int | None, everything: bool, as_json: bool, state: Path | None
+    device: str | None, lost: bool, sort: str, limit: int | None, everything: bool, as_json: bool, state: Path
 ) -> None:
     """Print per device and boot how many messages were seen, came twice, are lost, and what was rejected.
 
@@ -201,40 +179,8 @@ def devices(
     """
     from motetrace_host.commands import devices as device_report
 
-    folder = state or _default_state()
     most = 0 if everything or (as_json and limit is None) else limit or device_report.LIMIT
-    _print(lambda: device_report.report(folder, device_report.Wanted(device, lost, sort, most, as_json)))
-
-
-def _print(make: Callable[[], tuple[str, int]]) -> None:
-    from motetrace_host.commands.report_error import ReportError
-
-    try:
-        output, code = make()
-    except ReportError as error:
-        click.echo(f"motetrace: {error}", err=True)
-        sys.exit(_EXIT_CONFIGURATION)
-    click.echo(output, nl=False)
-    sys.exit(code)
-
-
-def _default_state() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("motetrace", appauthor=False))
-
-
-def _shim_view(state: Path | None, device_id: str) -> ShimView | None:
-    from motetrace_host.commands import shim_view
-
-    return shim_view.load(state or _default_state(), device_id)
-
-
-sampling_commands = sampling.group(_shim_view)
-sampling_commands.short_help = "Ask devices to sample, and find what drops traces."
-main.add_command(sampling_commands)
-main.add_command(sampling.collector_config_command)
-main.add_command(upkeep.group(_default_state))
+    print_report(lambda: device_report.report(state, device_report.Wanted(device, lost, sort, most, as_json)))
 
 
 def _width() -> int:

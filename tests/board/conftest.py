@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from motetrace_host.board.commands import device
+from motetrace_host.commands.device import device
 from tests.board.pty_board import PtyBoard
 
 

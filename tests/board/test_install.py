@@ -242,7 +242,7 @@ def test_the_one_board_on_usb_needs_no_port(
 def test_the_commands_answer_help_with_examples_and_load_nothing_for_it(motetrace_device: Command) -> None:
     for words in (("--help",), ("install", "--help"), ("check", "--help")):
         assert "motetrace device " in motetrace_device(*words).output
-    code = "import sys, motetrace_host.board.commands; print([name for name in sys.modules if 'msgspec' in name])"
+    code = "import sys, motetrace_host.commands.device; print([name for name in sys.modules if 'msgspec' in name])"
     environment = {"PYTHONPATH": str(parts.ROOT / "host_shim")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

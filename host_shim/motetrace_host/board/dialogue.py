@@ -1,12 +1,14 @@
-"""Serving one board, and telling line by line what is found and done; each function returns the exit code."""
+"""Serving one board, and printing line by line what is found and done; each function returns the exit code.
+
+Raises:
+    BoardError: from each: the board could not be served.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec
 
 import click
 
@@ -20,26 +22,9 @@ from motetrace_host.board.survey import Survey
 
 WORKS = 0
 FAILED = 1
-NOT_SERVED = 2
 _LABEL_WIDTH = 15
-P = ParamSpec("P")
 
 
-def _served(work: Callable[P, int]) -> Callable[P, int]:
-    """What stops a board from being served becomes words and an exit code."""
-
-    @wraps(work)
-    def served(*args: P.args, **kwargs: P.kwargs) -> int:
-        try:
-            return work(*args, **kwargs)
-        except BoardError as error:
-            click.echo(f"motetrace: {error}", err=True)
-            return NOT_SERVED
-
-    return served
-
-
-@_served
 def install_over_port(
     port: str | None, known: KnownBoard | None, wanted: Sequence[str], form: str | None, dry: bool
 ) -> int:
@@ -66,7 +51,6 @@ def install_over_port(
     return code
 
 
-@_served
 def install_over_drive(
     path: Path | None, port: str | None, known: KnownBoard | None, wanted: Sequence[str], form: str | None, dry: bool
 ) -> int:
@@ -91,7 +75,6 @@ def install_over_drive(
     return _report(said)
 
 
-@_served
 def check_over_port(port: str | None, wanted: Sequence[str]) -> int:
     """Run the self-test on a board that has the library."""
     plan.must_exist(wanted)

@@ -6,6 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from motetrace_host.core.ledger import boot_merge
 from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
@@ -18,7 +19,14 @@ from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
 from motetrace_host.storage import side_tables
 from motetrace_host.storage.boot_table import Boot, BootTable
 
-_FEW_BOOTS = 16  # so many are looked up one by one; beyond it all boots' stage states are read at once
+_FEW_BOOTS = 16  # up to this many are looked up one by one; beyond it all boots' stage states are read at once
+
+
+class Unseen(NamedTuple):
+    """How many numbers the device says it assigned above the highest one seen; lost or waiting all together."""
+
+    numbers: int
+    lost: bool
 
 
 @dataclass(slots=True)
@@ -27,8 +35,7 @@ class BootReport:
 
     Attributes:
         states: by hop. stages: those that report.
-        lost, waiting: numbers that the shim does not have, those behind the last one seen included (`behind`).
-        behind: numbers that the device says it assigned, above the highest seen; lost or waiting all together.
+        lost, waiting: numbers that the shim does not have, those above the last one seen included (`unseen`).
         failed: publishes that failed on the device. dropped: messages that the broker says it dropped.
         stats: what the boot said last, and when (Unix ms).
         boot: what is known of it beside numbers.
@@ -44,8 +51,7 @@ class BootReport:
     stages: Sequence[StageCount] = ()
     lost: int = 0
     waiting: int = 0
-    behind: int = 0
-    behind_is_lost: bool = False
+    unseen: Unseen | None = None
     failed: int = 0
     stats: tuple[DeviceStats, int] | None = None
     boot: Boot | None = None
@@ -148,8 +154,7 @@ def _numbered(
         stage_counts.count(states, facts),
         lost + behind * settled,
         waiting + behind * (not settled),
-        behind,
-        settled,
+        Unseen(behind, settled) if behind else None,
         failed + (stats[0].more if stats else 0),
         stats,
         boot,

@@ -42,7 +42,7 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     """Check the database of a state folder; the text, and the exit code: 0 when all is well, else 1.
 
     Raises:
-        ReportError: no database.
+        OperatorError: no database.
     """
     lines: list[str] = []
     with opened(folder) as connection:

@@ -12,7 +12,6 @@ from typing import Final
 
 from motetrace_host.commands.db_show import size
 from motetrace_host.commands.progress import Progress
-from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import DATABASE_NAME, opened
 from motetrace_host.core.errors import OperatorError
 from motetrace_host.storage import database, state_folder, upkeep
@@ -27,7 +26,7 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     """Compact the database of a state folder; the text, and the exit code 0.
 
     Raises:
-        ReportError: no database, a shim runs on it, or the disk has not enough room; nothing has changed then.
+        OperatorError: no database, a shim runs on it, or the disk has not enough room; nothing has changed then.
         StoreError: SQLite refused; nothing has changed.
     """
     with opened(folder) as connection, alone(folder):
@@ -50,15 +49,15 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep shims off a state folder meanwhile.
 
     Raises:
-        ReportError: one runs on it.
+        OperatorError: one runs on it.
     """
     try:
         lock = state_folder.take(folder)
     except OperatorError as error:
         if not isinstance(error.__cause__, BlockingIOError):
-            raise ReportError(str(error)) from error
+            raise OperatorError(str(error)) from error
         owner = str(error).partition("(process ")[2].partition(")")[0] or "unknown"
-        raise ReportError(
+        raise OperatorError(
             f"a shim runs on the state folder {folder} (process {owner}); stop it, do this, and start it again: "
             "the broker keeps its messages meanwhile (--session-expiry)"
         ) from error
@@ -69,7 +68,7 @@ def alone(folder: Path) -> Iterator[None]:
 def _require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < _COPIES * needed + _MARGIN_BYTES:
-        raise ReportError(
+        raise OperatorError(
             f"compacting needs {size(_COPIES * needed + _MARGIN_BYTES)} free on the disk of {folder}, and {size(free)} "
             "are; free some, or lower --keep, --max-messages or --max-spans, whose room is used again without this"
         )

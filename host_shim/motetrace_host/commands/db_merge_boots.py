@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from motetrace_host.commands.db_compact import alone
-from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.state_folder import opened
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.ledger import boot_merge, inferred_boots
 from motetrace_host.core.printable import printable
 from motetrace_host.core.verdict.hop_status import SHIM
@@ -23,7 +23,8 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
     Returns:
         The text, and the exit code 0.
     Raises:
-        ReportError: no database, a shim runs on it, no such inferred boots, or they cannot be one; nothing has changed.
+        OperatorError: no database, a shim runs on it, no such inferred boots, or they cannot be one; nothing has
+            changed.
     """
     with opened(folder) as connection, alone(folder):
         kept, gone = _inferred(connection, device_id, one, other)
@@ -31,7 +32,7 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
         older = {row.hop: row.seen for row in store.read(device_id, kept.boot_nonce)}
         newer = {row.hop: row.seen for row in store.read(device_id, gone.boot_nonce)}
         if SHIM not in older or SHIM not in newer:
-            raise ReportError("of one of them no numbers are known any more: nothing is left to merge")
+            raise OperatorError("of one of them no numbers are known any more: nothing is left to merge")
         names = BootMerge(device_id, kept.boot_nonce, gone.boot_nonce)
         try:
             with database.transaction(connection):
@@ -41,7 +42,7 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
                 boot_rename.boot(connection, names)
                 _remember(connection, names)
         except ValueError as error:
-            raise ReportError(f"{kept.boot_nonce.hex()} and {gone.boot_nonce.hex()}: {error}") from error
+            raise OperatorError(f"{kept.boot_nonce.hex()} and {gone.boot_nonce.hex()}: {error}") from error
         (after,) = [row.seen for row in store.read(device_id, kept.boot_nonce) if row.hop == SHIM]
     return (
         f"{printable(device_id)}: boot {gone.boot_nonce.hex()} is part of {kept.boot_nonce.hex()} now: "
@@ -54,12 +55,12 @@ def report(folder: Path, device_id: str, one: bytes, other: bytes) -> tuple[str,
 def _inferred(connection: sqlite3.Connection, device_id: str, one: bytes, other: bytes) -> tuple[Boot, Boot]:
     """The two boots, the one seen first in front."""
     if one == other:
-        raise ReportError(f"{one.hex()} twice: name two boots")
+        raise OperatorError(f"{one.hex()} twice: name two boots")
     known = {boot.boot_nonce: boot for boot in BootTable(connection).boots(device_id) if boot.inferred}
     missing = [nonce.hex() for nonce in (one, other) if nonce not in known]
     if missing:
         told = ", ".join(nonce.hex() for nonce in known) or "none"
-        raise ReportError(
+        raise OperatorError(
             f"{printable(device_id)} has no inferred boot {' or '.join(missing)}; it has {told}. Boots that a device "
             "names itself are never wrong, and are not merged"
         )

@@ -35,7 +35,7 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     """Tell about the database of a state folder; the text, and the exit code 0.
 
     Raises:
-        ReportError: no database.
+        OperatorError: no database.
     """
     with opened(folder) as connection:
         lines = list(_lines(connection, folder, progress))

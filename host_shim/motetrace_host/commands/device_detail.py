@@ -124,8 +124,8 @@ def _missing(one: BootReport, shim: SeenNumbers, now_unix_ms: int) -> tuple[list
     missing = shim.missing_runs(now_unix_ms)
     lost = [(run.start, run.end) for run in missing if run.lost]
     waiting = [(run.start, run.end) for run in missing if not run.lost]
-    if one.behind:
-        (lost if one.behind_is_lost else waiting).append((shim.highest + 1, shim.highest + one.behind))
+    if one.unseen:
+        (lost if one.unseen.lost else waiting).append((shim.highest + 1, shim.highest + one.unseen.numbers))
     return lost, waiting
 
 

@@ -52,7 +52,7 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
     Returns:
         The text, and the exit code: 0, or 1 when nothing is known.
     Raises:
-        ReportError: no database.
+        OperatorError: no database.
     """
     wanted = wanted or Wanted()
     now_unix_ms = time.time_ns() // 1_000_000

@@ -2,66 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from motetrace_host.commands.options import state_option
+from motetrace_host.commands.options import Command, operator_errors, setting_option, state_option
+from motetrace_host.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from motetrace_host.commands.sampling_requests import Side
-    from motetrace_host.commands.sampling_view import ShimView
+    from motetrace_host.commands.sampling_requests import DeviceAccess
+    from motetrace_host.core.addresses import BrokerUrl
 
-ShimViews = Callable[["Path | None", str], "ShimView | None"]
-"""From the state folder (None: the default) and a device id: what the shim knows; None: no shim, or no such device."""
-Command = Callable[..., Any]
-T = TypeVar("T")
+_BROKER = ("broker", "username", "password_file", "ca_file", "client_cert", "client_key", "prefix")
 
 
-def group(shim_view: ShimViews) -> click.Group:
-    """Make the group `sampling`; `shim_view` is asked by `why`."""
+@click.group(name="sampling", short_help="Ask devices to sample, and find what drops traces.")
+def sampling_commands() -> None:
+    """Say what a device samples, and find out where its traces are dropped.
 
-    @click.group()
-    def sampling() -> None:
-        """Say what a device samples, and find out where its traces are dropped.
-
-        \b
-        Start here:
-          motetrace sampling set sensor-0042 --rate 100% --for 10m    all of its traces, for ten minutes
-          motetrace sampling why sensor-0042                          which stage drops its traces
-        """
-
-    sampling.add_command(set_command)
-    sampling.add_command(clear_command)
-    sampling.add_command(_why_command(shim_view))
-    return sampling
+    \b
+    Start here:
+      motetrace sampling set sensor-0042 --rate 100% --for 10m    all of its traces, for ten minutes
+      motetrace sampling why sensor-0042                          which stage drops its traces
+    """
 
 
 def _broker_options(command: Command) -> Command:
-    for option in reversed(
-        (
-            click.argument("device"),
-            click.option("--broker", envvar="MOTETRACE_BROKER", default="mqtt://127.0.0.1:1883", metavar="URL",
-                         show_default=True, help="The MQTT 5 broker, as given to motetrace run."),
-            click.option("--username", envvar="MOTETRACE_USERNAME", default="", metavar="NAME",
-                         help="User name at the broker."),
-            click.option("--password-file", envvar="MOTETRACE_PASSWORD_FILE", metavar="FILE",
-                         type=click.Path(path_type=Path), help="File whose first line is the password at the broker."),
-            click.option("--ca-file", envvar="MOTETRACE_CA_FILE", metavar="FILE", type=click.Path(path_type=Path),
-                         help="Certificates that the broker's is checked against (PEM), with mqtts://."),
-            click.option("--client-cert", envvar="MOTETRACE_CLIENT_CERT", metavar="FILE",
-                         type=click.Path(path_type=Path), help="Certificate that we show to the broker (PEM)."),
-            click.option("--client-key", envvar="MOTETRACE_CLIENT_KEY", metavar="FILE",
-                         type=click.Path(path_type=Path), help="Private key of --client-cert (PEM), mode 0600."),
-            click.option("--prefix", envvar="MOTETRACE_PREFIX", default="motetrace/", metavar="TOPIC/",
-                         show_default=True, help="Where the devices' side topics begin."),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
+    """The device, and the settings of `motetrace run` that say how its side topics are reached."""
+    for setting in reversed([setting for setting in SETTINGS if setting.name in _BROKER]):
+        command = setting_option(setting)(command)
+    return click.argument("device")(command)
 
 
 def _wait_option(command: Command) -> Command:
@@ -71,7 +45,7 @@ def _wait_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
-@click.command(name="set", short_help="Ask a device to sample at a rate for some time.")
+@sampling_commands.command(name="set", short_help="Ask a device to sample at a rate for some time.")
 @_broker_options
 @click.option("--rate", default="100%", show_default=True, metavar="RATE", help="100%, 0.1, 1/1000; 0 samples nothing.")
 @click.option("--for", "length", default="10m", show_default=True, metavar="TIME", help="90s, 10m, 2h, 7d; 0: no end.")
@@ -95,13 +69,16 @@ def set_command(device: str, rate: str, length: str, wait_s: float, **access: An
     from motetrace_host.core.sampling import threshold
     from motetrace_host.core.sampling.request import MAX_FOR_S
 
-    side = _side(device, **access)
-    share = _checked("--rate", lambda: threshold.parse_rate(rate))
-    for_s = _checked("--for", lambda: duration.parse(length, MAX_FOR_S))
-    sys.exit(sampling_requests.set_rate(side, share, for_s, wait_s))
+    with operator_errors():
+        device_access = _access(device, access)
+        with operator_errors("--rate"):
+            share = threshold.parse_rate(rate)
+        with operator_errors("--for"):
+            for_s = duration.parse(length, MAX_FOR_S)
+        sys.exit(sampling_requests.set_rate(device_access, share, for_s, wait_s))
 
 
-@click.command(name="clear", short_help="Take a request back: the device samples as it is configured.")
+@sampling_commands.command(name="clear", short_help="Take a request back: the device samples as it is configured.")
 @_broker_options
 @_wait_option
 def clear_command(device: str, wait_s: float, **access: Any) -> None:
@@ -115,27 +92,26 @@ def clear_command(device: str, wait_s: float, **access: Any) -> None:
     """
     from motetrace_host.commands import sampling_requests
 
-    sys.exit(sampling_requests.clear(_side(device, **access), wait_s))
+    with operator_errors():
+        sys.exit(sampling_requests.clear(_access(device, access), wait_s))
 
 
-def _why_command(shim_view: ShimViews) -> click.Command:
-    @click.command(name="why", short_help="Say which stage drops a device's traces.")
-    @_broker_options
-    @state_option
-    def why_command(device: str, state: Path | None, **access: Any) -> None:
-        """Say which stage drops a device's traces: one line for each, in the order they pass them.
+@sampling_commands.command(name="why", short_help="Say which stage drops a device's traces.")
+@_broker_options
+@state_option
+def why_command(device: str, state: Path, **access: Any) -> None:
+    """Say which stage drops a device's traces: one line for each, in the order they pass them.
 
-        \b
-        Examples:
-          motetrace sampling why sensor-0042
+    \b
+    Examples:
+      motetrace sampling why sensor-0042
 
-        Exit code: 0 when no stage blocks them, 1 when one does, 2 when the broker or the state could not be asked.
-        """
-        from motetrace_host.commands import sampling_requests
+    Exit code: 0 when no stage blocks them, 1 when one does, 2 when the broker or the state could not be asked.
+    """
+    from motetrace_host.commands import sampling_requests, shim_view
 
-        sys.exit(sampling_requests.explain(_side(device, **access), shim_view(state, device)))
-
-    return why_command
+    with operator_errors():
+        sys.exit(sampling_requests.explain(_access(device, access), shim_view.load(state, device)))
 
 
 @click.command(name="collector-config", short_help="Print a Collector configuration that samples as ours does.")
@@ -194,38 +170,27 @@ def collector_config_command(baseline: str, gateway_hosts: str, **given: Any) ->
     from motetrace_host.core.sampling import threshold
     from motetrace_host.core.sampling.tail.rules import TailRules
 
-    rate = _checked("--baseline", lambda: threshold.parse_rate(baseline))
+    with operator_errors("--baseline"):
+        rate = threshold.parse_rate(baseline)
     rules = TailRules(slow_ms=given["slow_ms"], baseline=threshold.of_rate(rate), wait_s=given["wait_s"])
     hosts = tuple(host.strip() for host in gateway_hosts.split(",") if host.strip())
-    settings = _checked(
-        "--gateway-hosts",
-        lambda: collector_config.CollectorSettings(
+    with operator_errors("--gateway-hosts"):
+        settings = collector_config.CollectorSettings(
             rules, given["traces_per_second"], given["devices"], given["endpoint"], hosts
-        ),
-    )
+        )
     click.echo(collector_config.render(settings), nl=False)
 
 
-def _side(
-    device: str, broker: str, username: str, password_file: Path | None, prefix: str, **files: Path | None
-) -> Side:
-    from motetrace_host import settings
-    from motetrace_host.commands.sampling_requests import Side
+def _access(device: str, flags: Mapping[str, object]) -> DeviceAccess:
+    from motetrace_host.commands.sampling_requests import DeviceAccess
     from motetrace_host.core.mqtt.connection import Broker
     from motetrace_host.network import tls
+    from motetrace_host.shim import config
     from motetrace_host.storage import secret_files
 
-    url = _checked("--broker", lambda: settings.broker(broker))
-    checked_prefix = _checked("--prefix", lambda: settings.prefix(prefix))
-    password = _checked("", lambda: secret_files.load_password(password_file, "--password-file"))
-    tls_files = {name: str(path) for name, path in files.items() if path}
-    access = Broker(url.host, url.port, url.tls, username=username, password=password, **tls_files)
-    return Side(access, _checked("", lambda: tls.of(access)), checked_prefix, device)
-
-
-def _checked(option: str, make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except ValueError as error:
-        click.echo(f"motetrace: {option}: {error}" if option else f"motetrace: {error}", err=True)
-        sys.exit(2)
+    values = config.some(_BROKER, flags, os.environ)
+    ca_file, certificate, key = (str(values[name] or "") for name in ("ca_file", "client_cert", "client_key"))
+    password = secret_files.load_password(values["password_file"], "--password-file")
+    url: BrokerUrl = values["broker"]
+    broker = Broker(url.host, url.port, url.tls, ca_file, values["username"], password, certificate, key)
+    return DeviceAccess(broker, tls.of(broker), values["prefix"], device)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from motetrace_host.commands import duration, sampling_answer
 from motetrace_host.commands.retained_state import Words
-from motetrace_host.commands.sampling_answer import Answer
+from motetrace_host.commands.sampling_answer import RequestOutcome
 from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling import request
@@ -23,7 +23,7 @@ from motetrace_host.shim.sampling_topics import NO_END
 _SECOND_NS: Final = 10**9
 
 
-class Verdict(Enum):
+class Effect(Enum):
     """What a stage does to the traces of this device."""
 
     PASSES = "passes"
@@ -33,17 +33,17 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
 
 
-class Stage(NamedTuple):
+class TraceStage(NamedTuple):
     """One line. `remedy` may name `{device}`; `dropped`: share of the messages that it leaves out, as counted."""
 
     name: str
-    verdict: Verdict
+    verdict: Effect
     text: str
     remedy: str = ""
     dropped: float = 0.0
 
 
-def stages(words: Words, view: ShimView | None) -> list[Stage]:
+def stages(words: Words, view: ShimView | None) -> list[TraceStage]:
     """Judge each stage.
 
     Args:
@@ -56,21 +56,21 @@ def stages(words: Words, view: ShimView | None) -> list[Stage]:
     if view is None:
         return [
             *found,
-            Stage("shim", Verdict.UNKNOWN, "nothing is known here", "ask on the shim's machine, with --state"),
+            TraceStage("shim", Effect.UNKNOWN, "nothing is known here", "ask on the shim's machine, with --state"),
         ]
     return [*found, _received(view), *_head(view), _tail(view), _sending(view)]
 
 
-def culprit(found: Sequence[Stage]) -> Stage | None:
+def culprit(found: Sequence[TraceStage]) -> TraceStage | None:
     """The stage that is to blame: the first that blocks, else the one that leaves out most, None: no stage does."""
     for stage in found:
-        if stage.verdict is Verdict.BLOCKS:
+        if stage.verdict is Effect.BLOCKS:
             return stage
-    thinning = [stage for stage in found if stage.verdict is Verdict.THINS]
+    thinning = [stage for stage in found if stage.verdict is Effect.THINS]
     return max(thinning, key=lambda stage: stage.dropped, default=None)
 
 
-def render(device_id: str, found: Sequence[Stage], faults: Sequence[str] = ()) -> str:
+def render(device_id: str, found: Sequence[TraceStage], faults: Sequence[str] = ()) -> str:
     """Write all stages, the one to blame marked, and what to do about it."""
     blamed = culprit(found)
     lines = [f"{printable(device_id)}: what becomes of its traces"]
@@ -82,50 +82,52 @@ def render(device_id: str, found: Sequence[Stage], faults: Sequence[str] = ()) -
     return "\n".join(lines) + "\n"
 
 
-def _conclusion(device_id: str, found: Sequence[Stage], blamed: Stage | None) -> str:
+def _conclusion(device_id: str, found: Sequence[TraceStage], blamed: TraceStage | None) -> str:
     if blamed is not None:
         remedy = (blamed.remedy or blamed.text).replace("{device}", printable(device_id))
-        does = "Nothing gets past" if blamed.verdict is Verdict.BLOCKS else "Most are left out at"
+        does = "Nothing gets past" if blamed.verdict is Effect.BLOCKS else "Most are left out at"
         return f'{does} "{blamed.name}": {remedy}.'
-    if any(stage.verdict is Verdict.UNKNOWN for stage in found):
+    if any(stage.verdict is Effect.UNKNOWN for stage in found):
         return "No stage is known to drop its traces, but not all could be asked."
     return "No stage drops its traces."
 
 
-def _request(words: Words) -> Stage:
+def _request(words: Words) -> TraceStage:
     wish = words.wish
     if wish is None:
-        return Stage("request", Verdict.PASSES, "nobody asked for anything")
+        return TraceStage("request", Effect.PASSES, "nobody asked for anything")
     asked = f"{wish.mode}, {format_rate(wish.rate)}" if wish.mode == request.ON else wish.mode
     asked += f" for {duration.format(wish.for_s)}" if wish.for_s else " without end"
     applied = words.report is not None and (
-        sampling_answer.judge(wish, words.report) is Answer.APPLIED or words.report.result == "expired"
+        sampling_answer.judge(wish, words.report) is RequestOutcome.APPLIED or words.report.result == "expired"
     )
     if not applied:
-        return Stage("request", Verdict.UNKNOWN, f"{asked}; the device did not report that it applied this")
+        return TraceStage("request", Effect.UNKNOWN, f"{asked}; the device did not report that it applied this")
     if wish.mode == request.OFF and words.report is not None and words.report.result == "applied":
         remedy = "an operator asked for this: motetrace sampling clear {device}"
-        return Stage("request", Verdict.BLOCKS, f"{asked}; the device applied it", remedy, 1.0)
-    return Stage("request", Verdict.PASSES, f"{asked}; the device applied it")
+        return TraceStage("request", Effect.BLOCKS, f"{asked}; the device applied it", remedy, 1.0)
+    return TraceStage("request", Effect.PASSES, f"{asked}; the device applied it")
 
 
-def _device(words: Words, view: ShimView | None) -> Stage:
+def _device(words: Words, view: ShimView | None) -> TraceStage:
     threshold, source = _samples_by(words)
     sampled = "" if view is None or not view.received else f"; {_share_sampled(view)}"
     if threshold is None:
         text = "no report and no birth message with the broker" + sampled
         if view is not None and view.received and _unsampled(view) == view.received:
-            return Stage("device", _unless_targeted(view), text, "the device samples nothing: see its threshold", 1.0)
-        return Stage("device", Verdict.UNKNOWN, text)
+            return TraceStage(
+                "device", _unless_targeted(view), text, "the device samples nothing: see its threshold", 1.0
+            )
+        return TraceStage("device", Effect.UNKNOWN, text)
     rate = Fraction(65_536 - threshold, 65_536)
     text = f"samples {format_rate(rate)} ({source}){sampled}"
     if threshold == 0:
-        return Stage("device", Verdict.PASSES, text)
+        return TraceStage("device", Effect.PASSES, text)
     remedy = (
         f"the device itself samples {format_rate(rate)}; motetrace sampling set {{device}} --rate 100% asks for more"
     )
-    verdict = _unless_targeted(view) if threshold == 65_536 else Verdict.THINS
-    return Stage("device", verdict, text, remedy, float(1 - rate))
+    verdict = _unless_targeted(view) if threshold == 65_536 else Effect.THINS
+    return TraceStage("device", verdict, text, remedy, float(1 - rate))
 
 
 def _samples_by(words: Words) -> tuple[int | None, str]:
@@ -138,10 +140,10 @@ def _samples_by(words: Words) -> tuple[int | None, str]:
     return None, ""
 
 
-def _unless_targeted(view: ShimView | None) -> Verdict:
+def _unless_targeted(view: ShimView | None) -> Effect:
     """A target goes around everything that the head leaves out, and so do the tail's rules."""
     around = view is not None and (view.targeted or view.rules is not None)
-    return Verdict.THINS if around else Verdict.BLOCKS
+    return Effect.THINS if around else Effect.BLOCKS
 
 
 def _unsampled(view: ShimView) -> int:
@@ -152,16 +154,16 @@ def _share_sampled(view: ShimView) -> str:
     return f"its flag left out {_unsampled(view)} of {view.received}"
 
 
-def _received(view: ShimView) -> Stage:
+def _received(view: ShimView) -> TraceStage:
     if view.received:
-        return Stage("received", Verdict.PASSES, f"{view.received} messages")
+        return TraceStage("received", Effect.PASSES, f"{view.received} messages")
     remedy = "the shim saw none of its messages: compare its topic with --topic, and see motetrace devices"
-    return Stage("received", Verdict.BLOCKS, "no message of this device", remedy, 1.0)
+    return TraceStage("received", Effect.BLOCKS, "no message of this device", remedy, 1.0)
 
 
-def _head(view: ShimView) -> Iterator[Stage]:
+def _head(view: ShimView) -> Iterator[TraceStage]:
     head, counts = view.head, view.head_counts
-    yield Stage("topic", Verdict.PASSES, TrustPolicy(view.policy).word)
+    yield TraceStage("topic", Effect.PASSES, TrustPolicy(view.policy).word)
     yield _thinning(
         view, "rate", format_rate(rate_of(head.threshold)), Reason.OUTSIDE_RATE, head.threshold,
         "raise --sample, or target the device: motetrace sampling set {device} --rate 100%",
@@ -171,35 +173,35 @@ def _head(view: ShimView) -> Iterator[Stage]:
     if view.targeted:
         left = duration.format((view.target_until_unix_ns - view.now_unix_ns) // _SECOND_NS)
         left = "without end" if view.target_until_unix_ns == NO_END else f"for {left} more"
-        yield Stage("target", Verdict.ADDS, f"{left}; {counts.get(Reason.TARGETED, 0)} kept for it so far")
+        yield TraceStage("target", Effect.ADDS, f"{left}; {counts.get(Reason.TARGETED, 0)} kept for it so far")
     else:
-        yield Stage("target", Verdict.PASSES, "none")
+        yield TraceStage("target", Effect.PASSES, "none")
     if head.cap_per_minute:
         text = f"{head.cap_per_minute} a minute by its own flag; {counts.get(Reason.FLAG, 0)} kept"
         over = counts.get(Reason.OVER_CAP, 0)
-        yield Stage("flag", Verdict.ADDS, f"{text}, {over} over it", "raise --sample-flag-cap")
+        yield TraceStage("flag", Effect.ADDS, f"{text}, {over} over it", "raise --sample-flag-cap")
 
 
-def _thinning(view: ShimView, name: str, text: str, reason: Reason, threshold: int, remedy: str) -> Stage:
+def _thinning(view: ShimView, name: str, text: str, reason: Reason, threshold: int, remedy: str) -> TraceStage:
     left_out = view.head_counts.get(reason, 0)
     if not left_out and threshold == ALWAYS:
-        return Stage(name, Verdict.PASSES, text)
+        return TraceStage(name, Effect.PASSES, text)
     share = left_out / view.received if view.received else float(1 - rate_of(threshold))
-    verdict = _unless_targeted(view) if threshold == NEVER and not view.head.cap_per_minute else Verdict.THINS
-    return Stage(name, verdict, f"{text}; {left_out} of {view.received} left out", remedy, share)
+    verdict = _unless_targeted(view) if threshold == NEVER and not view.head.cap_per_minute else Effect.THINS
+    return TraceStage(name, verdict, f"{text}; {left_out} of {view.received} left out", remedy, share)
 
 
-def _tail(view: ShimView) -> Stage:
+def _tail(view: ShimView) -> TraceStage:
     rules = view.rules
     if rules is None:
-        return Stage("tail", Verdict.PASSES, f"off; {view.kept} of {view.received} kept by the head")
+        return TraceStage("tail", Effect.PASSES, f"off; {view.kept} of {view.received} kept by the head")
     counts = view.tail_counts
     decided, dropped = sum(counts.values()), counts.get(0, 0)
     kept = ", ".join(f"{Reason(reason).word} {n}" for reason, n in sorted(counts.items()) if reason >= FIRST_KEEP and n)
     text = f"{_rules_text(rules)}; of {decided} decided {dropped} left out" + (f", kept: {kept}" if kept else "")
     if not dropped and rules.baseline == ALWAYS:
-        return Stage("tail", Verdict.PASSES, text)
-    return Stage("tail", Verdict.THINS, text, "raise --tail-baseline", dropped / decided if decided else 0.0)
+        return TraceStage("tail", Effect.PASSES, text)
+    return TraceStage("tail", Effect.THINS, text, "raise --tail-baseline", dropped / decided if decided else 0.0)
 
 
 def _rules_text(rules: TailRules) -> str:
@@ -214,12 +216,16 @@ def _rules_text(rules: TailRules) -> str:
     return ", ".join([name for on, name in named if on] + [f"baseline {format_rate(rate_of(rules.baseline))}"])
 
 
-def _sending(view: ShimView) -> Stage:
+def _sending(view: ShimView) -> TraceStage:
     if not view.otlp:
-        return Stage(
-            "sending", Verdict.BLOCKS, "no backend: spans stay in the shim", "name the trace backend: --otlp URL", 1.0
+        return TraceStage(
+            "sending",
+            Effect.BLOCKS,
+            "no backend: spans stay in the shim",
+            "name the trace backend: --otlp URL",
+            1.0,
         )
     text = f"to {printable(view.otlp)}; {view.spans_waiting} spans wait, {view.spans_refused} refused, of all devices"
     if view.spans_refused:
-        return Stage("sending", Verdict.THINS, text, "the backend refuses spans: see the shim's log", 0.0)
-    return Stage("sending", Verdict.PASSES, text)
+        return TraceStage("sending", Effect.THINS, text, "the backend refuses spans: see the shim's log", 0.0)
+    return TraceStage("sending", Effect.PASSES, text)

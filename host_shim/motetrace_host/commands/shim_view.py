@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from motetrace_host.commands.report_error import ReportError
 from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.commands.state_folder import opened
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.messages import record
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.tail.rules import TailRules
@@ -31,7 +31,7 @@ def load(folder: Path, device_id: str) -> ShimView | None:
     try:
         with opened(folder) as connection:
             return _view(connection, device_id)
-    except ReportError:
+    except OperatorError:
         return None
 
 

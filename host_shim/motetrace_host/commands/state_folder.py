@@ -11,7 +11,6 @@ from pathlib import Path
 
 from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
-from motetrace_host.commands.report_error import ReportError
 from motetrace_host.core.errors import OperatorError, StoreError
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.storage import database
@@ -27,13 +26,13 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
     """Open the database of a state folder.
 
     Raises:
-        ReportError: there is none, or it cannot be read.
+        OperatorError: there is none, or it cannot be read.
     """
     path = folder / DATABASE_NAME
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ReportError(
+        raise OperatorError(
             f"no shim has run on the state folder {folder}; name the one given to `motetrace run` with --state, "
             f"or MOTETRACE_STATE"
         ) from error
@@ -49,7 +48,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
     except StoreError as error:
         if not os.access(path, os.R_OK | os.W_OK) or not os.access(folder, os.W_OK):  # SQLite keeps its lock beside it
             raise not_readable("state folder", folder, str(error), "--state") from error
-        raise ReportError(str(error)) from error
+        raise OperatorError(str(error)) from error
 
 
 def shared_where(connection: sqlite3.Connection) -> LedgerAddress | None:
@@ -61,7 +60,7 @@ def seen_store(connection: sqlite3.Connection) -> SeenStore:
     """The ledger of numbers of the shim that ran last.
 
     Raises:
-        ReportError: it is in Redis, and that cannot be asked.
+        OperatorError: it is in Redis, and that cannot be asked.
     """
     where = shared_where(connection)
     if where is None:
@@ -70,14 +69,14 @@ def seen_store(connection: sqlite3.Connection) -> SeenStore:
         store = shared_ledger.connected(where, "report")
         store.last_batch()
     except (StoreError, OperatorError) as error:
-        raise ReportError(f"the ledger of this shim is {where.url}: {error}") from error
+        raise OperatorError(f"the ledger of this shim is {where.url}: {error}") from error
     return store
 
 
-def not_readable(what: str, path: Path, reason: str, flag: str) -> ReportError:
+def not_readable(what: str, path: Path, reason: str, flag: str) -> OperatorError:
     """What to say of a path that this user may not use."""
     owner = _owner(path)
-    return ReportError(
+    return OperatorError(
         f"{what} {path}: {reason}; it belongs to {owner}: look as that user, `sudo -u {owner} motetrace ...`, "
         f"or name another with {flag}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from motetrace_host.commands import verdict_text
 from motetrace_host.commands.boot_reports import BootReport, facts_of, gather
-from motetrace_host.commands.report_error import ReportError
+from motetrace_host.commands.options import parse_nonce
 from motetrace_host.commands.state_folder import KEY_NAME, clock, not_readable, opened, seen_store, shared_where
 from motetrace_host.commands.verdict_text import Case
 from motetrace_host.core.errors import OperatorError
@@ -63,9 +62,9 @@ def report(
     Returns:
         The text, and the exit code: 0 when the ledger knows the reading, else 1.
     Raises:
-        ReportError: no database, a boot that is no nonce, a key that cannot be used.
+        OperatorError: no database, a boot that is no nonce, a key that cannot be used.
     """
-    nonce = _nonce(boot)
+    nonce = parse_nonce(boot, "--boot") if boot is not None else None
     with opened(folder) as connection:
         key = _key(key_path, must_exist=key_path != folder / KEY_NAME)
         reading = _Reading(connection, key, tenant, device_id, seq)
@@ -272,14 +271,6 @@ def _boot_words(nonce: bytes, boot: Boot | None) -> str:
     return words + (f", firmware {printable(boot.firmware)}" if boot.firmware else "")
 
 
-def _nonce(boot: str | None) -> bytes | None:
-    if boot is None:
-        return None
-    if not re.fullmatch(r"[0-9a-fA-F]{10}", boot):
-        raise ReportError(f"--boot {boot!r}: a boot nonce is 10 hex digits, for example 3f2a9c01d4")
-    return bytes.fromhex(boot)
-
-
 def _key(path: Path, *, must_exist: bool) -> bytes:
     """The key, b"" when there is none where a shim would make it; looking must not make one."""
     try:
@@ -289,4 +280,4 @@ def _key(path: Path, *, must_exist: bool) -> bytes:
             return b""
         if isinstance(error.__cause__, PermissionError):
             raise not_readable("key file", path, str(error.__cause__.strerror), "--key-file") from error
-        raise ReportError(str(error)) from error
+        raise OperatorError(str(error)) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from motetrace_host import settings
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.mqtt.topics import TopicFilter, overlap
 from motetrace_host.settings import GROUPS, SETTINGS, Setting
 
@@ -32,7 +33,7 @@ _SERVICE_LINKS = re.compile(
 )
 
 
-class ConfigError(ValueError):
+class ConfigError(OperatorError):
     """The operator's fault; one line per mistake, each with value, allowed range and remedy."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:

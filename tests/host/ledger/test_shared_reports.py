@@ -11,7 +11,7 @@ from motetrace_host.cluster import shared_ledger
 from motetrace_host.cluster.shared_ledger import LedgerAddress
 from motetrace_host.commands import devices
 from motetrace_host.commands import trace as reading
-from motetrace_host.commands.report_error import ReportError
+from motetrace_host.core.errors import OperatorError
 from motetrace_host.storage.database import transaction
 from motetrace_host.storage.run_settings import RunSettings
 from tests.host.app.conftest import Bench
@@ -65,5 +65,5 @@ def test_a_reading_that_another_shim_has_is_no_gap(folder: Path, valkey: Valkey)
 def test_a_ledger_out_of_reach_is_named(folder: Path, valkey: Valkey) -> None:
     valkey.stop()
     for report in (lambda: devices.report(folder), lambda: trace(folder, 1)):
-        with pytest.raises(ReportError, match=f"the ledger of this shim is {valkey.url}: Redis is out of reach"):
+        with pytest.raises(OperatorError, match=f"the ledger of this shim is {valkey.url}: Redis is out of reach"):
             report()

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import paho.mqtt.client as paho
 import pytest
@@ -16,7 +17,8 @@ from click.testing import CliRunner, Result
 from paho.mqtt.enums import CallbackAPIVersion
 from services import Mosquitto, free_port
 
-from motetrace_host.commands.sampling import group
+from motetrace_host.commands import shim_view
+from motetrace_host.commands.sampling import sampling_commands
 from motetrace_host.commands.sampling_view import ShimView
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import request
@@ -61,7 +63,8 @@ def thread() -> Iterator[ThreadPoolExecutor]:
 
 
 def type_in(*words: str, view: ShimView | None = None) -> Result:
-    return CliRunner().invoke(group(lambda _state, _device: view), list(words))
+    with patch.object(shim_view, "load", return_value=view):
+        return CliRunner().invoke(sampling_commands, list(words))
 
 
 def begin(thread: ThreadPoolExecutor, broker: Mosquitto, *words: str) -> Future[Result]:
@@ -262,8 +265,8 @@ def test_a_broker_that_wants_a_certificate_is_shown_one(
         (["--rate", "1/1000000000"], "lowest that devices read"),
         (["--for", "soon"], "--for: 'soon' is no length of time"),
         (["--for", "31d"], "at most 30d"),
-        (["--broker", "http://x"], "--broker: write mqtt://HOST"),
-        (["--prefix", "motetrace"], "--prefix: it ends in '/'"),
+        (["--broker", "http://x"], "--broker 'http://b': write mqtt://HOST"),
+        (["--prefix", "motetrace"], "--prefix 'motetrace': it ends in '/'"),
         (["--password-file", "/nowhere/at/all"], "--password-file /nowhere/at/all:"),
         (
             ["--broker", "mqtts://127.0.0.1:1", "--ca-file", "/nowhere/at/all"],

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motetrace_host.commands import duration, retained_state, sampling_answer, sampling_why
-from motetrace_host.commands.sampling_answer import Answer
+from motetrace_host.commands.sampling_answer import RequestOutcome
 from motetrace_host.commands.sampling_view import ShimView
-from motetrace_host.commands.sampling_why import Verdict
+from motetrace_host.commands.sampling_why import Effect
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
@@ -40,7 +40,7 @@ def view(**changed: object) -> ShimView:
     return ShimView(**{**settings, **changed})
 
 
-def blamed(of: ShimView | None, **kept: bytes) -> tuple[str, Verdict] | None:
+def blamed(of: ShimView | None, **kept: bytes) -> tuple[str, Effect] | None:
     names = {"desired": "sampling/desired", "report": "sampling/reported", "birth": "birth"}
     said = retained_state.read({**KEPT, **{names[name]: payload for name, payload in kept.items()}})
     stage = sampling_why.culprit(sampling_why.stages(said, of))
@@ -83,19 +83,19 @@ THINNED = {"rules": TailRules(baseline=ONE_PERCENT), "tail_counts": {0: 99, Reas
 @pytest.mark.parametrize(
     ("changed", "kept", "expected"),
     [
-        ({}, {"desired": b'{"mode":"off"}', "report": OFF}, ("request", Verdict.BLOCKS)),
-        ({}, {"desired": b"", "report": OFF}, ("device", Verdict.BLOCKS)),
-        ({}, {"desired": b"", "report": b""}, ("device", Verdict.THINS)),  # 10 % by its birth message
-        ({"received": 0, "head_counts": {}}, {}, ("received", Verdict.BLOCKS)),
-        ({"head": HeadSettings(NEVER), "head_counts": {Reason.OUTSIDE_RATE: 100}}, {}, ("rate", Verdict.BLOCKS)),
-        ({"head": HeadSettings(limit_per_s=1), "head_counts": {Reason.OVER_LIMIT: 90}}, {}, ("limit", Verdict.THINS)),
-        (THINNED, {}, ("tail", Verdict.THINS)),
-        ({"otlp": ""}, {}, ("sending", Verdict.BLOCKS)),
-        ({"spans_refused": 5}, {}, ("sending", Verdict.THINS)),
+        ({}, {"desired": b'{"mode":"off"}', "report": OFF}, ("request", Effect.BLOCKS)),
+        ({}, {"desired": b"", "report": OFF}, ("device", Effect.BLOCKS)),
+        ({}, {"desired": b"", "report": b""}, ("device", Effect.THINS)),  # 10 % by its birth message
+        ({"received": 0, "head_counts": {}}, {}, ("received", Effect.BLOCKS)),
+        ({"head": HeadSettings(NEVER), "head_counts": {Reason.OUTSIDE_RATE: 100}}, {}, ("rate", Effect.BLOCKS)),
+        ({"head": HeadSettings(limit_per_s=1), "head_counts": {Reason.OVER_LIMIT: 90}}, {}, ("limit", Effect.THINS)),
+        (THINNED, {}, ("tail", Effect.THINS)),
+        ({"otlp": ""}, {}, ("sending", Effect.BLOCKS)),
+        ({"spans_refused": 5}, {}, ("sending", Effect.THINS)),
     ],
 )  # fmt: skip
 def test_the_stage_to_blame_is_named(
-    changed: dict[str, object], kept: dict[str, bytes], expected: tuple[str, Verdict]
+    changed: dict[str, object], kept: dict[str, bytes], expected: tuple[str, Effect]
 ) -> None:
     assert blamed(view(**changed), **kept) == expected
 
@@ -103,23 +103,23 @@ def test_the_stage_to_blame_is_named(
 def test_a_target_goes_around_what_the_head_leaves_out() -> None:
     head = {"head": HeadSettings(NEVER), "head_counts": {Reason.TARGETED: 60, Reason.OUTSIDE_RATE: 40}}
     targeted = view(target_until_unix_ns=NOW + 90 * 10**9, **head)
-    assert blamed(targeted) == ("rate", Verdict.THINS)
+    assert blamed(targeted) == ("rate", Effect.THINS)
     shown = sampling_why.render("d", sampling_why.stages(retained_state.read(KEPT), targeted))
     assert "  target    adds     for 1m30s more; 60 kept for it so far" in shown
-    assert blamed(view(target_until_unix_ns=NOW, **head)) == ("rate", Verdict.BLOCKS)
+    assert blamed(view(target_until_unix_ns=NOW, **head)) == ("rate", Effect.BLOCKS)
 
 
 def test_the_wish_that_the_broker_keeps_is_the_shims_target_while_it_lasts() -> None:
     wish = b'{"mode":"on","rate":1,"for_s":600,"until":1760000090}'
     head = {"head": HeadSettings(NEVER), "head_counts": {Reason.OUTSIDE_RATE: 100}}
-    assert blamed(view(**head), desired=wish) == ("rate", Verdict.THINS)
-    assert blamed(view(**{**head, "now_unix_ns": NOW + 90 * 10**9}), desired=wish) == ("rate", Verdict.BLOCKS)
-    assert blamed(view(**head), desired=b'{"mode":"on"}') == ("rate", Verdict.THINS)  # without end
+    assert blamed(view(**head), desired=wish) == ("rate", Effect.THINS)
+    assert blamed(view(**{**head, "now_unix_ns": NOW + 90 * 10**9}), desired=wish) == ("rate", Effect.BLOCKS)
+    assert blamed(view(**head), desired=b'{"mode":"on"}') == ("rate", Effect.THINS)  # without end
 
 
 def test_a_device_that_never_spoke_of_sampling_is_judged_by_its_flags() -> None:
     silent = {"report": b"", "birth": b"", "desired": b""}
-    assert blamed(view(head_counts={Reason.UNSAMPLED: 100}), **silent) == ("device", Verdict.BLOCKS)
+    assert blamed(view(head_counts={Reason.UNSAMPLED: 100}), **silent) == ("device", Effect.BLOCKS)
     assert blamed(HEALTHY, **silent) is None
 
 
@@ -131,7 +131,7 @@ def test_without_a_shim_what_is_not_known_is_said() -> None:
 
 def test_a_request_that_was_not_applied_is_no_longer_taken_for_granted() -> None:
     stage = sampling_why.stages(retained_state.read({**KEPT, "sampling/reported": report(result="rate")}), HEALTHY)[0]
-    assert stage.verdict is Verdict.UNKNOWN and "did not report" in stage.text
+    assert stage.verdict is Effect.UNKNOWN and "did not report" in stage.text
 
 
 def test_what_devices_wrote_reaches_the_terminal_escaped() -> None:
@@ -155,23 +155,23 @@ APPLIED = SamplingReport(BOOT, "on", "applied", 58982, 600, 0)
 @pytest.mark.parametrize(
     ("wish", "said", "expected"),
     [
-        (WISH, {}, Answer.APPLIED),
-        (WISH, {"left_s": 598, "threshold": 58983}, Answer.APPLIED),
-        (WISH, {"left_s": 601}, Answer.OTHER),
-        (WISH, {"left_s": 0}, Answer.OTHER),
-        (WISH, {"threshold": 58984}, Answer.OTHER),
-        (WISH, {"mode": "off"}, Answer.OTHER),
-        (WISH, {"result": "expired"}, Answer.OTHER),
-        (WISH, {"result": "boot"}, Answer.OTHER),
-        (SamplingRequest("on", parse_rate("10%")), {"left_s": 0}, Answer.APPLIED),
-        (SamplingRequest("on", parse_rate("10%")), {}, Answer.OTHER),
-        (SamplingRequest("inherit"), {"mode": "inherit", "threshold": 7}, Answer.APPLIED),
-        (SamplingRequest("off"), {"mode": "off", "threshold": 65536, "left_s": 0}, Answer.APPLIED),
-        *[(WISH, {"result": reason}, Answer.REFUSED) for reason in REFUSALS],
+        (WISH, {}, RequestOutcome.APPLIED),
+        (WISH, {"left_s": 598, "threshold": 58983}, RequestOutcome.APPLIED),
+        (WISH, {"left_s": 601}, RequestOutcome.OTHER),
+        (WISH, {"left_s": 0}, RequestOutcome.OTHER),
+        (WISH, {"threshold": 58984}, RequestOutcome.OTHER),
+        (WISH, {"mode": "off"}, RequestOutcome.OTHER),
+        (WISH, {"result": "expired"}, RequestOutcome.OTHER),
+        (WISH, {"result": "boot"}, RequestOutcome.OTHER),
+        (SamplingRequest("on", parse_rate("10%")), {"left_s": 0}, RequestOutcome.APPLIED),
+        (SamplingRequest("on", parse_rate("10%")), {}, RequestOutcome.OTHER),
+        (SamplingRequest("inherit"), {"mode": "inherit", "threshold": 7}, RequestOutcome.APPLIED),
+        (SamplingRequest("off"), {"mode": "off", "threshold": 65536, "left_s": 0}, RequestOutcome.APPLIED),
+        *[(WISH, {"result": reason}, RequestOutcome.REFUSED) for reason in REFUSALS],
     ],
 )
 def test_a_report_is_taken_for_the_answer_when_it_says_what_was_asked(
-    wish: SamplingRequest, said: dict[str, object], expected: Answer
+    wish: SamplingRequest, said: dict[str, object], expected: RequestOutcome
 ) -> None:
     assert sampling_answer.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from motetrace_host.board.known_boards import CIRCUITPYTHON, KNOWN_BOARDS
+from motetrace_host.commands.options import operator_errors
 
 
-@click.group()
+@click.group(short_help="Put the device library on a board, and check it there.")
 def device() -> None:
     """Put the device library on a board, and ask the board whether it works.
 
@@ -78,9 +79,10 @@ def install_command(
     known = KNOWN_BOARDS[board] if board else None
     form = None if compiled is None else "mpy" if compiled else "py"
     wanted = _names(extras)
-    if drive_path or (known and known.system == CIRCUITPYTHON):
-        sys.exit(dialogue.install_over_drive(drive_path, port, known, wanted, form, dry_run))
-    sys.exit(dialogue.install_over_port(port, known, wanted, form, dry_run))
+    with operator_errors():
+        if drive_path or (known and known.system == CIRCUITPYTHON):
+            sys.exit(dialogue.install_over_drive(drive_path, port, known, wanted, form, dry_run))
+        sys.exit(dialogue.install_over_port(port, known, wanted, form, dry_run))
 
 
 @device.command()
@@ -100,7 +102,8 @@ def check(port: str | None, extras: str) -> None:
     """
     from motetrace_host.board import dialogue
 
-    sys.exit(dialogue.check_over_port(port, _names(extras)))
+    with operator_errors():
+        sys.exit(dialogue.check_over_port(port, _names(extras)))
 
 
 def _names(extras: str) -> list[str]:
