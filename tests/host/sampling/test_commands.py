@@ -265,7 +265,7 @@ def test_a_broker_that_wants_a_certificate_is_shown_one(
         (["--rate", "1/1000000000"], "lowest that devices read"),
         (["--for", "soon"], "--for: 'soon' is no length of time"),
         (["--for", "31d"], "at most 30d"),
-        (["--broker", "http://x"], "--broker 'http://b': write mqtt://HOST"),
+        (["--broker", "http://x"], "--broker 'http://x': write mqtt://HOST"),
         (["--prefix", "motetrace"], "--prefix 'motetrace': it ends in '/'"),
         (["--password-file", "/nowhere/at/all"], "--password-file /nowhere/at/all:"),
         (
