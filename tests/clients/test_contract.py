@@ -6,12 +6,13 @@ mqtt_as stands here as a double that encodes as it does (doubles/mqtt_as.py): it
 import pytest
 from services import Mosquitto
 
-from motetrace_host.core.wire import binary_trailer, context, json_members, seqref, traceparent
+from motetrace_host.core.wire import binary_trailer, context, json_members, traceparent
 from motetrace_host.core.wire.traceparent import TraceParent
 from tests.clients.backlog import frozen, unread_bytes, wait_until_unread
 from tests.clients.devices import CASES, Case, device
 from tests.device.session import Session
 from tests.device.subscriber import Arrived, Subscriber
+from tests.seqref_text import format_seqref
 
 MODES = ("traceparent", "seqref")
 TOPIC = b"devices/d/telemetry"
@@ -34,7 +35,7 @@ def taken_apart(case: Case, message: Arrived) -> tuple[str, bytes]:
         found = binary_trailer.parse(message.payload)
         assert found is not None, message.payload
         inside = found.context
-        text = traceparent.format(inside) if isinstance(inside, TraceParent) else seqref.format(inside)
+        text = traceparent.format(inside) if isinstance(inside, TraceParent) else format_seqref(inside)
         return text, binary_trailer.strip(message.payload)
     if case.carrier == "property":
         ((_, text),) = message.user_properties

@@ -4,10 +4,11 @@ import random
 
 import pytest
 
-from motetrace_host.core.wire import binary_trailer, seqref, traceparent
+from motetrace_host.core.wire import binary_trailer, traceparent
 from motetrace_host.core.wire.traceparent import TraceParent
 from tests.device.interpreters import NAMES
 from tests.device.session import Session
+from tests.seqref_text import format_seqref
 
 EDGES = (0, 0xFE, 0xFF, 0xFFFF, 0xFFFFFF, 0x3FFFFFFE, 0x7FFFFFFF, 0xFFFFFFF0)
 
@@ -37,7 +38,7 @@ def test_the_host_reads_what_the_device_wrote_at_every_seq_and_behind_any_payloa
                     assert traceparent.seq(inside.trace_id) == edge + number
                     assert traceparent.is_structured(inside)
                 else:
-                    assert seqref.format(inside) == text.decode()
+                    assert format_seqref(inside) == text.decode()
                     assert inside.seq == edge + number
 
 

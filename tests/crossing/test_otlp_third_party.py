@@ -71,7 +71,7 @@ def stage_spans() -> list[Span]:
         span_id: bytes, parent_id: bytes, name: str, kind: SpanKind, start: int, end: int, service: str, **more: object
     ) -> Span:
         return Span(
-            TRACE_ID, span_id, parent_id, name, kind, NOW + start, NOW + end, service_name=service, **more  # type: ignore[arg-type]
+            TRACE_ID, span_id, parent_id, name, kind, NOW + start, NOW + end, resource={"service.name": service}, **more  # type: ignore[arg-type]
         )  # fmt: skip
 
     return [

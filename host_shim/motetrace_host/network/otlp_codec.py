@@ -105,7 +105,6 @@ def unpack(row: SpanRow) -> Span:
     """
     span = _parsed(ProtoSpan, row.span)
     resource = _attributes(_parsed(Resource, row.resource).attributes)
-    service_name = str(resource.pop("service.name", "unknown_service"))
     return Span(
         trace_id=span.trace_id,
         span_id=span.span_id,
@@ -115,12 +114,11 @@ def unpack(row: SpanRow) -> Span:
         start_unix_ns=span.start_time_unix_nano,
         end_unix_ns=span.end_time_unix_nano,
         attributes=_attributes(span.attributes),
-        service_name=service_name,
+        resource=resource,
         tracestate=span.trace_state,
         flags=span.flags,
         status=Status(_status_code(span)),
         status_message=span.status.message,
-        resource=resource,
         links=tuple(SpanLink(link.trace_id, link.span_id, _attributes(link.attributes)) for link in span.links),
     )
 

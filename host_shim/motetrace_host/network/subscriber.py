@@ -71,7 +71,7 @@ class Subscriber:
     ) -> None:
         self._subscriptions = subscriptions
         self._leaving = leaving
-        self._watch = SysTopics(() if leaving else watched)
+        self._sys_topics = SysTopics(() if leaving else watched)
         self._on_watched = on_watched
         self._deliver = deliver
         self._published = on_published
@@ -186,7 +186,7 @@ class Subscriber:
             hint = attempts.ended(self._connected, time.monotonic() - began, self._outworn == self._connection)
             with self._lock:
                 self._connected = False
-            self._tell_of_watch(self._watch.ended())
+            self._tell_of_watch(self._sys_topics.disconnected())
             if not self._stopping.is_set() and not self._hopeless:
                 reason = (self._lost_because or "the broker closed the connection") + hint
                 self._on_link("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
@@ -238,10 +238,10 @@ class Subscriber:
             connection.close()
 
     def _ask_for_watched(self) -> None:
-        if self._subscribed == len(self._subscriptions) and (topics := self._watch.due(time.monotonic())):
+        if self._subscribed == len(self._subscriptions) and (topics := self._sys_topics.due(time.monotonic())):
             options = SubscribeOptions(qos=0, retainHandling=0)
             _, packet_id = self._client.subscribe([(topic, options) for topic in topics])
-            self._watch.asked(packet_id or 0)
+            self._sys_topics.subscribed(packet_id or 0)
 
     def _on_publishes(self, frames: list[Frame], size_bytes: int) -> None:
         if [1 for first, body in frames if first & 4 or (not first & 2 and body.startswith(b"$", 2))]:
@@ -251,7 +251,7 @@ class Subscriber:
 
     def _is_beside(self, frame: Frame) -> bool:
         """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and tells of the first."""
-        if self._watch.hears(frame):
+        if self._sys_topics.matches(frame):
             self._on_watched(publish_packet.read(*frame))
             return True
         if frame[0] & 4:
@@ -308,8 +308,8 @@ class Subscriber:
             self._lost_because = f"connection lost: {getattr(self._client, 'socket_error', '') or reason}"
 
     def _on_subscribe(self, _: Any, __: Any, packet_id: int, reasons: list[ReasonCode], ___: Any) -> None:
-        if self._watch.answers(packet_id):
-            self._tell_of_watch(self._watch.answered([str(reason) for reason in reasons if reason.is_failure]))
+        if self._sys_topics.is_reply(packet_id):
+            self._tell_of_watch(self._sys_topics.replied([str(reason) for reason in reasons if reason.is_failure]))
         elif reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
             self._on_link("subscription_refused", {"reason": str(reasons[0])})
         else:

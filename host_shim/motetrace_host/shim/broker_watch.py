@@ -12,7 +12,7 @@ from motetrace_host.shim.logging import Log
 
 
 class BrokerWatch:
-    """Receives the topics of `core/mqtt/broker_queue`, on the network thread: it works while the disk does not.
+    """Receives the topics of `core/mqtt/sys_topics`, on the network thread: it works while the disk does not.
 
     Args:
         now_s: a monotonic clock.
@@ -27,7 +27,7 @@ class BrokerWatch:
     def receive(self, packet: PublishPacket) -> None:
         """Take in what the broker reports; warn when it has dropped messages."""
         try:
-            warning = self._queue.hear(packet.topic, packet.payload, self._now_s())
+            warning = self._queue.add(packet.topic, packet.payload, self._now_s())
         except WireError as error:
             if not self._unreadable:
                 self._log.warning("broker_queue_unreadable", error=str(error))
@@ -35,7 +35,7 @@ class BrokerWatch:
             return
         self._log.debug("broker_queue", topic=packet.topic, dropped=self._queue.dropped)
         if warning is not None:
-            self._log.warning(warning.event, **warning.fields)
+            self._log.warning("broker_dropped_messages", **warning)
 
     @property
     def dropped(self) -> int:

@@ -12,7 +12,7 @@ from motetrace_host.core.messages.message_spans import ShimIdentity
 from motetrace_host.core.mqtt.connection import Subscription
 from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.sampling.tail.rules import TailRules
-from motetrace_host.core.wire.trust import Trust
+from motetrace_host.core.wire.trust import TrustRules
 from motetrace_host.network.otlp_forwarder import traces_url
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch_store import BatchStore
@@ -196,7 +196,7 @@ def _pipeline(
     trailer = frozenset(topic.template for topic in readings.trailer)
     rules = TopicRules(
         readings.topics,
-        Trust(readings.trust),
+        TrustRules(readings.trust),
         trailer,
         frozenset(source for source, _ in routes),
         readings.device_property,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from motetrace_host.core.messages.derived_ids import Deriver
 from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling.head import SamplingPlan
-from motetrace_host.core.wire.trust import Trust, TrustPolicy
+from motetrace_host.core.wire.trust import TrustPolicy, TrustRules
 from motetrace_host.shim.batch_participant import BatchParticipant
 from motetrace_host.shim.boot_runs import BootRuns, DeviceBoots
 from motetrace_host.shim.database_retry import RetryingReads
@@ -39,7 +39,7 @@ class TopicRules:
     """
 
     templates: Sequence[TopicTemplate]
-    trust: Trust = field(default_factory=Trust)
+    trust: TrustRules = field(default_factory=TrustRules)
     trailer: frozenset[str] = frozenset()
     republished: frozenset[str] = frozenset()
     device_property: str = ""
@@ -170,7 +170,7 @@ class DeviceTopics(BatchParticipant):
         if row is None:
             self._others.add(topic)
             return None
-        policy = self.rules.trust.of(row.topic)
+        policy = self.rules.trust.policy(row.topic)
         plain = self.rules.is_plain(row.template, policy)
         made = DeviceTopic(row, self.boots.of(row.device_id), self._tails(row.device_id), policy, plain=plain)
         if row.id > self._last_id:

@@ -16,7 +16,7 @@ from motetrace_host.core.mqtt.topics import TopicTemplate
 from motetrace_host.core.sampling import ot_member
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings
 from motetrace_host.core.wire import birth, context, device_stats, hop_report
-from motetrace_host.core.wire.trust import Trust
+from motetrace_host.core.wire.trust import TrustRules
 from motetrace_host.shim import fast_path as short_way
 from motetrace_host.shim.bare_seq import BareSeq
 from motetrace_host.shim.batch import Batch
@@ -109,7 +109,7 @@ def check(bench: Bench, frames: Breaker, device: str) -> None:
 
 LOOK_UPS = [  # which raise again while the device of the message is looked for
     (DeviceTopics, "_open"), (DeviceTopic, "__init__"), (TopicTemplate, "match"), (TopicRules, "is_plain"),
-    (Trust, "of"), (BootRuns, "of"), (CommandReplies, "tails"),
+    (TrustRules, "policy"), (BootRuns, "of"), (CommandReplies, "tails"),
 ]  # fmt: skip
 BOTH_WAYS = [
     (BootRuns, "enter"), (BootRuns, "_add"), (CommandReplies, "learn"), (Nonces, "meet"), (Births, "born"),

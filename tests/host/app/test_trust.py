@@ -12,7 +12,7 @@ from motetrace_host.core.messages.derived_ids import derive
 from motetrace_host.core.mqtt.topics import TopicFilter
 from motetrace_host.core.spans.span import Span
 from motetrace_host.core.wire import binary_trailer
-from motetrace_host.core.wire.trust import Trust, TrustPolicy
+from motetrace_host.core.wire.trust import TrustPolicy, TrustRules
 from motetrace_host.shim.build import DATABASE_NAME
 from tests.host.app.conftest import Bench
 
@@ -199,4 +199,4 @@ def test_messages_of_trusted_topics_keep_to_the_short_way(make_bench: MakeBench)
 
 
 def test_no_rule_is_continue() -> None:
-    assert Trust([(TopicFilter("a/#"), TrustPolicy.OFF)]).of("b") is TrustPolicy.CONTINUE
+    assert TrustRules([(TopicFilter("a/#"), TrustPolicy.OFF)]).policy("b") is TrustPolicy.CONTINUE

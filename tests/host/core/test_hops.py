@@ -141,12 +141,14 @@ def by_the_library(one: Sent) -> tuple[ProtoSpan, ProtoSpan]:
     device = Span(
         message.ids.trace_id, message.ids.span_id, message.ids.parent_id, "device_publish", SpanKind.PRODUCER,
         max(1, published - (message.context.age_ms or 0) * 1_000_000), published,
-        {**common, **publish, **told.birth, **number, **size, **age}, "device", state, message.context.flags,
+        {**common, **publish, **told.birth, **number, **size, **age},
+        {"service.name": "device"}, state, message.context.flags,
     )  # fmt: skip
     forward_id = derive_span_id(message.ids.trace_id, message.ids.span_id, "broker_forward")
     broker = Span(
         message.ids.trace_id, forward_id, message.ids.span_id, "broker_forward", SpanKind.INTERNAL,
-        published, end, {**common, **forward, **number, **held}, "mqtt-broker", state, message.context.flags,
+        published, end, {**common, **forward, **number, **held},
+        {"service.name": "mqtt-broker"}, state, message.context.flags,
     )  # fmt: skip
     made = proto_span(device), proto_span(broker)
     if message.linked:

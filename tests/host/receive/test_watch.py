@@ -18,7 +18,7 @@ def test_it_is_due_at_once_and_then_every_so_often() -> None:
     assert watch.due(100.0) == list(TOPICS)
     assert watch.due(109.9) == []
     assert watch.due(110.0) == list(TOPICS)
-    assert watch.ended() == ""
+    assert watch.disconnected() == ""
     assert watch.due(110.1) == list(TOPICS), "a new connection is asked at once"
 
 
@@ -28,38 +28,38 @@ def test_nothing_to_watch_is_never_due() -> None:
 
 def test_it_ends_when_all_is_refused_and_not_before() -> None:
     watch = SysTopics(TOPICS)
-    watch.asked(7)
-    assert not watch.answers(8)
-    assert watch.answers(7)
-    assert watch.answered(["Not authorized"]) == ""
+    watch.subscribed(7)
+    assert not watch.is_reply(8)
+    assert watch.is_reply(7)
+    assert watch.replied(["Not authorized"]) == ""
     assert watch.due(0.0)
-    watch.asked(9)
-    assert watch.answered(["Not authorized", "Not authorized"]) == "Not authorized"
+    watch.subscribed(9)
+    assert watch.replied(["Not authorized", "Not authorized"]) == "Not authorized"
     assert watch.due(1_000.0) == []
-    assert not watch.answers(0)
+    assert not watch.is_reply(0)
 
 
 def test_a_connection_that_ends_by_itself_does_not_end_it() -> None:
     watch = SysTopics(TOPICS)
     for _ in range(5):
-        watch.asked(1)
-        assert watch.ended() == "", "asked, and gone"
-        watch.asked(2)
-        assert watch.answered([]) == "", "the next time it answers"
-        assert watch.ended() == ""
-    watch.asked(3)
-    assert watch.ended() == ""
-    watch.asked(4)
-    assert "ends when it is asked" in watch.ended()
-    assert watch.ended() == "", "it is told once"
+        watch.subscribed(1)
+        assert watch.disconnected() == "", "asked, and gone"
+        watch.subscribed(2)
+        assert watch.replied([]) == "", "the next time it answers"
+        assert watch.disconnected() == ""
+    watch.subscribed(3)
+    assert watch.disconnected() == ""
+    watch.subscribed(4)
+    assert "ends when it is asked" in watch.disconnected()
+    assert watch.disconnected() == "", "it is told once"
 
 
 @given(st.binary(max_size=40), st.integers(0x30, 0x3F))
 def test_only_its_topics_at_qos_0_are_heard(body: bytes, first: int) -> None:
     watch = SysTopics(TOPICS)
-    assert not watch.hears((first, body)) or body[2:8] in (b"$SYS/a", b"$SYS/b")
+    assert not watch.matches((first, body)) or body[2:8] in (b"$SYS/a", b"$SYS/b")
     for topic, qos in (("$SYS/a", 0), ("$SYS/a", 1), ("$SYS/ab", 0), ("$SYS/", 0), ("devices/$SYS/a", 0)):
-        heard = watch.hears(Publish(topic, b"1", qos=qos, packet_id=1).frame)
+        heard = watch.matches(Publish(topic, b"1", qos=qos, packet_id=1).frame)
         assert heard == ((topic, qos) == ("$SYS/a", 0))
 
 

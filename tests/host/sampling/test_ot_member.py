@@ -1,6 +1,7 @@
 """Promises of core/sampling/ot_member.py: th is written and erased, and nobody else's words are touched."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,9 +105,17 @@ def test_a_text_that_is_no_tracestate_is_refused_by_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"), [("th:xyz", "th_format"), ("rv:12", "rv_format"), ("th:8;rv:", "rv_format")]
+    ("parse", "text", "reason"),
+    [
+        (thresholds.parse_th, "xyz", "th_format"),
+        (thresholds.parse_rv, "12", "rv_format"),
+        (thresholds.parse_rv, "", "rv_format"),
+    ],
 )
-def test_broken_sub_keys_are_told_by_reason(value: str, reason: str) -> None:
+def test_a_broken_sub_key_has_a_reason_and_counts_as_absent(
+    parse: Callable[[str], int], text: str, reason: str
+) -> None:
     with pytest.raises(WireError) as caught:
-        ot_member.read(value)
+        parse(text)
     assert caught.value.reason == reason
+    assert ot_member.read_leniently(f"{reason[:2]}:{text};th:8")[reason == "rv_format"] is None

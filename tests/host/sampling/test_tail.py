@@ -31,7 +31,9 @@ HEAD_REASONS = st.sampled_from([reason for reason in Reason if reason < 32])
 
 
 def span(**changed: object) -> Span:
-    plain = Span(TRACE, b"12345678", None, "db_write", SpanKind.CLIENT, 10**18, 10**18 + 99 * MS, {}, "db")
+    plain = Span(
+        TRACE, b"12345678", None, "db_write", SpanKind.CLIENT, 10**18, 10**18 + 99 * MS, {}, {"service.name": "db"}
+    )
     return dataclasses.replace(plain, **changed)  # type: ignore[arg-type]
 
 

@@ -59,7 +59,7 @@ def pack(span: Span) -> SpanRow:
         span.start_unix_ns,
         span.end_unix_ns,
         int(span.status),
-        proto_resource(span.service_name, span.resource).SerializeToString(),
+        Resource(attributes=proto_attributes(span.resource)).SerializeToString(),
         InstrumentationScope(name="motetrace").SerializeToString(),
         proto_span(span).SerializeToString(),
     )

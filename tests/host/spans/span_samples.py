@@ -32,7 +32,7 @@ def make_span(**changes: Any) -> Span:
         "start_unix_ns": START,
         "end_unix_ns": START + 5 * MS,
         "attributes": {"device.id": "sensor-0042", "mqtt.qos": 1},
-        "service_name": "device",
+        "resource": {"service.name": changes.pop("service_name", "device")},
     }
     return Span(**(members | changes))
 
@@ -66,11 +66,10 @@ def spans(draw: st.DrawFn, trace_id: st.SearchStrategy[bytes] | None = None) -> 
         start_unix_ns=draw(times),
         end_unix_ns=draw(times),
         attributes=draw(attributes),
-        service_name=draw(texts),
+        resource={**draw(resources), "service.name": draw(texts)},
         tracestate=draw(texts),
         flags=draw(st.integers(0, 2**32 - 1)),
         status=status,
         status_message=draw(texts),
-        resource=draw(resources),
         links=tuple(draw(st.lists(links, max_size=3))),
     )

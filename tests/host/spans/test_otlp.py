@@ -148,7 +148,7 @@ def test_a_resource_sent_in_pieces_is_one_resource() -> None:
     pieces = b"".join(delimited(b"\x0a", part.SerializeToString()) for part in parts)
     body = delimited(b"\x0a", pieces + delimited(b"\x12", delimited(b"\x12", pack(make_span()).span)))
     (row,) = otlp_codec.decode(body, otlp_codec.PROTOBUF).rows
-    assert otlp_codec.unpack(row).resource == {"host.name": "pi"}
+    assert otlp_codec.unpack(row).resource == {"service.name": "x", "host.name": "pi"}
 
 
 BROKEN: list[tuple[str, dict[str, Any]]] = [

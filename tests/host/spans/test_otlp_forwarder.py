@@ -158,7 +158,7 @@ def test_a_batch_is_bounded_in_bytes(shim: Shim) -> None:
 
 
 def test_our_own_receiver_gets_every_span_unchanged(shim: Shim, open_database: Open) -> None:
-    rows = [*make_rows(700), *make_rows(50, service_name="function", resource={"host.name": "pi"})]
+    rows = [*make_rows(700), *make_rows(50, resource={"service.name": "function", "host.name": "pi"})]
     shim.add(rows)
     receiver = OtlpReceiver(SpanIntake(open_database("other")), port=0)
     receiver.start()

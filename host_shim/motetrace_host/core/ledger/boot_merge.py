@@ -1,11 +1,11 @@
 """Repairing a boot that was inferred as two: what tells such a pair, and what the two together are.
 
-Firmware that sends a bare `seq` has its boots inferred (core/ledger/inferred_boots.py), and a redelivery that
-took long, or two devices
-under one id, look like a reboot. A device that rebooted sends numbers once more that its boot before had sent. Two
-boots whose ranges overlap and that share hardly any number in there are more likely one, cut in two: `interleaved`.
+Firmware that sends a bare `seq` has its boots inferred (core/ledger/inferred_boots.py), and a redelivery that took
+long, or two devices under one id, look like a reboot. A device that rebooted sends numbers once more that its boot
+before had sent. Two boots whose ranges overlap and that share hardly any number in there are more likely one, cut in
+two: `interleaved`.
 
-Only a joining can be repaired: of a boot that should have been two nobody knows which number belonged to which.
+Only a joining can be repaired: which number of a boot that should have been two belonged to which is not known.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from motetrace_host.core.ledger.inferred_boots import WINDOW, BootState
+from motetrace_host.core.ledger.runs import size, within, without
 from motetrace_host.core.ledger.seen_numbers import MAX_COUNT, SeenNumbers
 
 MAX_SHARED: Final = 64
@@ -21,16 +22,8 @@ MAX_SHARED: Final = 64
 
 def shared(one: SeenNumbers, other: SeenNumbers) -> int:
     """How many numbers both saw."""
-    theirs = other.runs()
-    count, at = 0, 0
-    for start, end in one.runs():
-        while at < len(theirs) and theirs[at][1] < start:
-            at += 1
-        index = at
-        while index < len(theirs) and theirs[index][0] <= end:
-            count += min(end, theirs[index][1]) - max(start, theirs[index][0]) + 1
-            index += 1
-    return count
+    runs = one.runs()
+    return size(runs) - size(without(runs, other.runs()))
 
 
 def interleaved(one: SeenNumbers, other: SeenNumbers) -> bool:
@@ -39,8 +32,7 @@ def interleaved(one: SeenNumbers, other: SeenNumbers) -> bool:
     if low > high:
         return False
     both = shared(one, other)
-    within = sum(max(0, min(end, high) - max(start, low) + 1) for boot in (one, other) for start, end in boot.runs())
-    return both <= MAX_SHARED and 4 * both <= within
+    return both <= MAX_SHARED and 4 * both <= within(one.runs(), low, high) + within(other.runs(), low, high)
 
 
 def check(one: SeenNumbers, other: SeenNumbers) -> None:
@@ -78,7 +70,7 @@ def merged(older: SeenNumbers, newer: SeenNumbers) -> SeenNumbers:
 
 
 def merged_state(state: BootState, kept: bytes, gone: bytes, both: SeenNumbers) -> BootState:
-    """Tell what `core.boots` is to remember of the device when `gone` has become part of `kept`.
+    """Tell what `inferred_boots` is to remember of the device when `gone` has become part of `kept`.
 
     Args:
         state: what it remembers.

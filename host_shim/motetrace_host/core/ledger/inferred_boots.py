@@ -174,27 +174,15 @@ def _begin(state: BootState | None, seq: int, received_unix_ns: int, nonce: byte
 
 
 def pack(state: BootState) -> bytes:
-    """Write a state for the ledger.
-
-    Args:
-        state: As `observe` returned it.
-    Returns:
-        55 bytes, the first of them the format's version.
-    Source: this file; read back by `unpack` only.
-    """
+    """Write a state for the ledger: 55 bytes, the first of them the format's version."""
     return _PACKED.pack(_VERSION, *state)
 
 
 def unpack(data: bytes) -> BootState:
     """Read a state that `pack` wrote.
 
-    Args:
-        data: 55 bytes.
-    Returns:
-        The state.
     Raises:
         ValueError: the length or the version is another; the remedy is to treat the device as not seen before.
-    Source: this file.
     """
     if len(data) != _PACKED.size or data[0] != _VERSION:
         raise ValueError(

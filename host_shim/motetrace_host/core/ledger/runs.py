@@ -1,6 +1,7 @@
-"""A set of message numbers as a flat list: start, end, start, end, ... both inclusive, rising, never touching.
+"""Message numbers as runs, (first, last), both inclusive.
 
-Flat, and not pairs, because the usual case, the next number, is then one comparison and one store.
+Two forms: pairs, and a flat list start, end, start, end, ... for sets that grow by one number at a time, because the
+usual case, the next number, is then one comparison and one store. Both rise and never touch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Runs = tuple[Run, ...]
 
 
 def add(runs: list[int], seq: int) -> int:
-    """Put one number into a set; one that is in it already changes nothing.
+    """Put one number into a flat list; one that is in it already changes nothing.
 
     Args:
         runs: Changed in place; may be empty.
@@ -42,8 +43,18 @@ def add(runs: list[int], seq: int) -> int:
 
 
 def pairs(runs: list[int]) -> tuple[tuple[int, int], ...]:
-    """Give the runs as (start, end)."""
+    """Give the runs of a flat list as (start, end)."""
     return tuple(zip(runs[::2], runs[1::2], strict=True))
+
+
+def size(runs: Iterable[Run]) -> int:
+    """How many numbers are in runs that do not overlap."""
+    return sum(last - first + 1 for first, last in runs)
+
+
+def within(runs: Iterable[Run], low: int, high: int) -> int:
+    """How many numbers of runs that do not overlap are in low..high."""
+    return sum(max(0, min(last, high) - max(first, low) + 1) for first, last in runs)
 
 
 def neighbours(failed: Iterable[Run], before: int, after: int) -> list[Run]:

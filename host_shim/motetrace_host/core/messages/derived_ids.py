@@ -1,7 +1,7 @@
 """Ids that any number of hosts agree on without talking to each other.
 
 A seqref says which message it is and nothing random; the rest comes from a keyed BLAKE2b of
-(tenant, device, boot nonce, seq). Keyed, so that nobody who sees topics and seqs can make up ids or link them.
+(tenant, device, boot nonce, seq). Keyed, so that seeing topics and seqs is not enough to make up ids or to link them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROOT: Final = b"motetrace.root\0\0"
 _SPAN: Final = b"motetrace.span\0\0"
 _NO_SPAN_ID: Final = bytes(8)
 BEGUN_SPAN_ID: Final = blake2b(digest_size=8, person=_SPAN)
-"""What `derive_span_id` adds trace-id, parent-id and name to, for who derives very many: copying it is cheaper."""
+"""What `derive_span_id` adds trace-id, parent-id and name to; copying it is cheaper where very many are derived."""
 
 
 class Derived(NamedTuple):
@@ -33,6 +33,16 @@ class Derived(NamedTuple):
 
     trace_id: bytes
     span_id: bytes
+
+
+def _tenant_bytes(key: bytes, tenant: str) -> bytes:
+    """Check key and tenant; give the tenant in UTF-8."""
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
+    encoded = tenant.encode()
+    if len(encoded) > MAX_NAME_BYTES:
+        raise ValueError(f"tenant has {len(encoded)} bytes in UTF-8; at most {MAX_NAME_BYTES}")
+    return encoded
 
 
 class Deriver:
@@ -49,12 +59,7 @@ class Deriver:
     __slots__ = ("_begun",)
 
     def __init__(self, key: bytes, tenant: str, device_id: str) -> None:
-        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-            raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
-        tenant_bytes = tenant.encode()
-        device_bytes = device_id.encode()
-        if len(tenant_bytes) > MAX_NAME_BYTES:
-            raise ValueError(f"tenant has {len(tenant_bytes)} bytes in UTF-8; at most {MAX_NAME_BYTES}")
+        tenant_bytes, device_bytes = _tenant_bytes(key, tenant), device_id.encode()
         if not 1 <= len(device_bytes) <= MAX_NAME_BYTES:
             raise ValueError(f"device_id has {len(device_bytes)} bytes in UTF-8; 1..{MAX_NAME_BYTES} are needed")
         # A length byte before each part: ("ab", "c") and ("a", "bc") must not share ids.
@@ -100,13 +105,9 @@ def derive_root(key: bytes, tenant: str, message_key: bytes) -> Derived:
         ValueError: a length is wrong; names the value and the range.
     Source: docs/trust.md, "Ids under link".
     """
-    tenant_bytes = tenant.encode()
-    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-        raise ValueError(f"key has {len(key)} bytes; {MIN_KEY_BYTES}..{MAX_KEY_BYTES} are needed")
-    if len(tenant_bytes) > MAX_NAME_BYTES or len(message_key) != 16:
-        raise ValueError(
-            f"tenant has {len(tenant_bytes)} bytes, message_key {len(message_key)}; at most {MAX_NAME_BYTES}, and 16"
-        )
+    tenant_bytes = _tenant_bytes(key, tenant)
+    if len(message_key) != 16:
+        raise ValueError(f"message_key has {len(message_key)} bytes; it has 16")
     named = b"%c%b\x10%b" % (len(tenant_bytes), tenant_bytes, message_key)
     digest = blake2b(named, digest_size=24, key=key, person=_ROOT).digest()
     return Derived(digest[:16], not_zero(digest[16:]))

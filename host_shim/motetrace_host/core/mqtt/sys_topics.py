@@ -1,10 +1,13 @@
-"""The topics on which a broker keeps word of itself: when to ask for them, and whether the broker likes that."""
+"""The topics under `$SYS/` on which a broker publishes its own counters: when to subscribe, and what they say.
+
+mosquitto publishes there, retained and every few seconds (`sys_interval`), as decimal text, whether it drops messages:
+for a shim, because a subscriber is too slow for its queue.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from motetrace_host.core.errors import WireError
@@ -13,7 +16,6 @@ from motetrace_host.core.mqtt.framing import Frame
 PREFIX: Final = "$SYS/"
 ASK_EVERY_S: Final = 15.0
 TRIES: Final = 2
-_STARTS: Final = PREFIX.encode()
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 CONNECTED: Final = "$SYS/broker/clients/connected"
 STORED: Final = "$SYS/broker/store/messages/count"
@@ -23,20 +25,23 @@ REMEDY: Final = (
     "raise max_queued_messages in mosquitto.conf to at least messages per second x the longest stall in seconds, and "
     "max_inflight_messages to at least 1000; then look for the subscriber that stalls"
 )
+_STARTS: Final = PREFIX.encode()
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+Fields = dict[str, int | float | str]
 
 
 class SysTopics:
-    """What is watched on one broker, over all connections to it.
+    """When to subscribe to such topics on one broker, over all connections to it.
 
-    Asked for at QoS 0 and again and again: a broker publishes there what has changed, but not to a subscriber whose
-    queue is full, so the one who is too slow would not hear of it. What is retained it sends whenever it is asked.
+    Subscribed to at QoS 0 and again and again: a broker publishes there what has changed, but not to a subscriber whose
+    queue is full, so the one that is too slow would not get it. What is retained it sends at each subscription.
 
-    Some brokers refuse, and some end the connection when they are asked. Either is the end of the watch; the latter
-    when it has happened twice in a row, for a connection may end by itself.
+    Some brokers refuse, and some end the connection upon such a subscription. After either it is not tried again; after
+    the latter when it has happened twice in a row, for a connection may end by itself.
 
     Args:
-        topics: without wildcards, beginning with `$SYS/`; none: nothing is watched.
+        topics: without wildcards, beginning with `$SYS/`; none: nothing is subscribed to.
         every_s: > 0.
     """
 
@@ -55,29 +60,29 @@ class SysTopics:
         self._next_s = now_s + self._every_s
         return self._topics
 
-    def asked(self, packet_id: int) -> None:
-        """They were subscribed to, in one packet."""
+    def subscribed(self, packet_id: int) -> None:
+        """Note the packet in which they were subscribed to."""
         self._packet_id = packet_id
 
-    def answers(self, packet_id: int) -> bool:
+    def is_reply(self, packet_id: int) -> bool:
         """Whether a SUBACK is for these topics."""
         return packet_id == self._packet_id != 0
 
-    def answered(self, refusals: Sequence[str]) -> str:
-        """The SUBACK has come, with so many refusals; gives why the watch ends now, or ""."""
+    def replied(self, refusals: Sequence[str]) -> str:
+        """Take the SUBACK with its refusals; gives why there is an end of it now, or ""."""
         self._packet_id = 0
         self._ended_in_a_row = 0
         return self._stop(refusals[0]) if len(refusals) == len(self._topics) else ""
 
-    def ended(self) -> str:
-        """The connection has ended; gives why the watch ends now, or "". The next connection is asked at once."""
+    def disconnected(self) -> str:
+        """Note that the connection has ended, likewise. The next one subscribes at once."""
         self._next_s = 0.0
         self._ended_in_a_row += self._packet_id != 0
         self._packet_id = 0
         return self._stop("the connection ends when it is asked") if self._ended_in_a_row >= TRIES else ""
 
-    def hears(self, frame: Frame) -> bool:
-        """Whether a PUBLISH is of these topics, at QoS 0 as they were asked for."""
+    def matches(self, frame: Frame) -> bool:
+        """Whether a PUBLISH is of these topics, at QoS 0 as they were subscribed to."""
         first, body = frame
         return not first & 6 and body.startswith(_STARTS, 2) and body[2 : 2 + int.from_bytes(body[:2])] in self._names
 
@@ -86,16 +91,8 @@ class SysTopics:
         return why
 
 
-@dataclass(frozen=True, slots=True)
-class QueueWarning:
-    """Something to log: `event` with `fields`."""
-
-    event: str
-    fields: dict[str, int | float | str] = field(default_factory=dict)
-
-
 class BrokerQueue:
-    """What the broker says of its queues, and when that is worth a warning: at most once a minute.
+    """The broker's counters of its queues, and when they are worth a warning: at most once a minute.
 
     A counter that is lower than before is a broker that was started again: it counts from there.
 
@@ -108,17 +105,17 @@ class BrokerQueue:
         self.dropped = 0
         self._warn_every_s = warn_every_s
         self._warned_s: float | None = None
-        self._told = 0
+        self._warned_of = 0
         self._first_s: float | None = None
 
-    def hear(self, topic: str, payload: bytes, now_s: float) -> QueueWarning | None:
+    def add(self, topic: str, payload: bytes, now_s: float) -> Fields | None:
         """Take one value in.
 
         Args:
-            topic: One of `TOPICS`; others are passed over.
+            topic: One of `TOPICS`; others are ignored.
             now_s: By a monotonic clock.
         Returns:
-            A warning when messages were dropped since the last one and it is time for one, else None.
+            What to warn of, when messages were dropped since the last warning and it is time for one, else None.
         Raises:
             WireError: `sys_value`: not a whole number.
         """
@@ -136,18 +133,18 @@ class BrokerQueue:
             self.dropped += value - before if value > before else value
             if self._first_s is None:
                 self._first_s = now_s
-        return self._warning(now_s)
-
-    def _warning(self, now_s: float) -> QueueWarning | None:
-        new = self.dropped - self._told
+        new = self.dropped - self._warned_of
         if not new or (self._warned_s is not None and now_s - self._warned_s < self._warn_every_s):
             return None
-        fields: dict[str, int | float | str] = {"dropped": new, "dropped_in_all": self.dropped}
+        return self._warning(new, now_s)
+
+    def _warning(self, new: int, now_s: float) -> Fields:
+        fields: Fields = {"dropped": new, "dropped_in_all": self.dropped}
         if self._first_s is not None:
             fields["since_s"] = round(now_s - self._first_s, 1)
         for name, topic in (("clients_connected", CONNECTED), ("messages_stored", STORED)):
             if topic in self.values:
                 fields[name] = self.values[topic]
         fields["remedy"] = REMEDY
-        self._warned_s, self._told, self._first_s = now_s, self.dropped, None
-        return QueueWarning("broker_dropped_messages", fields)
+        self._warned_s, self._warned_of, self._first_s = now_s, self.dropped, None
+        return fields

@@ -1,7 +1,7 @@
 """OpenTelemetry's member of a tracestate, `ot=th:fd70a;rv:9b8233f7e3a151`: how likely this trace was to be kept.
 
-`th` is the highest threshold that decided about the trace so far; a span without it counts for nobody knows how many.
-So it is written where probability alone decided, and erased wherever something else did.
+`th` is the highest threshold that decided about the trace so far; a span without it stands for an unknown number of
+traces. So it is written where probability alone decided, and erased wherever something else did.
 """
 
 from __future__ import annotations
@@ -18,23 +18,15 @@ MAX_CHARS: Final = 256  # of its value
 _SHORT_CHARS: Final = tracestate.MAX_PROPAGATED_CHARS - len("ot=th:0123456789abcd,")
 
 
-def read(value: str) -> tuple[int | None, int | None]:
+def read_leniently(value: str) -> tuple[int | None, int | None]:
     """Find the threshold and the explicit randomness in the value of `ot`.
 
     Args:
         value: as it stands behind `ot=`, "" for none.
     Returns:
-        (threshold 0..2**56-1 or None, R 0..2**56-1 or None).
-    Raises:
-        WireError: `th_format`, `rv_format`; erase what is broken, decide without it.
+        (threshold 0..2**56-1, R 0..2**56-1); None for what is absent or broken.
     Source: OpenTelemetry, "TraceState Handling".
     """
-    th, rv = _sub_key(value, "th"), _sub_key(value, "rv")
-    return None if th is None else thresholds.parse_th(th), None if rv is None else thresholds.parse_rv(rv)
-
-
-def read_leniently(value: str) -> tuple[int | None, int | None]:
-    """Find them as `read` does; what is broken is None, and the other still counts."""
     found: list[int | None] = []
     for name, parse in (("th", thresholds.parse_th), ("rv", thresholds.parse_rv)):
         text = _sub_key(value, name)
@@ -105,9 +97,9 @@ def kept(text: str, trace_id: bytes, threshold: int | None) -> str:
     Args:
         text: as it came with the trace.
         trace_id: 16 bytes.
-        threshold: what decided, 0..2**56-1; None when something else than probability did, or nobody knows what.
+        threshold: what decided, 0..2**56-1; None when something else than probability did, or that is unknown.
     Returns:
-        With `th` of the higher of this threshold and the one that came; without when R reaches one of them not, for
+        With `th` of the higher of this threshold and the one that came; without it when R is below one of them, for
         such a trace was kept by force somewhere. Broken `th` and `rv` count as absent.
     Source: OpenTelemetry, "TraceState: Probability Sampling", general requirements and downstream threshold.
     """

@@ -1,7 +1,7 @@
 """OpenTelemetry's consistent probability: a rate becomes a threshold T, and a trace is kept when R >= T.
 
 R is the low 56 bits of the trace-id, the ones that a motetrace id has at random, or the explicit `rv` of a tracestate.
-Everybody who compares the same R keeps the same traces, and whoever keeps fewer keeps some of those.
+All that compare the same R keep the same traces, and one that keeps fewer keeps some of those.
 
 Why T is rounded to few digits before it is compared: the `th` that is written must be the one that decided.
 """
@@ -114,12 +114,8 @@ def threshold_bytes(threshold: int) -> bytes:
 
 
 def parse_th(text: str) -> int:
-    """Read a `th` value.
+    """Read a `th` value, 1 to 14 hex digits of either case with zeros cut on the right, as 0..2**56-1.
 
-    Args:
-        text: 1 to 14 hex digits of either case; cut zeros stand on the right.
-    Returns:
-        0..2**56-1.
     Raises:
         WireError: `th_format`.
     Source: OpenTelemetry, "TraceState Handling", th.
@@ -129,28 +125,9 @@ def parse_th(text: str) -> int:
     return int(text, 16) << 4 * (MAX_DIGITS - len(text))
 
 
-def format_th(threshold: int) -> str:
-    """Write a threshold as `th`.
-
-    Args:
-        threshold: 0..2**56-1.
-    Returns:
-        1 to 14 lower-case hex digits without zeros on the right; `0` for 0.
-    Raises:
-        ValueError: out of range; a rate of 0 has no `th`, because what is not kept carries none.
-    """
-    if not 0 <= threshold < NEVER:
-        raise ValueError(f"threshold {threshold} has no th; allowed are 0..2**56-1")
-    return f"{threshold:014x}".rstrip("0") or "0"
-
-
 def parse_rv(text: str) -> int:
-    """Read an `rv` value: R made explicit by whoever began the trace.
+    """Read an `rv` value, R made explicit by whoever began the trace: exactly 14 hex digits, as 0..2**56-1.
 
-    Args:
-        text: exactly 14 hex digits.
-    Returns:
-        0..2**56-1.
     Raises:
         WireError: `rv_format`.
     Source: OpenTelemetry, "TraceState Handling", rv.
@@ -158,3 +135,14 @@ def parse_rv(text: str) -> int:
     if _RV.fullmatch(text) is None:
         raise WireError("rv_format", f"rv {text[:40]!r} in tracestate's ot is not 14 hex digits")
     return int(text, 16)
+
+
+def format_th(threshold: int) -> str:
+    """Write a threshold of 0..2**56-1 as `th`: 1 to 14 lower-case hex digits without zeros on the right, `0` for 0.
+
+    Raises:
+        ValueError: out of range; a rate of 0 has no `th`, because what is not kept carries none.
+    """
+    if not 0 <= threshold < NEVER:
+        raise ValueError(f"threshold {threshold} has no th; allowed are 0..2**56-1")
+    return f"{threshold:014x}".rstrip("0") or "0"

@@ -1,4 +1,4 @@
-"""So many in so much time, with a burst: a token bucket in whole numbers, for one and for many devices.
+"""Token buckets in whole numbers, for one and for many devices: a number of tokens each period, and a burst.
 
 Times are the wall clock's, which steps: back, and nothing is refilled for that step; forward, and the bucket is full.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So many tokens a period, and how many may be saved up.
+    """How many tokens there are each period, and how many may be saved up.
 
     Attributes:
         tokens: 1 or more, each period.  period_ns: 1 or more.
@@ -31,9 +31,11 @@ class Allowance:
         """Credit of a full bucket. Credit is in token-nanoseconds, so that any rate is a whole number."""
         return self.burst * self.period_ns
 
-    def refilled(self, credit: int, last_ns: int, now_ns: int) -> int:
-        """Credit at `now_ns` of a bucket that held `credit` at `last_ns`."""
-        return credit if now_ns <= last_ns else min(self.full, credit + (now_ns - last_ns) * self.tokens)
+    def take(self, credit: int, last_ns: int, now_ns: int) -> tuple[bool, int]:
+        """Take a token at `now_ns` of a bucket that held `credit` at `last_ns`: if there was one, and its credit."""
+        if now_ns > last_ns:
+            credit = min(self.full, credit + (now_ns - last_ns) * self.tokens)
+        return (True, credit - self.period_ns) if credit >= self.period_ns else (False, credit)
 
 
 class TokenBucket:
@@ -48,10 +50,8 @@ class TokenBucket:
 
     def take(self, now_ns: int) -> bool:
         """Take a token; False when there is none. `now_ns`: nanoseconds of any clock, 0 or more."""
-        credit = self._allowance.refilled(self._credit, self._last_ns, now_ns)
+        taken, self._credit = self._allowance.take(self._credit, self._last_ns, now_ns)
         self._last_ns = now_ns
-        taken = credit >= self._allowance.period_ns
-        self._credit = credit - self._allowance.period_ns if taken else credit
         return taken
 
 
@@ -73,11 +73,9 @@ class DeviceBuckets:
 
     def take(self, device_id: str, now_ns: int) -> bool:
         """Take a token of one device; False when there is none."""
-        allowance = self._allowance
-        credit, last_ns = self._states.pop(device_id, (allowance.full, 0))
-        credit = allowance.refilled(credit, last_ns, now_ns)
-        taken = credit >= allowance.period_ns
-        self._states[device_id] = (credit - allowance.period_ns if taken else credit, now_ns)
+        credit, last_ns = self._states.pop(device_id, (self._allowance.full, 0))
+        taken, credit = self._allowance.take(credit, last_ns, now_ns)
+        self._states[device_id] = (credit, now_ns)
         if len(self._states) > self._max_devices:
             self._states.popitem(last=False)
             self.evicted += 1

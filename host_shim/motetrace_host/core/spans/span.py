@@ -51,9 +51,8 @@ class Span:
         trace_id: 16 bytes, span_id and parent_id: 8 bytes, none all zero; parent_id None for a root.
         start_unix_ns, end_unix_ns: 1..2**63-1; equal for an event without a length.
         attributes: str, bool, int (-2**63..2**63-1) or float values.
-        service_name: resource attribute `service.name`.
+        resource: attributes of the service that made it, `service.name` among them.
         flags: 32 bits; bits 0-7 are W3C trace-flags (OTLP `Span.flags`).
-        resource: further resource attributes, `service.name` not among them.
     """
 
     trace_id: bytes
@@ -64,13 +63,17 @@ class Span:
     start_unix_ns: int
     end_unix_ns: int
     attributes: Attributes
-    service_name: str
+    resource: Attributes
     tracestate: str = ""
     flags: int = 0
     status: Status = Status.UNSET
     status_message: str = ""
-    resource: Attributes = field(default_factory=dict)
     links: tuple[SpanLink, ...] = ()
+
+    @property
+    def service_name(self) -> str:
+        """The resource attribute `service.name`."""
+        return str(self.resource.get("service.name", "unknown_service"))
 
 
 class SpanRow(NamedTuple):

@@ -1,13 +1,13 @@
-"""What one hop's state says of one number: seen, lost, may still come, or nothing certain.
+"""What one hop has of one number: it saw it, lost it, may still get it, or nothing certain.
 
 * A gap is a loss when it has outlived the reorder window.
 * Above the highest number of a hop there is no gap that could age; there a message is lost when `settle_ms` have passed
-  since it came to the shim, and this hop has spoken more than the reorder window after that. Where it has not spoken
-  since, nothing is known.
+  since it came to the shim, and this hop has reported more than the reorder window after that. Where it has not
+  reported since, nothing is known.
 * Below the lowest number of a hop a message was lost if the hop reported already before it came; else the hop may have
   begun to count later.
-* A hop that reports and knows nothing of a boot may not follow its topic: no loss is claimed.
-* What a hop forgot (`SeenNumbers.forgotten`) cannot be told from what it saw.
+* A hop that reports, but nothing of a boot, may not follow its topic: no loss is claimed.
+* What a hop forgot (`SeenNumbers.forgotten`) cannot be distinguished from what it saw.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTLE_MS: Final = 30_000
 
 
 class HopStatus(Enum):
-    """What the state of one hop says of one number."""
+    """What one hop has of one number."""
 
     SEEN = "seen"
     FILTERED = "filtered"
@@ -36,11 +36,11 @@ class HopStatus(Enum):
     WAITING = "waiting"
     """Not seen; it may still come."""
     STALE_REPORT = "unheard"
-    """Above the highest, and the hop has not spoken since."""
+    """Above the highest, and the hop has not reported since."""
     BEFORE_FIRST = "before"
     """Below the lowest, and the hop may have begun later."""
     FORGOTTEN = "forgotten"
-    """Seen, or one of those that the hop does not remember."""
+    """Seen, or one of those that the hop forgot."""
     NO_DATA = "nothing"
     """The hop reports, but nothing of this boot."""
     SILENT = "silent"
@@ -51,7 +51,7 @@ HAD: Final = frozenset({HopStatus.SEEN, HopStatus.FILTERED, HopStatus.FAILED})
 
 
 class ReportTimes(NamedTuple):
-    """Since when and until when a hop has been heard, of any boot, Unix ms."""
+    """When the first and the last report of a hop came, of any boot, Unix ms."""
 
     since_unix_ms: int
     last_unix_ms: int
@@ -59,14 +59,14 @@ class ReportTimes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known beside the ledger's states.
+    """The evidence beside the ledger's states.
 
     Attributes:
         now_unix_ms: the clock.
         received_unix_ms: when the shim got this message; None where that is not known any more.
-        assigned: the last number that the device said it assigned; None: it said nothing.
-        assigned_unix_ms: when it said so.
-        all_acked: by the same word the broker acknowledged every publish that did not fail.
+        assigned: the last number that the device reported to have assigned; None: it reported nothing.
+        assigned_unix_ms: when it did.
+        all_acked: by the same report the broker acknowledged every publish that did not fail.
         report_times: the stages that report, and since when and until when.
         witnessed: what spans of this message show, by stage: SEEN, FILTERED or FAILED. That there is no span shows
             nothing: it may not have been sampled.
@@ -85,7 +85,7 @@ class Facts:
 
 
 def hop_status(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
-    """Say what one hop knows of one number; `hop` is `shim` or a stage."""
+    """Tell what one hop, `shim` or a stage, has of one number."""
     if has(states, hop + ".failed", seq):
         return HopStatus.FAILED
     if has(states, hop + ".filtered", seq):
@@ -109,12 +109,12 @@ def hop_status(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Fac
 
 
 def _below(hop: str, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
-    """A number below all that a hop saw: whether it was heard already when this came, or when the boot began."""
-    heard, came_unix_ms = facts.report_times.get(hop), facts.received_unix_ms
+    """A number below all that a hop saw: whether it reported already when this came, or when the boot began."""
+    times, came_unix_ms = facts.report_times.get(hop), facts.received_unix_ms
     if came_unix_ms is None and SHIM in states:
         came_unix_ms = states[SHIM].first_unix_ms
-    was_heard = heard is not None and came_unix_ms is not None and heard.since_unix_ms <= came_unix_ms
-    return HopStatus.LOST if was_heard else HopStatus.BEFORE_FIRST
+    reported = times is not None and came_unix_ms is not None and times.since_unix_ms <= came_unix_ms
+    return HopStatus.LOST if reported else HopStatus.BEFORE_FIRST
 
 
 def _above(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
@@ -124,9 +124,9 @@ def _above(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) 
         return HopStatus.WAITING
     if hop == SHIM:
         return HopStatus.LOST
-    heard = facts.report_times.get(hop)
-    spoke = heard is not None and heard.last_unix_ms - since_unix_ms > facts.reorder_window_ms
-    return HopStatus.LOST if spoke else HopStatus.STALE_REPORT
+    times = facts.report_times.get(hop)
+    reported = times is not None and times.last_unix_ms - since_unix_ms > facts.reorder_window_ms
+    return HopStatus.LOST if reported else HopStatus.STALE_REPORT
 
 
 def _known_since(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> int:

@@ -1,21 +1,21 @@
 """Where one message is: the last hop that surely had it, the first that surely had not, and what is known of both.
 
-The way of a reading, and who tells about each hop:
+The path of a reading:
 
     device ---> broker ---> rule ---> function ---> db
                   |
                   +-------> shim
 
 The shim is a subscriber beside the rule engine, so that it has a message proves that the broker had it, and nothing
-about the rule engine. The device tells by its stats, the broker by its events, the stages by their reports; each of
-them may be silent. `locate` takes what the ledger has of one boot and judges about one number of it.
+about the rule engine. The device reports by its stats, the broker by its events, the stages by their hop reports; each
+of them may be silent. `locate` takes what the ledger has of one boot and gives the verdict about one number of it.
 
 What is concluded, and what is not:
 
-* The hop furthest down the way that saw it counts. What a hop before that did not see is a message not counted there,
+* The hop furthest down the path that saw it counts. What a hop before that did not see is a message not counted there,
   and no loss. A failure or a filter at a hop counts only while no hop behind it has the message: it was retried.
 * A hop that never reports is passed over, and named: the message may be in it. Nothing is guessed about it.
-* When a number that a hop did not see counts as lost there is told in core/verdict/hop_status.py.
+* When a number that a hop did not see counts as lost there: core/verdict/hop_status.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from motetrace_host.core.ledger.runs import within
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus, has, hop_status
 
@@ -53,7 +54,7 @@ class Fate(Enum):
     NOT_SENT = "not_sent"
     """Above every number that is known of this boot."""
     UNCERTAIN = "uncertain"
-    """`last` had it, and what `missing` says (its sight) leaves open whether it came there."""
+    """`last` had it, and the status of `missing` leaves open whether it came there."""
     UNKNOWN = "unknown"
     """Nothing is known of this boot."""
 
@@ -93,7 +94,7 @@ class Verdict(NamedTuple):
 
 
 def locate(seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> Verdict:
-    """Judge about one number of one boot.
+    """Give the verdict about one number of one boot.
 
     Args:
         seq: 0..2**32-1.
@@ -121,7 +122,7 @@ def locate(seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> Verdict
 
 
 def _furthest(seq: int, states: Mapping[str, SeenNumbers], facts: Facts, statuses: Mapping[str, HopStatus]) -> str:
-    """The hop furthest down the way of which it is certain that it had the message."""
+    """The hop furthest down the path that certainly had the message."""
     for hop in reversed(STAGES):
         if statuses[hop] in HAD:
             return hop
@@ -161,9 +162,9 @@ def _ended(last: str, seq: int, states: Mapping[str, SeenNumbers], statuses: Map
 
 
 def _next(last: str, statuses: Mapping[str, HopStatus]) -> tuple[str, tuple[str, ...]]:
-    """The first hop behind `last` that says something about the message, and the silent ones before it.
+    """The first hop behind `last` that has a status for the message, and the silent ones before it.
 
-    What is certain goes before what is doubtful: a rule engine that does not follow this topic says nothing about a
+    What is certain goes before what is doubtful: a rule engine that does not follow this topic proves nothing about a
     function that does.
     """
     behind = _behind(last, statuses)
@@ -203,5 +204,4 @@ def _within(state: SeenNumbers | None, seq: int) -> int:
     if state is None:
         return 0
     low, high = seq - NEAR, seq + NEAR
-    count = sum(max(0, min(end, high) - max(start, low) + 1) for start, end in state.runs())
-    return count - state.contains(seq)
+    return within(state.runs(), low, high) - state.contains(seq)

@@ -6,7 +6,7 @@ a hop further down has are no loss anywhere before it.
 
 Of the numbers above the highest that a stage saw only the time of the last one is known. For those between, time is
 taken to run evenly from the stage's last number to the shim's: an estimate, by which numbers are told lost or waiting
-until the stage speaks of higher ones.
+until the stage reports higher ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from motetrace_host.core.ledger.runs import MAX_SEQ, Run, merged, without
+from motetrace_host.core.ledger.runs import MAX_SEQ, Run, merged, size, without
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.verdict.hop_status import SHIM, STAGES, Facts, HopStatus, hop_status
 
@@ -27,8 +27,8 @@ class StageCount(NamedTuple):
     Attributes:
         seen: numbers it saw; filtered, failed: of these.
         lost: numbers that were due and will not come. waiting: that may still come.
-        unsure: of which cannot be told whether they were due or came (`core/verdict/hop_status.py`: unheard,
-            before, nothing).
+        unsure: of which cannot be told whether they were due or came (`core/verdict/hop_status.py`: stale
+            report, before first, no data).
         highest: the highest it saw; None for nothing.
         lost_runs: the lost numbers as (first, last), ascending.
     """
@@ -82,7 +82,7 @@ def _count(hop: str, states: Mapping[str, SeenNumbers], missing: list[Run], fact
         state.count if state else 0,
         _number(states, hop + ".filtered"),
         _number(states, hop + ".failed"),
-        sum(end - start + 1 for start, end in lost),
+        size(lost),
         waiting,
         unsure,
         state.highest if state else None,

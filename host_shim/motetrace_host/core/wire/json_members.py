@@ -75,16 +75,20 @@ def members(payload: bytes) -> Members | None:
         raise WireError("payload_too_large", f"payload has {len(payload)} bytes; up to {MAX_PARSED_BYTES} are parsed")
     try:
         return _MEMBERS.decode(payload)
-    except RecursionError as exc:
-        raise WireError("json_too_deep", "payload is nested too deep to be parsed; keep it below 100 levels") from exc
-    except ValueError as exc:  # msgspec.DecodeError and UnicodeDecodeError
-        raise WireError("json_malformed", f"payload begins like a JSON object and is not one: {exc}") from exc
+    except (RecursionError, ValueError) as exc:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
+        raise _broken(exc) from exc
+
+
+def _broken(exc: Exception) -> WireError:
+    if isinstance(exc, RecursionError):
+        return WireError("json_too_deep", "payload is nested too deep to be parsed; keep it below 100 levels")
+    return WireError("json_malformed", f"payload begins like a JSON object and is not one: {exc}")
 
 
 def leading(payload: bytes) -> Members | None:
     """Find our members at the front of a payload that begins like a JSON object and is not one.
 
-    A reading whose firmware writes `nan` or loses the last brace is the very one somebody will look for, and our
+    A reading whose firmware writes `nan` or loses the last brace is the very one that will be looked for, and our
     devices put their members in front of whatever the application wrote.
 
     Args:
@@ -174,10 +178,8 @@ def _refuse_repeated(payload: bytes, name: str) -> None:
         json.loads(
             payload.decode("utf-8", "surrogateescape"), object_pairs_hook=remember, parse_int=str, parse_float=str
         )
-    except RecursionError as exc:
-        raise WireError("json_too_deep", "payload is nested too deep to be parsed; keep it below 100 levels") from exc
-    except ValueError as exc:  # the two decoders differ on what JSON is
-        raise WireError("json_malformed", f"payload begins like a JSON object and is not one: {exc}") from exc
+    except (RecursionError, ValueError) as exc:  # the two decoders differ on what JSON is
+        raise _broken(exc) from exc
     if sum(key == name for key, _ in outermost) > 1:
         raise WireError(f"{name}_repeated", f"payload names {name!r} twice; send one")
 

@@ -1,4 +1,4 @@
-"""The compact context of 22 characters: boot nonce, message number, flags, and at wish the reading's age.
+"""The compact context of 22 characters: boot nonce, message number, flags, and optionally the reading's age.
 
 3f2a9c01d4-0000002a-03            a device that says which message this is
 3f2a9c01d4-0000002a-03-00001f4    and that the reading was 500 ms old
@@ -10,12 +10,10 @@ from binascii import unhexlify
 from typing import Final, NamedTuple
 
 from motetrace_host.core.errors import WireError
-from motetrace_host.core.ledger.runs import MAX_SEQ
 from motetrace_host.core.wire.traceparent import KNOWN_FLAGS
 
 LENGTH: Final = 22
 MAX_LENGTH: Final = 31
-MAX_AGE_MS: Final = 2**32 - 1
 
 
 class Seqref(NamedTuple):
@@ -69,30 +67,5 @@ def parse(text: str) -> Seqref:
 def _format_error(text: str) -> WireError:
     return WireError(
         "seqref_format",
-        f"seqref {text[:MAX_LENGTH]!r} is not 10, 8 and 2 lower-case hex digits, at wish 1..8 of age, joined by '-'",
+        f"seqref {text[:MAX_LENGTH]!r} is not 10, 8 and 2 lower-case hex digits, optionally 1..8 of age, joined by '-'",
     )
-
-
-def format(ref: Seqref) -> str:
-    """Write a seqref as our devices do.
-
-    Args:
-        ref: boot_nonce of 5 bytes, seq 1..2**32-1, flags 0..255 (only 1 and 2 are written),
-            age_ms 0..2**32-1 or None.
-    Returns:
-        22 characters, or 30 with an age (31 when it needs 8 digits), lower case.
-    Raises:
-        ValueError: a length or range is wrong; names the value and the range.
-    Source: docs/wire-format.md, "seqref"; tests/vectors/seqref.json.
-    """
-    boot_nonce, seq, flags, age_ms = ref
-    if len(boot_nonce) != 5:
-        raise ValueError(f"boot_nonce {boot_nonce.hex()!r} has {len(boot_nonce)} bytes; it has 5")
-    if not 1 <= seq <= MAX_SEQ:
-        raise ValueError(f"seq {seq} is outside 1..{MAX_SEQ}")
-    text = f"{boot_nonce.hex()}-{seq:08x}-{flags & KNOWN_FLAGS:02x}"
-    if age_ms is None:
-        return text
-    if not 0 <= age_ms <= MAX_AGE_MS:
-        raise ValueError(f"age_ms {age_ms} is outside 0..{MAX_AGE_MS}")
-    return f"{text}-{age_ms:07x}"

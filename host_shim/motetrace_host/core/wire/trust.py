@@ -9,9 +9,9 @@ From all to nothing, each policy believes what the next one does and something m
 | `link` | the host's, linked to the sender's | the host decides | counted | in the link | dropped |
 | `off` | the host's | the host decides | not read | dropped | dropped |
 
-Why a number is counted although its trace is not continued: a sender that may not choose our trace-ids still says
-which messages it sent, and what it says can only make its own device look as if it lost some. Why not under `off`: a
-number that is made up would be a loss that never was; who is believed in nothing is not asked for numbers either.
+Why a number is counted although its trace is not continued: a sender that may not choose our trace-ids still numbers
+the messages it sent, and false numbers can only make its own device look as if it lost some. Why not under `off`: a
+number that is made up would be a loss that never was, and a sender that is believed in nothing may make one up.
 Source: docs/trust.md.
 """
 
@@ -37,12 +37,12 @@ class TrustPolicy(IntEnum):
         return self.name.lower()
 
 
-class Trust:
+class TrustRules:
     """The rules of `--trust` in the order they were given: the first whose filter matches a topic counts."""
 
     def __init__(self, rules: Sequence[tuple[TopicFilter, TrustPolicy]] = ()) -> None:
         self._rules = tuple(rules)
 
-    def of(self, topic: str) -> TrustPolicy:
+    def policy(self, topic: str) -> TrustPolicy:
         """The policy of a topic as received; `continue` where no rule matches."""
         return next((policy for topic_filter, policy in self._rules if topic_filter.match(topic)), TrustPolicy.CONTINUE)
