@@ -12,14 +12,14 @@ from typing import Any
 
 from motetrace_host.core.errors import OperatorError, StoreError
 from motetrace_host.core.mqtt import sys_topics
-from motetrace_host.core.mqtt.connection import Broker, Session, Subscription
+from motetrace_host.core.mqtt.connection import Broker, Receivers, Session, Subscription
 from motetrace_host.network import bulk_reader, paho_reader, tls
 from motetrace_host.network.subscriber import Subscriber
 from motetrace_host.shim import logging
 from motetrace_host.shim.build import build
 from motetrace_host.shim.config import Config, ConfigError
 from motetrace_host.shim.own_ledger import OwnLedger
-from motetrace_host.shim.ports import Membership, Ports, Receivers
+from motetrace_host.shim.ports import Membership, Ports
 from motetrace_host.shim.service import Shim
 from motetrace_host.storage import secret_files, state_folder
 
@@ -119,11 +119,8 @@ def _connect(
         Session(client_id, settings.session_expiry, settings.receive_maximum),
         _RECEIVE[settings.receive],
         subscriptions,
-        receivers.messages,
-        receivers.published,
-        receivers.events,
+        receivers,
         sys_topics.TOPICS,
-        receivers.broker_queue,
         tls.of(broker),
         leaving=leaving,
     )

@@ -3,11 +3,11 @@
 The one part of paho-mqtt that is replaced, for two reasons: paho's reader drops the connection on messages that a
 broker may lawfully forward (the broker then sends the same one again, for ever), and it spends far more processor time.
 CONNECT, SUBSCRIBE, keep-alive, TLS, writing and outgoing QoS stay paho's, and packets other than PUBLISH and PUBREL are
-decoded by it. `--receive paho` switches this off: `mqtt_paho_reader`.
+decoded by it. `--receive paho` switches this off: `paho_reader`.
 
 It uses names of paho that are not public: `_sock_recv`, `_sock_send`, `_sock`, `_in_packet`, `_packet_handle`,
 `_packet_queue`, `_send_pubcomp`, `_loop_rc_handle`, `_msgtime_mutex` and the time of the last read.
-docs/receive-path.md says what is proven; tests/host/receive proves it under each minor version that pyproject.toml
+docs/receive-path.md lists what is proven; tests/host/receive proves it under each minor version that pyproject.toml
 allows.
 """
 
@@ -58,7 +58,7 @@ class _Client(paho.Client):
         # Packet ids of QoS 2: only a session that was subscribed at QoS 2 by another client before has such messages.
         self._exactly_once: set[int] = set()
         self.socket_error = ""
-        """What broke the connection, in the operating system's or TLS's words; paho keeps it to itself."""
+        """What broke the connection, in the operating system's or TLS's words, which paho does not give."""
 
     def reconnect(self) -> MQTTErrorCode:
         self._stream = Stream()  # half a packet of the last connection is not continued on this one
@@ -160,7 +160,7 @@ class _Client(paho.Client):
         except Exception as error:  # what its decoders raise differs between 2.1 and 2.2
             raise WireError("frame_malformed", f"a packet of type {first >> 4} is malformed: {error}") from error
         if code > 0 and first == _CONNACK:
-            self._loop_rc_handle(code)  # a refusal, with a reason that `on_connect` has heard
+            self._loop_rc_handle(code)  # a refusal, whose reason `on_connect` got
         elif code > 0:
             raise WireError(
                 "frame_unexpected", f"a packet of type {first >> 4} is not what belongs there ({code.name})"

@@ -1,7 +1,7 @@
 """How bytes come in when `--receive paho` is given: by paho-mqtt's own reader, through its public interface alone.
 
-The way back from `mqtt_bulk_reader`, to find out whether that one is at fault. What comes behind is the same: each
-message is written back into the bytes of a packet. docs/receive-path.md says what this costs, and on which lawful
+The way back from `bulk_reader`, to find out whether that one is at fault. What comes behind is the same: each
+message is written back into the bytes of a packet. docs/receive-path.md lists what this costs, and on which lawful
 packets paho drops the connection.
 """
 
@@ -19,7 +19,7 @@ from motetrace_host.core.mqtt.framing import Frame
 def receive(
     client_id: str, deliver: Callable[[list[Frame], int], None]
 ) -> tuple[paho.Client, Callable[[Sequence[int]], None]]:
-    """Make a client that reads as paho does; see `mqtt_bulk_reader.receive`."""
+    """Make a client that reads as paho does; see `bulk_reader.receive`."""
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
     exactly_once: set[int] = set()
 

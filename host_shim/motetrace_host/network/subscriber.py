@@ -1,6 +1,6 @@
 """The shim's connection to the broker: MQTT 5 by paho-mqtt, a persistent session, acknowledgements by hand.
 
-How bytes come in is chosen by whoever makes it: `mqtt_bulk_reader`, or `mqtt_paho_reader` with `--receive paho`.
+How bytes come in is chosen by whoever makes it: `bulk_reader`, or `paho_reader` with `--receive paho`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -24,9 +25,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt import publish_packet
-from motetrace_host.core.mqtt.connection import Broker, Chunk, Published, Session, Subscription
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Published, Receivers, Session, Subscription
 from motetrace_host.core.mqtt.framing import MAX_PACKET_BYTES, Frame
-from motetrace_host.core.mqtt.publish_packet import PROPERTY_NAMES, PublishPacket
+from motetrace_host.core.mqtt.publish_packet import PROPERTY_NAMES
 from motetrace_host.core.mqtt.reconnect import ReconnectPauses
 from motetrace_host.core.mqtt.refusals import HOPELESS, NO_MQTT_5, SAME_CLIENT_ID, goodbye, lacks
 from motetrace_host.core.mqtt.sys_topics import SysTopics
@@ -37,21 +38,59 @@ _FRAME_BYTES = 120  # what a frame takes beside its bytes
 _MAX_INFLIGHT = 1_000  # of our own publishes
 
 Receive = Callable[[str, Callable[[list[Frame], int], None]], tuple[paho.Client, Callable[[Sequence[int]], None]]]
-"""Makes a client that hands over PUBLISH packets, and what acknowledges them; see `mqtt_bulk_reader.receive`."""
+"""Makes a client that hands over PUBLISH packets, and what acknowledges them; see `bulk_reader.receive`."""
+
+
+class _Connection:
+    """What is known of one connection to the broker; `number` counts them, from 1."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.accepted = False
+        self.subscribed = 0  # filters that the broker has granted
+        self.to_be_renewed = False
+        self.lost_because = ""
+
+
+@dataclass
+class _Granted:
+    """What the broker has granted at last, for this connection and while there is none."""
+
+    expiry_s: int
+    largest_bytes: int = _LARGEST_BYTES
+
+
+class _Wakeup:
+    """Ends a wait in `select` from any thread."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def send(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sender.send(b"\0")
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.receiver.recv(4096)
 
 
 class Subscriber:
     """Holds one MQTT 5 session open, and hands over what arrives on its own thread.
 
-    The listeners are called on the network thread and must not block: it keeps the connection alive, and paho holds a
-    lock of its publish during `on_published`. `deliver` gets messages in the broker's order. `on_watched` gets what
-    comes on the topics `watched` (`core/mqtt/sys_topics`), which `deliver` does not. `on_link` hears `connected`,
-    `subscribed`
-    (to all), `subscription_refused`, `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker
-    sends such), `watch_refused` (it says nothing of itself), `session_shortened` (it keeps the session for less than
-    was asked; told once). A broker with TLS is spoken to by `tls`; None: with its
-    `ca_file`, and no certificate of ours. One that is `leaving` ends its subscriptions instead, gets what the broker
-    has kept, and hears `unsubscribed` (from all).
+    The receivers are called on the network thread and must not block: it keeps the connection alive, and paho holds a
+    lock of its publish during `published`. The events are `connected`, `subscribed` (to all), `subscription_refused`,
+    `disconnected`, `refused` (for good: the thread has ended), `qos_2` (the broker sends such), `watch_refused` (it
+    publishes nothing about itself), `session_shortened` (it keeps the session for less than was asked, once) and
+    `unsubscribed` (from all).
+
+    Args:
+        receive: makes the paho client.
+        watched: topics of the broker about itself (`core/mqtt/sys_topics`): for `receivers.broker_queue` alone.
+        tls: for a broker with TLS; None: with its `ca_file`, and no certificate of ours.
+        leaving: end the subscriptions instead, and get what the broker has kept.
     """
 
     def __init__(
@@ -60,37 +99,23 @@ class Subscriber:
         session: Session,
         receive: Receive,
         subscriptions: Sequence[Subscription],
-        deliver: Callable[[Chunk], None],
-        on_published: Callable[[Published], None],
-        on_link: Callable[[str, dict[str, Any]], None],
+        receivers: Receivers,
         watched: Sequence[str] = (),
-        on_watched: Callable[[PublishPacket], None] = lambda packet: None,
         tls: ssl.SSLContext | None = None,
         *,
         leaving: bool = False,
     ) -> None:
+        self.qos_2 = 0
         self._subscriptions = subscriptions
         self._leaving = leaving
         self._sys_topics = SysTopics(() if leaving else watched)
-        self._on_watched = on_watched
-        self._deliver = deliver
-        self._published = on_published
-        self._on_link = on_link
+        self._receivers = receivers
         self._lock = threading.Lock()  # holds "this connection is the current one" together with "queue the PUBACK"
-        self._connection = 0
-        self._outworn = 0
-        self.qos_2 = 0
-        self._connected = False
+        self._current = _Connection(0)
         self._ever_connected = False
-        self._subscribed = 0
-        self._hopeless = False
-        self._lost_because = ""
-        self._largest_bytes = _LARGEST_BYTES
-        self._expiry_s = session.expiry_s
-        self._stopping = threading.Event()
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
+        self._granted = _Granted(session.expiry_s)
+        self._stopping = threading.Event()  # also when the broker has refused us for good
+        self._wakeup = _Wakeup()
         self._client, self._acknowledge = receive(session.client_id, self._on_publishes)
         self._prepare(self._client, broker, session, tls)
         self._thread = threading.Thread(target=self._run, name="motetrace-mqtt", daemon=True)
@@ -101,7 +126,7 @@ class Subscriber:
         client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_publish = self._on_publish
-        client.on_socket_register_write = lambda *_: self._wake()
+        client.on_socket_register_write = lambda *_: self._wakeup.send()
         # Without it a republish waits 40 ms for each flight of 20 that mosquitto takes.
         client.on_socket_open = lambda *of: of[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if broker.username:
@@ -121,13 +146,15 @@ class Subscriber:
     def acknowledge(self, connection: int, packet_ids: Sequence[int]) -> None:
         """Acknowledge messages, in this order. Those of an earlier connection are passed over: they come again."""
         with self._lock:
-            if connection == self._connection and self._connected:
+            if connection == self._current.number and self._current.accepted:
                 self._acknowledge(packet_ids)
 
     def renew(self, connection: int) -> None:
         """End a connection, if it still is the current one, and make a new one: the broker then repeats."""
-        self._outworn = connection
-        self._wake()
+        current = self._current
+        if connection == current.number:
+            current.to_be_renewed = True
+            self._wakeup.send()
 
     def publish(
         self,
@@ -143,8 +170,8 @@ class Subscriber:
                 (it would end the session, and we would send it again, for ever).
         """
         size = len(payload) + len(topic.encode()) + sum(len(k) + len(v) for k, v in user_properties) * 4 + 1_000
-        if size > self._largest_bytes:
-            raise ValueError(f"about {size} bytes; the broker takes packets of at most {self._largest_bytes}")
+        if size > self._granted.largest_bytes:
+            raise ValueError(f"about {size} bytes; the broker takes packets of at most {self._granted.largest_bytes}")
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.UserProperty = list(user_properties)
         for identifier, value in passthrough:
@@ -162,41 +189,37 @@ class Subscriber:
             properties.SessionExpiryInterval = 0
         with contextlib.suppress(OSError, ValueError):
             self._client.disconnect(properties=properties)
-        self._wake()
+        self._wakeup.send()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):
-            self._wake_write.send(b"\0")
-
     def _run(self) -> None:
         attempts = ReconnectPauses()
-        while not self._stopping.is_set() and not self._hopeless:
-            self._lost_because, self._subscribed, began = "", 0, time.monotonic()
+        while not self._stopping.is_set():
+            current, began = _Connection(self._current.number + 1), time.monotonic()
             try:
                 with self._lock:
-                    self._connection += 1
+                    self._current = current
                 self._client.reconnect()
                 self._serve()
             except WireError as error:
                 self._end(error)
             except Exception as error:  # noqa: BLE001 (whatever happens here, the next connection is tried)
-                self._lost_because = self._lost_because or f"{type(error).__name__}: {error}"
-            hint = attempts.ended(self._connected, time.monotonic() - began, self._outworn == self._connection)
+                current.lost_because = current.lost_because or f"{type(error).__name__}: {error}"
+            hint = attempts.ended(current.accepted, time.monotonic() - began, current.to_be_renewed)
             with self._lock:
-                self._connected = False
-            self._tell_of_watch(self._sys_topics.disconnected())
-            if not self._stopping.is_set() and not self._hopeless:
-                reason = (self._lost_because or "the broker closed the connection") + hint
-                self._on_link("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
+                current.accepted = False
+            self._report_watch(self._sys_topics.disconnected())
+            if not self._stopping.is_set():
+                reason = (current.lost_because or "the broker closed the connection") + hint
+                self._receivers.events("disconnected", {"reason": reason, "retry_in_s": attempts.pause_s})
                 self._stopping.wait(attempts.pause_s * random.uniform(0.8, 1.2))
 
     def _serve(self) -> None:
         """Read and write until the connection is gone."""
         with selectors.DefaultSelector() as selector:
             connection = self._client.socket()
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._wakeup.receiver, selectors.EVENT_READ)
             selector.register(connection, selectors.EVENT_READ)  # type: ignore[arg-type]
             wanted = selectors.EVENT_READ
             while self._client.socket() is not None:
@@ -205,16 +228,17 @@ class Subscriber:
                     selector.modify(connection, want)  # type: ignore[arg-type]
                     wanted = want
                 for key, events in selector.select(1.0):
-                    if key.fileobj is self._wake_read:
-                        with contextlib.suppress(BlockingIOError):
-                            self._wake_read.recv(4096)
+                    if key.fileobj is self._wakeup.receiver:
+                        self._wakeup.clear()
                         continue
                     if events & selectors.EVENT_WRITE:
                         self._client.loop_write()
                     if events & selectors.EVENT_READ:
                         self._read()
-                if self._outworn == self._connection and not self._lost_because:
-                    self._lost_because = "more came than fits into --queue; the broker is to send the rest again"
+                if self._current.to_be_renewed and not self._current.lost_because:
+                    self._current.lost_because = (
+                        "more came than fits into --queue; the broker is to send the rest again"
+                    )
                     self._client.disconnect()
                 self._ask_for_watched()
                 self._client.loop_misc()
@@ -227,8 +251,8 @@ class Subscriber:
             self._client.loop_read()
 
     def _end(self, error: WireError) -> None:
-        """End a connection that cannot be read on, and say why, to the broker too as far as it listens."""
-        self._lost_because = str(error)
+        """End a connection that cannot be read on, and tell the broker why if it still reads."""
+        self._current.lost_because = str(error)
         if error.reason == "no_mqtt_5":
             self._refuse(NO_MQTT_5)
         with contextlib.suppress(Exception):
@@ -238,31 +262,33 @@ class Subscriber:
             connection.close()
 
     def _ask_for_watched(self) -> None:
-        if self._subscribed == len(self._subscriptions) and (topics := self._sys_topics.due(time.monotonic())):
+        if self._current.subscribed == len(self._subscriptions) and (topics := self._sys_topics.due(time.monotonic())):
             options = SubscribeOptions(qos=0, retainHandling=0)
             _, packet_id = self._client.subscribe([(topic, options) for topic in topics])
             self._sys_topics.subscribed(packet_id or 0)
 
     def _on_publishes(self, frames: list[Frame], size_bytes: int) -> None:
         if [1 for first, body in frames if first & 4 or (not first & 2 and body.startswith(b"$", 2))]:
-            frames = [frame for frame in frames if not self._is_beside(frame)]
+            frames = [frame for frame in frames if not self._is_of_sys_topics(frame)]
         if frames:
-            self._deliver(Chunk(frames, self._connection, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames)))
+            self._receivers.messages(
+                Chunk(frames, self._current.number, time.time_ns(), size_bytes + _FRAME_BYTES * len(frames))
+            )
 
-    def _is_beside(self, frame: Frame) -> bool:
-        """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and tells of the first."""
+    def _is_of_sys_topics(self, frame: Frame) -> bool:
+        """Whether a PUBLISH is of a watched topic, and handed over there. Counts QoS 2, and reports the first."""
         if self._sys_topics.matches(frame):
-            self._on_watched(publish_packet.read(*frame))
+            self._receivers.broker_queue(publish_packet.read(*frame))
             return True
         if frame[0] & 4:
             self.qos_2 += 1
             if self.qos_2 == 1:
-                self._on_link("qos_2", {})
+                self._receivers.events("qos_2", {})
         return False
 
     def _on_connect(self, client: Any, _: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
-            self._lost_because = f"the broker refused the connection: {reason}"
+            self._current.lost_because = f"the broker refused the connection: {reason}"
             if reason.value in HOPELESS and not self._ever_connected:
                 self._refuse(HOPELESS[reason.value])
             return
@@ -272,17 +298,17 @@ class Subscriber:
             wildcard_subscription_available=getattr(properties, "WildcardSubscriptionAvailable", 1),
         )
         if lacking:
-            self._lost_because = f"the broker cannot serve this shim: {lacking}"
+            self._current.lost_because = f"the broker cannot serve this shim: {lacking}"
             if not self._ever_connected:
                 self._refuse(lacking)
             client.disconnect()
             return
         with self._lock:
-            self._connected = True
+            self._current.accepted = True
         self._ever_connected = True
-        self._largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
-        self._on_link("connected", {"session_present": bool(flags.session_present)})
-        self._heed(client, properties)
+        self._granted.largest_bytes = getattr(properties, "MaximumPacketSize", _LARGEST_BYTES)
+        self._receivers.events("connected", {"session_present": bool(flags.session_present)})
+        self._apply(client, properties)
         if self._leaving:
             client.unsubscribe([subscription.topic_filter for subscription in self._subscriptions])
             return
@@ -290,43 +316,44 @@ class Subscriber:
             options = SubscribeOptions(qos=1, retainHandling=0 if subscription.retained else 2)
             client.subscribe([(subscription.topic_filter, options)])
 
-    def _heed(self, client: Any, properties: Any) -> None:
-        """Keep what CONNACK demands; paho's setters refuse by then. Tell what it grants less than was asked."""
+    def _apply(self, client: Any, properties: Any) -> None:
+        """Keep what CONNACK demands; paho's setters refuse by then. Report a session that is kept for less time."""
         client._max_inflight_messages = min(_MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", 65_535))  # noqa: SLF001
         client._keepalive = getattr(properties, "ServerKeepAlive", _KEEPALIVE_S)  # noqa: SLF001 (paho 2.1 does not)
-        granted_s = getattr(properties, "SessionExpiryInterval", self._expiry_s)
-        if granted_s < self._expiry_s:
-            self._on_link("session_shortened", {"asked_s": self._expiry_s, "granted_s": granted_s})
-        self._expiry_s = granted_s
+        asked_s = self._granted.expiry_s
+        granted_s = getattr(properties, "SessionExpiryInterval", asked_s)
+        if granted_s < asked_s:
+            self._receivers.events("session_shortened", {"asked_s": asked_s, "granted_s": granted_s})
+        self._granted.expiry_s = granted_s
 
     def _on_disconnect(self, _: Any, __: Any, flags: Any, reason: ReasonCode, ___: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._lost_because = f"the broker ended the session: {reason}"
+            self._current.lost_because = f"the broker ended the session: {reason}"
             if reason.value == 0x8E:
-                self._lost_because += f"; {SAME_CLIENT_ID}"
-        elif not self._lost_because:
-            self._lost_because = f"connection lost: {getattr(self._client, 'socket_error', '') or reason}"
+                self._current.lost_because += f"; {SAME_CLIENT_ID}"
+        elif not self._current.lost_because:
+            self._current.lost_because = f"connection lost: {getattr(self._client, 'socket_error', '') or reason}"
 
     def _on_subscribe(self, _: Any, __: Any, packet_id: int, reasons: list[ReasonCode], ___: Any) -> None:
         if self._sys_topics.is_reply(packet_id):
-            self._tell_of_watch(self._sys_topics.replied([str(reason) for reason in reasons if reason.is_failure]))
+            self._report_watch(self._sys_topics.replied([str(reason) for reason in reasons if reason.is_failure]))
         elif reasons[0].is_failure or reasons[0].value < 1:  # we ask for one at a time, at QoS 1
-            self._on_link("subscription_refused", {"reason": str(reasons[0])})
+            self._receivers.events("subscription_refused", {"reason": str(reasons[0])})
         else:
-            self._subscribed += 1
-            if self._subscribed == len(self._subscriptions):
-                self._on_link("subscribed", {"topics": self._subscribed})
+            self._current.subscribed += 1
+            if self._current.subscribed == len(self._subscriptions):
+                self._receivers.events("subscribed", {"topics": self._current.subscribed})
 
     def _on_unsubscribe(self, *_: Any) -> None:
-        self._on_link("unsubscribed", {})
+        self._receivers.events("unsubscribed", {})
 
     def _on_publish(self, _: Any, __: Any, packet_id: int, reason: ReasonCode, ___: Any) -> None:
-        self._published(Published(packet_id, str(reason) if reason.is_failure else ""))
+        self._receivers.published(Published(packet_id, str(reason) if reason.is_failure else ""))
 
-    def _tell_of_watch(self, refusal: str) -> None:
+    def _report_watch(self, refusal: str) -> None:
         if refusal:
-            self._on_link("watch_refused", {"reason": refusal})
+            self._receivers.events("watch_refused", {"reason": refusal})
 
     def _refuse(self, why: str) -> None:
-        self._hopeless = True
-        self._on_link("refused", {"reason": why})
+        self._stopping.set()
+        self._receivers.events("refused", {"reason": why})

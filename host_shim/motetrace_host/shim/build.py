@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from motetrace_host.core.messages.message_spans import ShimIdentity
-from motetrace_host.core.mqtt.connection import Subscription
+from motetrace_host.core.mqtt.connection import Receivers, Subscription
 from motetrace_host.core.sampling.head import HeadSampler
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.wire.trust import TrustRules
@@ -35,7 +35,7 @@ from motetrace_host.shim.inbox import Inbox
 from motetrace_host.shim.logging import Log
 from motetrace_host.shim.nonces import Nonces
 from motetrace_host.shim.pipeline import Pipeline
-from motetrace_host.shim.ports import BrokerConnection, Ports, Receivers
+from motetrace_host.shim.ports import BrokerConnection, Ports
 from motetrace_host.shim.republisher import Republisher
 from motetrace_host.shim.retention import Limits, Retention
 from motetrace_host.shim.sampling_plans import SamplingPlans

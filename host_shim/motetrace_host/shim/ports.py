@@ -6,10 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from motetrace_host.core.mqtt.connection import Chunk, Published, Subscription
-from motetrace_host.core.mqtt.publish_packet import PublishPacket
+from motetrace_host.core.mqtt.connection import Chunk, Receivers, Subscription
 from motetrace_host.shim.config import Config
 from motetrace_host.shim.counters import Counters
 from motetrace_host.shim.inbox import Inbox
@@ -33,20 +32,6 @@ class BrokerConnection(Protocol):
         user_properties: Sequence[tuple[str, str]],
         passthrough: Sequence[tuple[int, int | str | bytes]],
     ) -> int: ...
-
-
-class Receivers(NamedTuple):
-    """Who gets what comes from the broker, on the network thread.
-
-    Attributes:
-        messages: PUBLISH packets. published: answers to our own publishes. events: changes of the connection.
-        broker_queue: what the broker reports of its own queues.
-    """
-
-    messages: Callable[[Chunk], None]
-    published: Callable[[Published], None]
-    events: Callable[[str, dict[str, Any]], None]
-    broker_queue: Callable[[PublishPacket], None]
 
 
 class Membership:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from motetrace_host.core.mqtt.connection import Chunk, Published, Subscription
+from motetrace_host.core.mqtt.connection import Chunk, Published, Receivers, Subscription
 from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.mqtt.topics import TopicFilter, TopicTemplate
 from motetrace_host.core.sampling.head import HeadSettings
@@ -22,7 +22,7 @@ from motetrace_host.shim.build import DATABASE_NAME, build
 from motetrace_host.shim.config import Config
 from motetrace_host.shim.logging import Log
 from motetrace_host.shim.own_ledger import OwnLedger
-from motetrace_host.shim.ports import Ports, Receivers
+from motetrace_host.shim.ports import Ports
 from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import LoggedMessage, MessageLog
 from tests import tables

@@ -16,7 +16,7 @@ from services import Mosquitto
 
 from motetrace_host.core.errors import OperatorError
 from motetrace_host.core.mqtt import refusals
-from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Receivers, Session, Subscription
 from motetrace_host.network import bulk_reader
 from motetrace_host.network import tls as broker_tls
 from motetrace_host.network.subscriber import Subscriber
@@ -215,8 +215,8 @@ def test_many_messages_in_one_tls_record_arrive_without_a_stall(
         tls = broker_tls.context(certificates.ca, None, None)
         where = Broker("127.0.0.1", server.getsockname()[1], tls=True)
         subscriber = Subscriber(
-            where, Session("c", 60, 1_000), bulk_reader.receive, [Subscription("#")], deliver, lambda _: None,
-            lambda *_: None, tls=tls,
+            where, Session("c", 60, 1_000), bulk_reader.receive, [Subscription("#")],
+            Receivers(deliver, lambda _: None, lambda *_: None), tls=tls,
         )  # fmt: skip
         subscriber.start()
         with server_side.wrap_socket(server.accept()[0], server_side=True) as connection:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from motetrace_host.commands import devices
-from motetrace_host.core.mqtt.connection import Broker, Session
+from motetrace_host.core.mqtt.connection import Broker, Receivers, Session
 from motetrace_host.core.wire import binary_trailer
 from motetrace_host.network import bulk_reader
 from motetrace_host.network.subscriber import Subscriber
@@ -156,7 +156,7 @@ def test_a_packet_over_16_mib_is_not_asked_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = Broker("127.0.0.1", server.getsockname()[1])
         subscriber = Subscriber(
-            where, Session("c", 60, 10), bulk_reader.receive, [], print, lambda _: None, lambda *_: None
+            where, Session("c", 60, 10), bulk_reader.receive, [], Receivers(print, lambda _: None, lambda *_: None)
         )
         subscriber.start()
         with server.accept()[0] as connection:

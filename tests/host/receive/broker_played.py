@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from motetrace_host.core.mqtt.connection import Broker, Chunk, Session, Subscription
+from motetrace_host.core.mqtt.connection import Broker, Chunk, Receivers, Session, Subscription
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.network.subscriber import Subscriber
 from tests.host.receive.driven import RECEIVE
@@ -98,11 +98,13 @@ class Played:
             Session("shim", 3_600, 10_000),
             RECEIVE[reader],
             [Subscription(topic_filter)],
-            self.chunks.append,
-            lambda published: None,
-            lambda event, fields: self.events.append((event, fields)),
+            Receivers(
+                self.chunks.append,
+                lambda published: None,
+                lambda event, fields: self.events.append((event, fields)),
+                self.watched.append,
+            ),
             watched,
-            self.watched.append,
         )
         self.subscriber.start()
 

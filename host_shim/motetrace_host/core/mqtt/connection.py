@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from motetrace_host.core.mqtt.framing import Frame
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
@@ -76,3 +76,19 @@ class Published:
 
     packet_id: int
     refused: str = ""
+
+
+class Receivers(NamedTuple):
+    """Who gets what comes from the broker, on the network thread; none of them may block.
+
+    Attributes:
+        messages: PUBLISH packets, in the broker's order.
+        published: answers to our own publishes.
+        events: changes of the connection, by name and with details (`network/subscriber.py` lists them).
+        broker_queue: what the broker reports of its own queues, on its `$SYS/` topics.
+    """
+
+    messages: Callable[[Chunk], None]
+    published: Callable[[Published], None]
+    events: Callable[[str, dict[str, Any]], None]
+    broker_queue: Callable[[PublishPacket], None] = lambda packet: None
