@@ -86,20 +86,60 @@ def traces_url(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith(_PATH) else path + _PATH}"
 
 
-def _compresses(url: str, compression: str) -> bool:
-    if compression != "auto":
-        return compression == "gzip"
+class _Backend:
+    """One trace backend: where it is, what goes with each request, and the connection to it."""
+
+    def __init__(self, endpoint: str, headers: Mapping[str, str], compression: str, timeout_seconds: float) -> None:
+        self.url = traces_url(endpoint)
+        self._gzip = compression == "gzip" or (compression == "auto" and not _is_loopback(self.url))
+        self.headers = {**headers, "Content-Type": "application/x-protobuf"}
+        if self._gzip:
+            self.headers["Content-Encoding"] = "gzip"
+        # The values of headers, and the words in them that may be secrets of their own (`Bearer TOKEN`), longest first.
+        words = {word for value in headers.values() for word in (value, *value.split()) if len(word) >= _SECRET_CHARS}
+        self._secrets = sorted(words, key=len, reverse=True)
+        self._pool = urllib3.PoolManager(
+            num_pools=1, retries=False, timeout=urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
+        )
+
+    def post(self, request: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request; returns status, headers and the beginning of the body. Raises urllib3's HTTPError."""
+        answer = self._pool.request(
+            "POST",
+            self.url,
+            body=gzip.compress(request, 1, mtime=0) if self._gzip else request,
+            headers=self.headers,
+            redirect=False,
+            preload_content=False,
+        )
+        return answer.status, answer.headers, _read(answer)
+
+    def without_secrets(self, text: str) -> str:
+        """The text of an answer for the log, without our credentials: some proxies repeat them."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return printable(text)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
-        return not ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
-        return host != "localhost"
+        return host == "localhost"
 
 
-def _secrets(headers: Mapping[str, str]) -> list[str]:
-    """The values of headers, and the words in them that may be secrets of their own (`Bearer TOKEN`), longest first."""
-    words = {word for value in headers.values() for word in (value, *value.split()) if len(word) >= _SECRET_CHARS}
-    return sorted(words, key=len, reverse=True)
+def retry_after_seconds(value: str, unix_seconds: float) -> float | None:
+    """Read a Retry-After at this time, seconds or a date; None when it is neither. At most MAX_RETRY_AFTER_SECONDS."""
+    value = value.strip()
+    try:
+        seconds = float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - unix_seconds
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 class OtlpForwarder:
@@ -125,18 +165,11 @@ class OtlpForwarder:
         unix_seconds: Callable[[], float] = time.time,
         timeout_seconds: float = 10.0,
     ) -> None:
-        self.url = traces_url(endpoint)
         self._outbox = outbox
-        self._headers = {**(headers or {}), "Content-Type": "application/x-protobuf"}
-        self._gzip = _compresses(self.url, compression)
-        if self._gzip:
-            self._headers["Content-Encoding"] = "gzip"
-        self._secrets = _secrets(headers or {})
+        self._backend = _Backend(endpoint, headers or {}, compression, timeout_seconds)
         self._rng = rng or random.Random()
         self._unix_seconds = unix_seconds
-        self._pool = urllib3.PoolManager(
-            num_pools=1, retries=False, timeout=urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
-        )
+        self.url = self._backend.url
         self._log = structlog.get_logger().bind(target=self.url)
         self._max_spans = MAX_BATCH_SPANS
         self._failures = 0
@@ -152,7 +185,7 @@ class OtlpForwarder:
         self._thread.start()
 
     def notify(self) -> None:
-        """Say that spans were stored; without it they are noticed within IDLE_SECONDS."""
+        """Send soon, as spans were stored; without it they are noticed within IDLE_SECONDS."""
         self._wake.set()
 
     def stop(self, flush_seconds: float = 5.0) -> bool:
@@ -188,34 +221,28 @@ class OtlpForwarder:
             return self._failed("otlp_forward_unreachable", str(exc), None)
 
     def _send(self, spans: int, upto: Any, request: bytes) -> float:
-        answer = self._pool.request(
-            "POST",
-            self.url,
-            body=gzip.compress(request, 1, mtime=0) if self._gzip else request,
-            headers=self._headers,
-            redirect=False,
-            preload_content=False,
-        )
-        body = _read(answer)
-        if answer.status < 300:
-            return self._accepted(spans, upto, body, answer.headers.get("Content-Type", ""))
-        if answer.status in _RETRIED:
-            retry_after = self._retry_after(answer.headers.get("Retry-After", ""))
-            return self._failed("otlp_forward_busy", f"HTTP {answer.status}", retry_after)
-        if answer.status in _OPERATORS_FAULT:
+        status, headers, body = self._backend.post(request)
+        if status < 300:
+            return self._accepted(spans, upto, body, headers.get("Content-Type", ""))
+        if status in _RETRIED:
+            retry_after = retry_after_seconds(headers.get("Retry-After", ""), self._unix_seconds())
+            return self._failed("otlp_forward_busy", f"HTTP {status}", retry_after)
+        if status in _OPERATORS_FAULT:
             remedy = "check endpoint and credentials (--otlp-headers-file); until then spans wait on disk"
-            return self._failed("otlp_forward_misconfigured", f"HTTP {answer.status}: {remedy}", None)
-        if answer.status == 413 and self._max_spans > 1:
+            return self._failed("otlp_forward_misconfigured", f"HTTP {status}: {remedy}", None)
+        if status == 413 and self._max_spans > 1:
             self._max_spans = max(spans // 2, 1)
             return 0.0
-        return self._refused(answer.status, spans, upto, body)
+        return self._refused(status, spans, upto, body)
 
     def _accepted(self, spans: int, upto: Any, body: bytes, content_type: str) -> float:
         rejected, message = self._outbox.rejected(body, content_type)
         rejected = min(rejected, spans)
         self._outbox.settle(upto, sent=spans - rejected, refused=rejected)
         if rejected or message:
-            self._log.warning("otlp_forward_partial", spans=spans, rejected=rejected, message=self._shown(message))
+            self._log.warning(
+                "otlp_forward_partial", spans=spans, rejected=rejected, message=self._backend.without_secrets(message)
+            )
         if self._failures:
             self._log.info("otlp_forward_recovered", attempts=self._failures + 1)
         self._failures = 0
@@ -231,16 +258,10 @@ class OtlpForwarder:
                 "otlp_forward_refused",
                 status=status,
                 spans=spans,
-                answer=self._shown(body.decode("utf-8", "replace")),
+                answer=self._backend.without_secrets(body.decode("utf-8", "replace")),
                 remedy="see the backend's answer; refused spans stay in the local store, and are not sent again",
             )
         return 0.0
-
-    def _shown(self, answer: str) -> str:
-        """What a backend said, for the log, without our credentials: some proxies repeat them."""
-        for secret in self._secrets:
-            answer = answer.replace(secret, "***")
-        return printable(answer)
 
     def _failed(self, event: str, error: str, retry_after: float | None) -> float:
         backoff = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10))
@@ -250,17 +271,6 @@ class OtlpForwarder:
         if self._failures & (self._failures - 1) == 0:
             self._log.warning(event, error=printable(error), attempts=self._failures, pause_seconds=round(pause, 1))
         return pause
-
-    def _retry_after(self, value: str) -> float | None:
-        value = value.strip()
-        try:
-            if value.isdecimal():
-                seconds = float(value)
-            else:
-                seconds = parsedate_to_datetime(value).timestamp() - self._unix_seconds()
-        except (ValueError, OverflowError):
-            return None
-        return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -284,7 +294,7 @@ class OtlpForwarder:
 
     def _close(self) -> None:
         self._outbox.close()
-        self._pool.clear()
+        self._backend.close()
 
 
 def _read(answer: urllib3.BaseHTTPResponse) -> bytes:

@@ -1,7 +1,7 @@
 """An OTLP/HTTP trace receiver: starlette and uvicorn in one thread.
 
-It speaks HTTP and knows nothing of spans: bounded bodies go to an `Intake`, whose answer goes back. Spans are on disk
-before the 200 is sent, because the intake answers after its commit.
+Bounded bodies go to an `Intake`, whose answer goes back. Spans are on disk before the 200 is sent, because the intake
+answers after its commit.
 Memory: at most MAX_IN_FLIGHT bodies of MAX_BODY_BYTES, and one of MAX_INFLATED_BYTES, since one worker thread inflates,
 decodes and stores.
 Source: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP".
@@ -43,7 +43,7 @@ _ABOUT = "motetrace: OTLP/HTTP trace receiver. POST ExportTraceServiceRequest, p
 
 
 class HttpReply(NamedTuple):
-    """What the sender is told: HTTP status, body in the request's content type, seconds until it should try again."""
+    """The answer to a request: status, body in its content type, seconds until the sender should try again."""
 
     status: int
     body: bytes
@@ -63,8 +63,18 @@ class Intake(Protocol):
         """Give up the database connection."""
 
 
+class _RefusedError(Exception):
+    """A request is refused before it is decoded; `last`: the rest of its body is not read, the connection ends."""
+
+    def __init__(self, status: int, reason: str, message: str, *, last: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.last = last
+
+
 class OtlpReceiver:
-    """Receives spans on `host:port` from `start()` to `stop()`; port 0 lets the system choose, `port` then says which.
+    """Receives spans on `host:port` from `start()` to `stop()`; port 0 lets the system choose one, see `port`.
 
     The address is bound at construction, so a port in use is known before anything else starts.
 
@@ -145,38 +155,46 @@ class OtlpReceiver:
 
     async def _traces(self, request: Request) -> Response:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            return _http(await self._reply(request, content_type), content_type)
+        except ClientDisconnect:
+            return Response(status_code=400)  # its sender does not read it any more
+        except _RefusedError as refused:
+            words = (refused.status, refused.reason, str(refused), content_type)
+            reply = await asyncio.get_running_loop().run_in_executor(self._worker, self._intake.refuse, *words)
+            return _http(reply, content_type, last=refused.last)
+
+    async def _reply(self, request: Request, content_type: str) -> HttpReply:
         if self._in_flight >= MAX_IN_FLIGHT:
-            return await self._refusal(503, "overloaded", f"{MAX_IN_FLIGHT} requests in hand; try again", content_type)
+            raise _RefusedError(503, "overloaded", f"{MAX_IN_FLIGHT} requests in hand; try again")
         self._in_flight += 1
         try:
-            return await self._receive(request, content_type)
+            body = await self._receive(request, content_type)
+            return await asyncio.get_running_loop().run_in_executor(self._worker, self._accept, *body, content_type)
         finally:
             self._in_flight -= 1
 
-    async def _receive(self, request: Request, content_type: str) -> Response:
+    async def _receive(self, request: Request, content_type: str) -> tuple[bytes, bool]:
+        """The body of a request, and whether it is compressed."""
         encoding = request.headers.get("content-encoding", "").strip().lower()
         try:
             body = await self._read_in_time(request)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
         except TimeoutError:
             if self._stopping:
                 message = "motetrace stops and the request body was not complete; try again"
-                return _last(await self._refusal(503, "stopping", message, content_type))
+                raise _RefusedError(503, "stopping", message, last=True) from None
             message = f"request body took over {self._body_seconds:g} s to arrive"
-            return _last(await self._refusal(408, "body_too_slow", message, content_type))
+            raise _RefusedError(408, "body_too_slow", message, last=True) from None
         if content_type not in _CONTENT_TYPES:
             message = f"content type {content_type[:100]!r}: expected {' or '.join(_CONTENT_TYPES)}"
-            return await self._refusal(415, "content_type", message, content_type)
+            raise _RefusedError(415, "content_type", message)
         if encoding not in ("", "identity", *_COMPRESSED):
             message = f"content encoding {encoding[:100]!r}: expected {', '.join(_COMPRESSED)} or none"
-            return await self._refusal(415, "content_encoding", message, content_type)
+            raise _RefusedError(415, "content_encoding", message)
         if body is None:
             message = f"request body over {MAX_BODY_BYTES} bytes; send smaller batches"
-            return _last(await self._refusal(413, "body_too_large", message, content_type))
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._worker, self._accept, body, encoding in _COMPRESSED, content_type)
-        return _http(answer, content_type)
+            raise _RefusedError(413, "body_too_large", message, last=True)
+        return body, encoding in _COMPRESSED
 
     async def _read_in_time(self, request: Request) -> bytes | None:
         async with asyncio.timeout(_STOP_BODY_SECONDS if self._stopping else self._body_seconds) as deadline:
@@ -187,30 +205,17 @@ class OtlpReceiver:
                 self._reading.discard(deadline)
 
     def _accept(self, body: bytes, compressed: bool, content_type: str) -> HttpReply:
-        if compressed:
-            try:
-                inflated = _inflate(body)
-            except (zlib.error, EOFError) as exc:
-                return self._intake.refuse(400, "compression", f"body does not decompress: {exc}", content_type)
-            if inflated is None:
-                message = f"request body over {MAX_INFLATED_BYTES} bytes when decompressed; send smaller batches"
-                return self._intake.refuse(413, "body_too_large", message, content_type)
-            body = inflated
+        body = _inflate(body) if compressed else body
         try:
             return self._intake.accept(body, content_type)
-        except Exception:  # noqa: BLE001
+        except Exception as error:
             # A defect of ours must not end the thread, nor make the sender drop its spans: 503 keeps them there.
             structlog.get_logger().exception("otlp_intake_failed", body_bytes=len(body), content_type=content_type)
-            return self._intake.refuse(503, "internal", "internal error, see motetrace's log; try again", content_type)
-
-    async def _refusal(self, status: int, reason: str, message: str, content_type: str) -> Response:
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._worker, self._intake.refuse, status, reason, message, content_type)
-        return _http(answer, content_type)
+            raise _RefusedError(503, "internal", "internal error, see motetrace's log; try again") from error
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it begins to shut down."""
+    """uvicorn's server, with a call when it begins to shut down."""
 
     def __init__(self, config: uvicorn.Config, on_shutdown: Callable[[], None]) -> None:
         super().__init__(config)
@@ -299,28 +304,29 @@ async def _read(request: Request) -> bytes | None:
     return b"".join(chunks) if size <= MAX_BODY_BYTES else None
 
 
-def _inflate(body: bytes) -> bytes | None:
-    """Decompress zlib data or all members of gzip data, or None when the result is over the limit."""
+def _inflate(body: bytes) -> bytes:
+    """Decompress zlib data or all members of gzip data."""
     inflated = bytearray()
-    while True:
+    while body:
         member = zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads both headers
-        inflated += member.decompress(body, MAX_INFLATED_BYTES + 1 - len(inflated))
+        try:
+            inflated += member.decompress(body, MAX_INFLATED_BYTES + 1 - len(inflated))
+        except zlib.error as error:
+            raise _RefusedError(400, "compression", f"body does not decompress: {error}") from error
         if len(inflated) > MAX_INFLATED_BYTES:
-            return None
+            message = f"request body over {MAX_INFLATED_BYTES} bytes when decompressed; send smaller batches"
+            raise _RefusedError(413, "body_too_large", message)
         if not member.eof:
-            raise EOFError("the stream ends early")
+            break
         body = member.unused_data
         if not body:
             return bytes(inflated)
+    raise _RefusedError(400, "compression", "body does not decompress: the stream ends early")
 
 
-def _last(response: Response) -> Response:
-    """Make it the connection's last: what is left of the request's body is not read."""
-    response.headers["Connection"] = "close"
-    return response
-
-
-def _http(answer: HttpReply, content_type: str) -> Response:
-    headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
+def _http(reply: HttpReply, content_type: str, *, last: bool = False) -> Response:
+    headers = {} if reply.retry_after_seconds is None else {"Retry-After": str(reply.retry_after_seconds)}
+    if last:
+        headers["Connection"] = "close"
     known = content_type if content_type in _CONTENT_TYPES else "application/json"
-    return Response(answer.body, answer.status, headers, media_type=known)
+    return Response(reply.body, reply.status, headers, media_type=known)
