@@ -28,6 +28,16 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"core", "settings", "shim", "commands"},
     "__main__": {"cli"},
 }
+# Which rooms of core each imports; its files beside the rooms serve all of them and import none.
+CORE_ROOMS: dict[str, set[str]] = {
+    "mqtt": set(),
+    "ledger": set(),
+    "spans": set(),
+    "wire": {"mqtt", "ledger", "spans"},
+    "sampling": {"ledger", "spans", "wire"},
+    "messages": {"ledger", "spans", "wire", "sampling"},
+    "verdict": {"ledger"},
+}
 # What core may import besides itself: all of it computes, none of it touches the world.
 PURE = {
     "__future__", "base64", "binascii", "bisect", "collections", "contextlib", "dataclasses", "enum", "fractions",
@@ -123,6 +133,22 @@ def test_a_folder_imports_only_those_below_it(folder: str) -> None:
         if inside(other, HOST) and room(other) not in {"", folder, *ROOMS[folder]}
     }
     assert not used
+
+
+@pytest.mark.parametrize("name", members(CORE))
+def test_each_room_of_core_imports_only_the_rooms_that_are_listed(name: str) -> None:
+    def core_room(module: str) -> str:
+        first = module.removeprefix(CORE).removeprefix(".").partition(".")[0]
+        return first if first in CORE_ROOMS else ""
+
+    own = core_room(name)
+    rooms = {core_room(used) for used in GRAPH[name] if inside(used, CORE)} - {"", own}
+    assert rooms <= CORE_ROOMS.get(own, set())
+
+
+def test_every_room_of_core_is_listed() -> None:
+    found = {name.split(".")[2] for name in members(CORE) if name.count(".") >= 3}
+    assert found == CORE_ROOMS.keys()
 
 
 @pytest.mark.parametrize("name", [name for name in members(HOST) if room(name) == "network"])

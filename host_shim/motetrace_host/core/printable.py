@@ -1,7 +1,7 @@
 """Hostile text made safe for terminals and logs.
 
-Device ids, topics and payloads come from whoever can publish. Escape sequences would move the cursor or set the window
-title, newlines would forge log lines, bidirectional overrides would reorder what the reader sees.
+Device ids, topics and payloads come from any sender that can publish. Escape sequences would move the cursor or set
+the window title, newlines would forge log lines, bidirectional overrides would reorder what the reader sees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def printable(value: str | bytes, max_chars: int = MAX_CHARS) -> str:
     Returns:
         Printable text on one line. Control characters, separators other than the space, format characters such as
         bidirectional overrides, surrogates and unassigned code points are `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`; a
-        backslash is doubled, so that what was escaped can be told from what was sent.
+        backslash is doubled, so that what was escaped can be distinguished from what was sent.
     Raises:
         ValueError: max_chars is below 1.
     Source: Unicode, general categories, by `str.isprintable`.
@@ -50,7 +50,7 @@ def escaped(text: str) -> str:
     Args:
         text: Any text of one line.
     Returns:
-        Printable text of any length. A backslash stays single, so it cannot be told which escapes were sent.
+        Printable text of any length. A backslash stays single, so escapes that were sent look the same.
     """
     return text if text.isprintable() else "".join(char if char == "\\" else _escape(char) for char in text)
 

@@ -1,4 +1,4 @@
-"""Repairing a boot that was inferred as two: what tells such a pair, and what the two together are.
+"""Repairing a boot that was inferred as two: how such a pair is recognised, and what the two together are.
 
 Firmware that sends a bare `seq` has its boots inferred (core/ledger/inferred_boots.py), and a redelivery that took
 long, or two devices under one id, look like a reboot. A device that rebooted sends numbers once more that its boot
@@ -39,7 +39,7 @@ def check(one: SeenNumbers, other: SeenNumbers) -> None:
     """Refuse to join boots that share more than `MAX_SHARED` numbers.
 
     Raises:
-        ValueError: says how many.
+        ValueError: gives their number.
     """
     both = shared(one, other)
     if both > MAX_SHARED:
@@ -70,10 +70,10 @@ def merged(older: SeenNumbers, newer: SeenNumbers) -> SeenNumbers:
 
 
 def merged_state(state: BootState, kept: bytes, gone: bytes, both: SeenNumbers) -> BootState:
-    """Tell what `inferred_boots` is to remember of the device when `gone` has become part of `kept`.
+    """What `inferred_boots` is to keep of the device when `gone` has become part of `kept`.
 
     Args:
-        state: what it remembers.
+        state: what it has kept.
         both: what the shim saw of the two together.
     """
     if state.boot_nonce in (kept, gone):

@@ -19,7 +19,7 @@ bytes; `observe` takes it and one message, and gives the next state. The rules, 
 
 (*) from 63 below to 8 above that boot's highest, received at most 5 min after it ended.
 
-What cannot be told apart, and how it is decided:
+What cannot be distinguished, and how it is decided:
 
 * `seq` 1 again within 10 s of the boot's first message is a redelivery; a device that crashes and is back within 10 s
   with a highest of 63 or less is taken for one, its messages for duplicates, until its seq passes that highest.
@@ -96,7 +96,7 @@ class BootMatch(NamedTuple):
 
 
 def observe(state: BootState | None, seq: int, received_unix_ns: int, entropy5: bytes) -> tuple[BootState, BootMatch]:
-    """Tell which boot a bare seq belongs to.
+    """Find which boot a bare seq belongs to.
 
     Args:
         state: What the last call for this device returned; None for a device not seen before.
@@ -144,7 +144,7 @@ def _classify(state: BootState | None, seq: int, received_unix_ns: int) -> str:
 
 
 def _classify_in_window(state: BootState, seq: int, behind: int, received_unix_ns: int) -> str:
-    """Tell a late, a repeated and a restarting number apart; `behind` is 0..63."""
+    """Distinguish a late, a repeated and a restarting number; `behind` is 0..63."""
     seen = state.seen >> behind & 1
     if seq <= _FIRST_SEQ:
         if received_unix_ns - state.began_unix_ns > RESTART_AFTER_NS:
@@ -155,7 +155,7 @@ def _classify_in_window(state: BootState, seq: int, behind: int, received_unix_n
 
 
 def _belongs_to_previous(state: BootState, seq: int, received_unix_ns: int) -> bool:
-    """Tell whether this is a straggler of the boot before: redelivered, or queued when the new boot had begun."""
+    """Whether this is a straggler of the boot before: redelivered, or queued when the new boot had begun."""
     return (
         state.previous_nonce != _NO_NONCE
         and -NEAR <= state.previous_highest - seq < WINDOW

@@ -31,7 +31,7 @@ class LoggedRun(NamedTuple):
 
 
 def row_ids(data: bytes) -> set[int]:
-    """The rows whose states a batch changes; some of them, when it is no batch, which is for `unpack` to say."""
+    """The rows whose states a batch changes; some of them, when it is no batch, which `unpack` reports."""
     whole = len(data) - (len(data) - HEAD.size) % RUN.size
     return {row_id for row_id, _, _, _ in RUN.iter_unpack(data[HEAD.size : whole])}
 

@@ -1,6 +1,6 @@
 """What one hop saw of one boot: the numbers from the lowest to the highest, less the gaps between them.
 
-A device numbers its messages, so a hop need not remember messages to say which are missing: two bounds and a list of
+A device numbers its messages, so a hop need not store messages to find which are missing: two bounds and a list of
 gaps do, 59 bytes for a boot without losses however long it runs. Every run of numbers goes through `SeenNumbers.add`:
 
 | a run | what happens |
@@ -12,7 +12,7 @@ gaps do, 59 bytes for a boot without losses however long it runs. Every run of n
 | seen before | returned to the caller, and each number counted in `duplicates` |
 
 A gap is *waiting* while it is younger than the reorder window, then *lost*; a late arrival takes the loss back. The
-state itself does not change with time: the reader says what time it is.
+state itself does not change with time: the reader gives the time.
 
 Clock steps: times are kept as they are given, so `first_unix_ms` and `last_unix_ms` are those of the first and the last
 run in order of arrival, and the last may lie before the first. The age of a gap counts without its sign. A clock that
@@ -20,7 +20,8 @@ steps back by more than the window makes the waiting gaps lost at once, and one 
 gap waiting for years; a gap that comes to be called lost too early is taken back by its messages, as every other.
 
 The bound: MAX_GAPS gaps are kept, 16 KiB at most. Beyond them the lowest gap is closed and its numbers are `forgotten`:
-lost for good. They cannot be told from seen ones any more, so `contains` says True and an arrival counts as duplicate.
+lost for good. They cannot be distinguished from seen ones any more, so `contains` is True for them and an arrival
+counts as duplicate.
 
 The packed form, the same in SQLite and in Redis; all numbers are big-endian:
 

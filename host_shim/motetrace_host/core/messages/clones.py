@@ -2,13 +2,13 @@
 
 A device that reboots leaves its old boot nonce for good; two devices that share an id (a cloned image, a copied
 configuration) come back to theirs again and again. `observe` takes what is known of one device id and the boot of its
-next message, and says when it is certain: at the third return to an older boot within RETURNS_WITHIN_MS. The number of
-messages between two turns plays no part.
+next message, and is certain at the third return to an older boot within RETURNS_WITHIN_MS. The number of messages
+between two turns plays no part.
 
 A return does not count while the newer boot is younger than STRAGGLER_MS: messages of the old boot that were on their
 way may still come, mixed with the first ones of the new boot.
 
-What cannot be told apart: one device that, between its new messages, sends stored ones which its previous boot had
+What cannot be distinguished: one device that, between its new messages, sends stored ones which its previous boot had
 numbered, over more than STRAGGLER_MS and in at least three portions. And three things are not noticed: clones that take
 turns less often than RETURNS_WITHIN_MS / 3; clones of which more than MAX_BOOTS - 1 new boots are seen between two
 messages of the other; clones that send a bare seq, whose boots are inferred and look like reboots.
@@ -39,13 +39,13 @@ class BootTurns(NamedTuple):
         current: The boot of the last message. While the next one's is the same, `observe` need not be called.
         boots: Those that sent something last, the current one at the end.
         returns_unix_ms: When the last returns to an older boot came; those that count.
-        told_unix_ms: When the last return came that belongs to a pair already told; 0 if none is.
+        reported_unix_ms: When the last return came that belongs to a pair already reported; 0 if none is.
     """
 
     current: bytes
     boots: tuple[BootBegin, ...]
     returns_unix_ms: tuple[int, ...] = ()
-    told_unix_ms: int = 0
+    reported_unix_ms: int = 0
 
 
 class Clones(NamedTuple):
@@ -82,9 +82,9 @@ def observe(turns: BootTurns | None, boot_nonce: bytes, at_unix_ms: int) -> tupl
 
 def _count(turns: BootTurns, pair: Clones, at_unix_ms: int) -> tuple[BootTurns, Clones | None]:
     """Count a return to `pair.older`."""
-    if turns.told_unix_ms and 0 <= at_unix_ms - turns.told_unix_ms <= RETURNS_WITHIN_MS:
-        return turns._replace(told_unix_ms=at_unix_ms), None
+    if turns.reported_unix_ms and 0 <= at_unix_ms - turns.reported_unix_ms <= RETURNS_WITHIN_MS:
+        return turns._replace(reported_unix_ms=at_unix_ms), None
     recent = [then for then in turns.returns_unix_ms if 0 <= at_unix_ms - then <= RETURNS_WITHIN_MS]
     if len(recent) + 1 < RETURNS:
-        return turns._replace(returns_unix_ms=(*recent, at_unix_ms), told_unix_ms=0), None
-    return turns._replace(returns_unix_ms=(), told_unix_ms=at_unix_ms), pair
+        return turns._replace(returns_unix_ms=(*recent, at_unix_ms), reported_unix_ms=0), None
+    return turns._replace(returns_unix_ms=(), reported_unix_ms=at_unix_ms), pair

@@ -1,6 +1,6 @@
 """Ids that any number of hosts agree on without talking to each other.
 
-A seqref says which message it is and nothing random; the rest comes from a keyed BLAKE2b of
+A seqref names the message and has nothing random; the rest comes from a keyed BLAKE2b of
 (tenant, device, boot nonce, seq). Keyed, so that seeing topics and seqs is not enough to make up ids or to link them.
 """
 
@@ -116,11 +116,11 @@ def derive_root(key: bytes, tenant: str, message_key: bytes) -> Derived:
 def derive_span_id(trace_id: bytes, parent_id: bytes, name: str) -> bytes:
     """Derive the span-id of a span the host makes itself, so that two hosts, or one twice, make one span.
 
-    Not keyed: whoever sees the trace-id sees the span anyway.
+    Not keyed: where the trace-id is seen, so is the span.
 
     Args:
         trace_id: 16 bytes.
-        parent_id: 8 bytes, the device's span. A continued trace holds several messages: this tells them apart.
+        parent_id: 8 bytes, the device's span. A continued trace holds several messages: this distinguishes them.
         name: The span's name, such as `broker_forward`.
     Returns:
         8 bytes, not all zero.

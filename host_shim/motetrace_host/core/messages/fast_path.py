@@ -25,10 +25,10 @@ NO_EXPIRY: Final = -1
 
 
 PlainContext = tuple[bytes, int, int, bytes, bytes, int, int, int]
-"""What such a packet says, as a plain tuple because one is made for every message:
+"""The context of such a packet, as a plain tuple because one is made for every message:
 
 boot_nonce (5 bytes), seq (1..2**32-1), flags (0..3), trace_id (16 bytes) and span_id (8 bytes), both b"" for a seqref,
-whose ids the host derives, age_ms (0..2**32-1; record.NO_AGE when the device did not say), payload_bytes, and left_s,
+whose ids the host derives, age_ms (0..2**32-1; record.NO_AGE when the device sent none), payload_bytes, and left_s,
 what is left of its message expiry interval (0..2**32-1; NO_EXPIRY when it has none).
 """
 

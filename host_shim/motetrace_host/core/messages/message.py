@@ -42,7 +42,7 @@ class LinkedContext(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """How a message came: everything that its context does not say.
+    """How a message came: everything but its context.
 
     Attributes:
         device_id: 1..255 bytes in UTF-8.
@@ -89,7 +89,7 @@ def held_s(expiry_s: int, left_s: int) -> int:
     """How long a broker kept a message, by the message expiry interval: it takes its waiting time off.
 
     Args:
-        expiry_s: what the device published with, 0 when it did not say. left_s: what came.
+        expiry_s: what the device published with, 0 when that is not known. left_s: what came.
     Returns:
         Whole seconds, 0..2**32-1; 0 for less than one, and when the two contradict each other.
     Source: MQTT 5.0, 3.3.2.3.3.

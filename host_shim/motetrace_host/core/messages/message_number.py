@@ -1,6 +1,6 @@
-"""Which message of which boot a context is about, as far as a stage can tell: it knows neither devices nor births.
+"""Which message of which boot a context is about, as far as a stage can read it (without devices and births).
 
-A device's own context says so itself. Behind the first stage the parent-id is that stage's, and only the trace-id is
+A device's own context names it. Behind the first stage the parent-id is that stage's, and only the trace-id is
 left to read from; a foreign trace-id, whose bits are random there, must not pass for one of ours (`is_unlikely`).
 """
 
@@ -21,7 +21,7 @@ class MessageNumber(NamedTuple):
     Args:
         boot_nonce: 5 bytes.
         seq: 0..2**32-1.
-        is_certain: The context says so; else it is read out of a trace-id whose parent is another span.
+        is_certain: The context names it; else it is read out of a trace-id whose parent is another span.
     """
 
     boot_nonce: bytes
@@ -40,7 +40,7 @@ class MessageNumber(NamedTuple):
 def of_context(context: Context) -> MessageNumber | None:
     """Read the number of the message that a context came with; None when it has none.
 
-    A bare `seq` has none here: only the shim knows its boot.
+    A bare `seq` has none here: only the shim infers its boot.
     Source: docs/hop-reports.md, "What is counted".
     """
     if context.boot_nonce is not None:

@@ -30,7 +30,7 @@ DEVICE_SERVICE: Final = "device"
 BROKER_SERVICE: Final = "mqtt-broker"
 _NS_PER_MS: Final = 1_000_000
 _IDS: Final = struct.Struct("<2s16s2s8s")
-_TIMES: Final = struct.Struct("<18sBQBQ")  # behind what says name and kind
+_TIMES: Final = struct.Struct("<18sBQBQ")  # behind name and kind
 _ROOT: Final = struct.Struct("<2s16s2s8s18sBQBQ")  # both, where nothing is between them
 _CHILD: Final = struct.Struct("<2s16s2s8s2s8s18sBQBQ")  # with a parent between
 _DEVICE: Final = delimited(b"\x2a", b"device_publish") + b"\x30" + varint(SpanKind.PRODUCER)
@@ -245,7 +245,7 @@ class MessageSpanEncoder:
         return delimited(b"\x1a", kept.encode()) if kept else b""
 
     def _new_th(self, threshold_id: int) -> tuple[bytes, bytes]:
-        """The least R that a threshold keeps, and the tracestate that says so: without it, R would contradict `th`."""
+        """The least R that a threshold keeps, and the tracestate with it: without it, R would contradict `th`."""
         threshold = self._threshold(threshold_id)
         state = ot_member.rewrite("", threshold).encode()
         self._th[threshold_id] = threshold_bytes(threshold), delimited(b"\x1a", state)

@@ -7,12 +7,12 @@
     29      4      seq
     33      8      receive time, Unix ns
     41      4      place: which device on which topic (storage/message_log.py)
-    45      4      age in ms, ffffffff when the device did not say
+    45      4      age in ms, ffffffff when the device sent none
     49      4      payload bytes
     53      1      trace-flags as the device sent them
     54      1      bit 0..1 QoS, 2..3 origin, 4..5 carrier, 6 numbered, 7 has an extra
     55      1      decision: why its spans are kept or not (core/sampling/head.py)
-    56      1      threshold by which the rate decided, a number of the message log's table; 0: none to be told
+    56      1      threshold by which the rate decided, a number of the message log's table; 0: none
 
 What few messages have (a foreign parent-id, tracestate, why there is no context) is a `RecordExtra` beside it.
 Numbers are big-endian, so the first 9 bytes at offset 24 are also how a message is looked for in a block.
@@ -84,7 +84,7 @@ class Record(NamedTuple):
     Attributes:
         boot_nonce: 5 bytes, NO_NONCE when not `numbered`.
         place: 1..2**32-1.
-        age_ms: NO_AGE when the device did not say.
+        age_ms: NO_AGE when the device sent none.
         kind: byte 54. decision: byte 55, a `Reason` as a number. threshold_id: byte 56.
     """
 

@@ -1,4 +1,4 @@
-"""What the connection to the broker and the pipeline say to each other."""
+"""The values that pass between the connection to the broker and the pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from motetrace_host.core.mqtt.publish_packet import PublishPacket
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how to be let in.
+    """Where the broker is, and the credentials for it.
 
     Attributes:
         port: 1..65535.

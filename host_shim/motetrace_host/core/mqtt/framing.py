@@ -10,7 +10,7 @@ Frame = tuple[int, bytes]
 """First byte of the fixed header (type and flags), and everything after the remaining length."""
 
 MAX_PACKET_BYTES: Final = 16 << 20
-"""Told to the broker, which then keeps larger packets from us (MQTT 5.0, 3.1.2.11.4), and held against it."""
+"""Announced to the broker, which then sends no larger packets (MQTT 5.0, 3.1.2.11.4), and checked here."""
 
 
 _MAX_OF_TWO: Final = 3 + 16_383  # the longest packet whose length has two bytes
@@ -36,7 +36,7 @@ class Stream:
 
         Raises:
             WireError: the stream is lost: a remaining length does not end within 4 bytes (`frame_length`), or a packet
-                is larger than the broker was told (`frame_too_large`; told by its first bytes, before it is kept).
+                is larger than announced (`frame_too_large`; found by its first bytes, before it is kept).
         Source: MQTT 5.0, 2.1.4.
         """
         if len(data) < self._missing:

@@ -36,7 +36,7 @@ class PublishPacket:
     """One received PUBLISH.
 
     Attributes:
-        topic: empty when it was not UTF-8 (`fault` says so).
+        topic: empty when it was not UTF-8 (see `fault`).
         packet_id: 1..65535, 0 at QoS 0.
         qos: 0..2.
         dup: the broker sent it on an earlier connection already.

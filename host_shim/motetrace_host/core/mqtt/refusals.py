@@ -1,4 +1,4 @@
-"""Why a broker refuses or ends a connection, in words for the operator; why we end one, as a code for the broker."""
+"""Why a broker refuses or ends a connection, as texts for the operator; why we end one, as a code for the broker."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _GOODBYES = {"frame_too_large": 0x95, "frame_length": 0x81, "frame_malformed": 0
 _PROTOCOL_ERROR = 0x82
 
 _ENDED: Final = "if it never lasts: is there TLS on that port, and does it want to see a certificate (--client-cert)?"
-# What OpenSSL says, in the order to look for it. Source: OpenSSL's X509_verify_cert_error_string and TLS alerts
+# What OpenSSL reports, in the order to look for it. Source: OpenSSL's X509_verify_cert_error_string and TLS alerts
 # (RFC 8446, 6.2).
 _REMEDIES: Final = (
     ("Hostname mismatch", "its certificate is for another name: write that name in --broker, or give it one for this"),
     ("IP address mismatch", "its certificate is for another address: write the name that is in it in --broker"),
     ("certificate has expired", "its certificate has expired: renew it, or check this machine's clock"),
     ("certificate is not yet valid", "its certificate is not valid yet: check this machine's clock"),
-    ("self-signed certificate", "nobody we believe vouches for it: name its CA's certificate with --ca-file"),
-    ("self signed certificate", "nobody we believe vouches for it: name its CA's certificate with --ca-file"),
-    ("unable to get local issuer", "nobody we believe vouches for it: name its CA's certificate with --ca-file"),
+    ("self-signed certificate", "its CA is not among the trusted ones: name that CA's certificate with --ca-file"),
+    ("self signed certificate", "its CA is not among the trusted ones: name that CA's certificate with --ca-file"),
+    ("unable to get local issuer", "its CA is not among the trusted ones: name that CA's certificate with --ca-file"),
     ("CERTIFICATE_REQUIRED", "it wants to see a certificate of ours: name one with --client-cert and --client-key"),
-    ("UNKNOWN_CA", "it does not believe who signed our certificate: check --client-cert, and the broker's CA file"),
+    ("UNKNOWN_CA", "it does not trust the CA of our certificate: check --client-cert, and the broker's CA file"),
     ("BAD_CERTIFICATE", "it refuses our certificate, or wants one: check --client-cert"),
     ("CERTIFICATE_EXPIRED", "our certificate has expired: renew --client-cert"),
     ("CERTIFICATE_REVOKED", "our certificate is revoked: renew --client-cert"),
@@ -54,7 +54,7 @@ _REMEDIES: Final = (
 def lacks(
     topic_filters: Iterable[str], *, shared_subscription_available: int = 1, wildcard_subscription_available: int = 1
 ) -> str:
-    """What a broker says in CONNACK that it has not and these subscriptions need, "" for nothing.
+    """What a broker announces in CONNACK to lack and these subscriptions need, "" for nothing.
 
     A broker may grant such a subscription all the same, and then never send anything (RabbitMQ 4.0 does).
     Source: MQTT 5.0, 3.2.2.3.11 and 3.2.2.3.13.
@@ -73,6 +73,6 @@ def goodbye(reason: str) -> int:
 
 
 def remedy(reason: str) -> str:
-    """What to do about a TLS connection that ended with this reason; "" where nothing can be said."""
+    """What to do about a TLS connection that ended with this reason; "" where nothing is known."""
     folded = reason.upper().replace(" ", "_")
-    return next((told for sign, told in _REMEDIES if sign.upper().replace(" ", "_") in folded), "")
+    return next((remedy for sign, remedy in _REMEDIES if sign.upper().replace(" ", "_") in folded), "")

@@ -73,7 +73,7 @@ class TopicFilter(_Pattern):
     __slots__ = ()
 
     def match(self, topic: str) -> bool:
-        """Tell whether a topic, any string as received, is matched; a wildcard in front stands for no `$` topic."""
+        """Whether a topic, any string as received, is matched; a wildcard in front stands for no `$` topic."""
         return self.parts(topic) is not None
 
 
@@ -145,7 +145,7 @@ class Destinations:
     def __init__(self, templates: Iterable[str]) -> None:
         self.templates = tuple(templates)
         self._patterns = [_Pattern(template, _ANY_SLOT) for template in self.templates]
-        # Bounded, because topics are the senders' to choose.
+        # Bounded, because senders choose the topics.
         self.match = functools.lru_cache(_CACHED_TOPICS)(self._match)
 
     def _match(self, topic: str) -> str | None:
@@ -175,12 +175,12 @@ def _check(text: str, levels: list[str], slot: re.Pattern[str]) -> None:
 
 
 def is_topic_level(text: str) -> bool:
-    """Tell whether a text can be a device's id, or another name, as one level of a topic to publish to."""
+    """Whether a text can be a device's id, or another name, as one level of a topic to publish to."""
     return is_device_id(text) and not any(char in text for char in "/+#")
 
 
 def is_device_id(text: str) -> bool:
-    """Tell whether a text can be a device's id: 1..255 bytes in UTF-8, without NUL."""
+    """Whether a text can be a device's id: 1..255 bytes in UTF-8, without NUL."""
     try:
         return 1 <= len(text.encode()) <= MAX_DEVICE_ID_BYTES and "\0" not in text
     except UnicodeEncodeError:  # lone surrogates: not text that MQTT can carry
@@ -188,7 +188,7 @@ def is_device_id(text: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Tell whether there is a topic that two topic filters, without $share, both match."""
+    """Whether there is a topic that two topic filters, without $share, both match."""
     levels, others = one.split("/"), other.split("/")
     # Wildcards in front do not match topics that begin with `$`.
     if (levels[0] in ("+", "#")) != (others[0] in ("+", "#")) and (levels[0][:1] == "$" or others[0][:1] == "$"):

@@ -1,7 +1,7 @@
 """Which traces are kept: OpenTelemetry's consistent probability, and the rules around it. Reading order:
 
 1. `threshold` (what a rate becomes), `ot_member` (the threshold in a tracestate), `reason` (why a trace is kept).
-2. Head, when a message arrives: `token_bucket`, `head`; what operators and devices said: `desired`, `reported`,
-   `device_rate`, kept up to date by `topics`.
-3. Tail, when the stages have spoken: `span_facts` (what a span tells), `interesting`, `seq_runs`, `tail`, `verdicts`.
+2. Head, when a message arrives: `token_bucket`, `head`; what operators request and devices report: `request`,
+   `report`, `device_rate`.
+3. Tail, when the stages have reported: `tail`.
 """

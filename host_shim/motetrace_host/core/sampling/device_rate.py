@@ -1,8 +1,8 @@
-"""By which threshold a device sets its sampled flag, from what it says of itself.
+"""By which threshold a device sets its sampled flag, from its birth message and its reports.
 
-In mode `traceparent` a device compares the top 16 bits of the R that everybody sees: its flag is a consistent decision,
-and `th` can say so. In mode `seqref` it throws dice of its own, because the host makes the R of the trace-id from a key
-that the device does not have: below 100 % nobody can write a true `th` for what it samples.
+In mode `traceparent` a device compares the top 16 bits of the R that every hop sees: its flag is a consistent decision,
+and `th` can name it. In mode `seqref` it throws dice of its own, because the host makes the R of the trace-id from a
+key that the device does not have: below 100 % no true `th` can be written for what it samples.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 class BirthSampling(NamedTuple):
-    """What a birth message says of sampling; threshold_16 None: nothing."""
+    """The sampling part of a birth message; threshold_16 None: it has none."""
 
     boot_nonce: bytes
     mode: str
@@ -40,7 +40,7 @@ def threshold(mode: str, threshold_16: int | None) -> int:
 
     Args:
         mode: `traceparent` or `seqref`, from the birth message; "" when there was none.
-        threshold_16: 0..65536, from the birth message or from `sampling/reported`; None: not told.
+        threshold_16: 0..65536, from the birth message or from `sampling/reported`; None: not known.
     Returns:
         0..2**56, or `head.UNKNOWN`.
     """
@@ -50,7 +50,7 @@ def threshold(mode: str, threshold_16: int | None) -> int:
 
 
 def read_birth(payload: bytes) -> BirthSampling:
-    """Read what a birth message says of sampling. Never raises: what is no birth message says nothing.
+    """Read the sampling part of a birth message. Never raises: what is no birth message has none.
 
     Source: docs/device-messages.md, "birth".
     """

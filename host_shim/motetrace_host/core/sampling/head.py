@@ -5,7 +5,7 @@ In this order, and the first rule that keeps is the reason:
 1. the rate: the device sampled it, and R >= T. With a limit, as many a second as that allows;
 2. an operator's target: this device, until a time, at a rate of its own, whatever the device decided;
 3. the sampled flag of the device: as many a minute and device as the cap allows, and within the limit;
-4. else it is not kept, and the reason says which rule left it out.
+4. else it is not kept, and the reason is the rule that left it out.
 
 Why the rate goes first: what it keeps carries `th`, so that counts made from `th` are right, and the rules behind it
 only add traces that carry none. Were a target asked first, that device would be missing in counts meanwhile.
@@ -41,7 +41,7 @@ class HeadSettings:
         threshold: the host's rate, 0..2**56.
         limit_per_s: traces a second that rate and flag may keep, 0: no limit; as many again may be saved up.
         cap_per_minute: traces a minute that a device's own flag is worth beyond the rate, 0: none.
-        device_threshold: what a device is taken to sample by that never said so, 0..2**56, or UNKNOWN.
+        device_threshold: what a device is taken to sample by that never reported it, 0..2**56, or UNKNOWN.
         max_devices: of how many devices something of their own is remembered.
     """
 
@@ -176,7 +176,7 @@ class HeadSampler:
     def _plan(self, device_id: str, policy: int) -> SamplingPlan:
         threshold = self.settings.threshold
         device = self._device_thresholds.get(device_id, self.settings.device_threshold)
-        if policy != TrustPolicy.CONTINUE:  # the host decides alone, so nobody thinned out before
+        if policy != TrustPolicy.CONTINUE:  # the host decides alone, so nothing was thinned out before
             device = ALWAYS
         target, until = self._targets.get(device_id, (NEVER, 0))
         return SamplingPlan(

@@ -1,4 +1,4 @@
-"""Why a trace is kept or not: one byte in a record, one word in an attribute, one row in a count."""
+"""Why a trace is kept or not: one byte in a record, one value of an attribute, one row in a count."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ REFUSALS: Final = {
     "json": "it is not a JSON object",
     "nested": "it holds an array or an object",
     "repeated": "it names a member twice",
-    "mode": "it has no mode that the device knows",
+    "mode": "it has no mode that the device has",
     "rate": "its rate is not in 0..1 or 0 %..100 %",
     "for_s": "its time is not a whole number of 0..2592000 seconds",
 }

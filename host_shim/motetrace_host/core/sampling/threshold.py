@@ -47,7 +47,7 @@ def parse_rate(text: str) -> Fraction:
     if rate > 1:
         raise ValueError(f"{text[:40]!r} is above 1; allowed are 0..1 and 0%..100% (a number without % is no percent)")
     if 0 < rate < _LOWEST:
-        raise ValueError(f"{text[:40]!r} is below 2**-56, the lowest that can be told apart from 0")
+        raise ValueError(f"{text[:40]!r} is below 2**-56, the lowest that differs from 0")
     return rate
 
 
@@ -126,7 +126,7 @@ def parse_th(text: str) -> int:
 
 
 def parse_rv(text: str) -> int:
-    """Read an `rv` value, R made explicit by whoever began the trace: exactly 14 hex digits, as 0..2**56-1.
+    """Read an `rv` value, R made explicit by the first service of the trace: exactly 14 hex digits, as 0..2**56-1.
 
     Raises:
         WireError: `rv_format`.

@@ -1,4 +1,4 @@
-"""A trace as text, for a reader's eyes: who worked when, which stage was slow, what failed and why.
+"""A trace as text, for a reader's eyes: which service worked when, which stage was slow, what failed and why.
 
     trace 0c5c23f1d10000000712345678abcdef  5 spans  842 ms  OK
     device sensor-0042  seq 7  firmware 1.4.2  origin traceparent
@@ -30,8 +30,8 @@ MAX_LINES = 200  # spans; what is beyond is counted in one line
 _MAX_INDENT_LEVELS = 6
 _UNITS = (("us", 1e3, 1000), ("ms", 1e6, 1000), ("s", 1e9, 60), ("min", 6e10, 60), ("h", 3.6e12, 24))
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
-# Told beneath a span that failed or was slow, in this order, when it has them.
-_TELLING = (
+# Shown beneath a span that failed or was slow, in this order, when it has them.
+_SHOWN_ATTRIBUTES = (
     "db.status",
     "db.operation",
     "rule.name",
@@ -174,8 +174,8 @@ def _remarks(node: Node, slow: bool, width: int) -> Iterator[str]:
         message = printable(span.status_message) or "failed, no message"
         yield from _wrapped(f"! {message}".split(" "), width, indent, gap=" ")
     if failed or slow or span.attributes.get("rule.matched") is False:
-        told = [f"{key}={_shown(span.attributes[key])}" for key in _TELLING if key in span.attributes]
-        yield from _wrapped(told, width, indent, gap=" ")
+        shown = [f"{key}={_shown(span.attributes[key])}" for key in _SHOWN_ATTRIBUTES if key in span.attributes]
+        yield from _wrapped(shown, width, indent, gap=" ")
     oddities = []
     if node.orphan and span.parent_id is not None:
         oddities.append(f"its parent {span.parent_id.hex()} is not among these spans")

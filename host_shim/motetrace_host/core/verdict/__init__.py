@@ -1,1 +1,1 @@
-"""Where a reading was lost, and on what evidence."""
+"""Where one reading is: `hop_status` (what one hop has of it), `locate` (the verdict), `stage_counts`."""

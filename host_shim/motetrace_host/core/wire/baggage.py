@@ -3,11 +3,11 @@
     site=K%C3%BChlhaus%203;unit=1,line=7
 
 A member is kept as the text it came in as, its properties behind `;` included, beside its name and its decoded value.
-So what nobody changed is passed on byte for byte. OpenTelemetry's own codec turns `+` into a space and makes the
+So what was not changed is passed on byte for byte. OpenTelemetry's own codec turns `+` into a space and makes the
 properties part of the value.
 
 Why a member that breaks the grammar is left out and its neighbours stay: the standard allows removing the entry, and
-one sloppy writer along the way must not cost everybody's baggage.
+one sloppy writer along the way must not cost the others' baggage.
 """
 
 from __future__ import annotations

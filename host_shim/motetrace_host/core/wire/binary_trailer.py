@@ -23,7 +23,7 @@ _POLYNOMIAL: Final = 0x07
 
 
 class Trailer(NamedTuple):
-    """What the end of one payload says.
+    """The context at the end of one payload.
 
     Args:
         context: A TraceParent, or a Seqref (age_ms is None: age has no place in a trailer).
@@ -67,14 +67,7 @@ def parse(payload: bytes) -> Trailer | None:
 
 
 def strip(payload: bytes) -> bytes:
-    """Take a valid trailer off.
-
-    Args:
-        payload: As received, any bytes.
-    Returns:
-        The payload without its trailer; as it is when it has none or a broken one.
-    Source: docs/wire-format.md, "binary trailer".
-    """
+    """Take a valid trailer off any payload; one without a trailer, or with a broken one, stays as it is."""
     try:
         trailer = parse(payload)
     except WireError:
@@ -83,14 +76,7 @@ def strip(payload: bytes) -> bytes:
 
 
 def check(context: bytes) -> int:
-    """Compute the check byte: CRC-8, polynomial 07, begun with 00, not reflected.
-
-    Args:
-        context: Any bytes.
-    Returns:
-        0..255; "123456789" gives f4.
-    Source: docs/wire-format.md, "binary trailer".
-    """
+    """Compute the check byte of any bytes: CRC-8, polynomial 07, begun with 00, not reflected; "123456789" gives f4."""
     crc = 0
     for byte in context:
         crc = _TABLE[crc ^ byte]

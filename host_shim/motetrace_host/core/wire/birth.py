@@ -1,4 +1,4 @@
-"""The birth message: what a device says about itself once per boot, so that no message has to carry it."""
+"""The birth message: what a device sends about itself once per boot, so that no message has to carry it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Birth:
 
     Attributes:
         boot_nonce: 5 bytes.
-        firmware: "" when it does not say.
+        firmware: "" when it does not name one.
         attributes: what each `device_publish` of this boot carries: `device.firmware`, `device.boot_count`,
             `device.reset_cause`, `baggage.<key>`.
         text: the message as received.

@@ -1,4 +1,4 @@
-"""What a message says about its trace: the one place where carriers are searched, in a fixed order.
+"""The trace context of a message: the one place where carriers are searched, in a fixed order.
 
 1. user property `traceparent`   2. user property `seqref`
 3. JSON member `traceparent`     4. JSON member `seqref`     5. JSON member `seq`
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Context(NamedTuple):
-    """What one message says about its trace.
+    """The trace context of one message.
 
     Attributes:
         origin: `traceparent`, `seqref`, `seq`, `none:absent`, `none:off`, or `none:<reason of the first fault>`.
@@ -36,7 +36,7 @@ class Context(NamedTuple):
         flags: Trace-flags, 0..3; 3 where the device sent none.
         boot_nonce: 5 bytes; None for seq, none and a traceparent that is not structured.
         seq: 0..2**32-1; None for none and a traceparent that is not structured.
-        age_ms: 0..2**32-1 from sensor read to publish, when the device said so.
+        age_ms: 0..2**32-1 from sensor read to publish, when the device sent it.
         tracestate: Valid text of at most 512 characters, or "". Our own member stays in it.
         baggage: As received, printable ASCII of at most 8192 bytes, or "".
         faults: Reasons to count, in the order found.
@@ -231,7 +231,7 @@ def _baggage(carrier: _Carrier, faults: list[str]) -> str:
     text = _attempt(faults, carrier.text, "baggage")
     if not text:
         return ""
-    # A tab is white space here, and a control character to MQTT: mosquitto ends the connection of who sends one on.
+    # A tab is white space here, and a control character to MQTT: mosquitto ends a connection on which one is sent.
     text = text.replace("\t", " ")
     # Printable only: it goes on into HTTP headers, user properties and logs, where a newline would be an injection.
     if not text.isascii() or not text.isprintable():

@@ -1,4 +1,4 @@
-"""Which device a message is of, where the broker says so in a user property and not the topic."""
+"""Which device a message is of, where the broker names it in a user property and not the topic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def device_of(user_properties: Iterable[tuple[str, str]], name: str) -> str:
     """Read the device id out of the user property that the broker sets.
 
     Why one that is there twice is refused: a broker that adds its own behind the sender's would leave the choice to
-    whoever reads, and the sender's comes first.
+    the reader, and the sender's comes first.
 
     Args:
         user_properties: as received.

@@ -1,4 +1,4 @@
-"""The stats message: what a device says became of its own messages."""
+"""The stats message: what became of a device's messages, as the device counts it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DeviceStats:
         acked, lost, pending: Publishes at QoS 1 since boot: acknowledged, given up waiting for, still waited for.
         rtt_ms: The smallest time from a publish to its PUBACK, None before the first.
         ticks_ms: The device's milliseconds when it wrote this.
-        free_bytes: Heap that was free, None where the interpreter does not tell.
+        free_bytes: Heap that was free, None where the interpreter does not give it.
         counters: Of other parts of the device by name, at most 32.
     """
 

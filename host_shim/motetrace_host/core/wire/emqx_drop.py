@@ -57,11 +57,11 @@ class BrokerDrop:
 
     Attributes:
         event: `message.dropped`: before any subscriber got it. `delivery.dropped`: for one subscriber.
-        reason: The broker's word for it, snake case: `no_subscribers`, `queue_full`, `expired`, ...; else `other`.
-        message_id: The broker's own; with the receiver it tells a repeated event.
+        reason: As the broker names it, snake case: `no_subscribers`, `queue_full`, `expired`, ...; else `other`.
+        message_id: The broker's own; with the receiver it identifies a repeated event.
         topic: The dropped message's.
-        publisher: Client id of who published it; '' when the event does not say.
-        receiver: Client id of whose copy it was; '' for message.dropped.
+        publisher: Client id of the publisher; '' when the event has none.
+        receiver: Client id of the subscriber whose copy it was; '' for message.dropped.
         boot_nonce, seq: Which message it was; None when its context is not visible, or has no number.
     """
 

@@ -7,7 +7,7 @@ breaks on the first escaped quote); only members that lead the object are cut ou
 devices put them, and cutting there leaves every other byte as it was.
 
 Why repeated members are a fault although JSON decoders keep the last one: which one counts would depend on the
-decoder, so two hops could follow two traces. W3C says the same of a repeated header: restart the trace.
+decoder, so two hops could follow two traces. W3C asks for the same with a repeated header: restart the trace.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def members(payload: bytes) -> Members | None:
     """Find our members in a payload.
 
     Args:
-        payload: As received, any bytes. Objects of more than 256 KiB are not parsed.
+        payload: As received, any bytes; up to 256 KiB are parsed.
     Returns:
         The raw members, or None when the payload does not begin like a JSON object.
     Raises:
@@ -95,7 +95,6 @@ def leading(payload: bytes) -> Members | None:
         payload: As received, any bytes, for which `members` raised.
     Returns:
         The raw members, None when none of ours leads.
-    Source: docs/wire-format.md, "Carriers".
     """
     match = _LEADING.match(payload[:MAX_LEADING_BYTES])
     if match is None:
@@ -107,7 +106,7 @@ def leading(payload: bytes) -> Members | None:
 
 
 def _object_follows(payload: bytes) -> bool:
-    """Tell whether a brace follows leading white space."""
+    """Whether a brace follows leading white space."""
     return payload[:1] in (b" ", b"\t", b"\r", b"\n") and payload.lstrip(_WHITE)[:1] == b"{"
 
 
@@ -138,13 +137,8 @@ def member_text(payload: bytes, found: Members, name: str) -> str | None:
 
 
 def member_seq(payload: bytes, found: Members) -> int | None:
-    """Decode a bare message number.
+    """Decode a bare message number, 0..2**32-1; None when it is absent or null. Arguments as for `member_text`.
 
-    Args:
-        payload: The payload that `found` was read from.
-        found: What `members` returned.
-    Returns:
-        0..2**32-1, or None when the member is absent or null.
     Raises:
         WireError: `seq_type` (not an integer in plain digits: 17.0, 1e3, true and "17" are none), `seq_range`,
             `seq_repeated`, `json_too_deep`, `json_malformed`.

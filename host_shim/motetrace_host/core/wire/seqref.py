@@ -1,7 +1,7 @@
 """The compact context of 22 characters: boot nonce, message number, flags, and optionally the reading's age.
 
-3f2a9c01d4-0000002a-03            a device that says which message this is
-3f2a9c01d4-0000002a-03-00001f4    and that the reading was 500 ms old
+3f2a9c01d4-0000002a-03            boot, message number and flags
+3f2a9c01d4-0000002a-03-00001f4    and the age of the reading, 500 ms
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MAX_LENGTH: Final = 31
 
 
 class Seqref(NamedTuple):
-    """What one seqref says.
+    """One seqref.
 
     Args:
         boot_nonce: 5 bytes.
         seq: 1..2**32-1.
         flags: 0..3, trace-flags: sampled (1) and random (2) as received.
-        age_ms: 0..2**32-1 from sensor read to publish, or None when the device does not say.
+        age_ms: 0..2**32-1 from sensor read to publish, or None when the device sends none.
     Source: docs/wire-format.md, "seqref".
     """
 

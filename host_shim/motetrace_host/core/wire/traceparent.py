@@ -24,7 +24,7 @@ _NO_PARENT_ID = bytes(8)
 
 
 class TraceParent(NamedTuple):
-    """What one traceparent says.
+    """One traceparent.
 
     Args:
         trace_id: 16 bytes, not all zero.
@@ -120,7 +120,7 @@ def seq(trace_id: bytes) -> int:
 
 
 def is_structured(tp: TraceParent) -> bool:
-    """Tell whether ids look like motetrace's own: seq stands in both ids, and the random flag is set.
+    """Whether ids look like motetrace's own: seq stands in both ids, and the random flag is set.
 
     A foreign traceparent with random ids passes once in 2**32.
     Source: docs/wire-format.md, "structured trace-id".

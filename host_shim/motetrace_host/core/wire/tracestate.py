@@ -1,7 +1,7 @@
 """W3C `tracestate`: the list of other tracers' members, and motetrace's own, `mt`.
 
-`mt=a:1f4` says the reading was 0x1f4 ms old when it was published. Fields in its value are `k:v`,
-joined by `;`; fields we do not know are left alone. All other members are passed on untouched.
+`mt=a:1f4`: the reading was 0x1f4 ms old when it was published. Fields in its value are `k:v`,
+joined by `;`; unknown fields are left alone. All other members are passed on untouched.
 """
 
 from __future__ import annotations
@@ -58,14 +58,7 @@ def parse(text: str) -> Members:
 
 
 def format(members: Members) -> str:
-    """Write members as a tracestate value.
-
-    Args:
-        members: (key, value) pairs as `parse` returns them; left is newest.
-    Returns:
-        `key=value` joined by ','; "" for no members.
-    Source: W3C Trace Context Level 2, section 3.3.1.
-    """
+    """Write members as a tracestate value, `key=value` joined by ','; left is newest, "" for none."""
     return ",".join(f"{key}={value}" for key, value in members)
 
 
@@ -96,12 +89,8 @@ def _chars(member: tuple[str, str]) -> int:
 
 
 def age_ms(members: Members) -> int | None:
-    """Read how old the reading was at its publish from our own member, `mt=a:<hex ms>`.
+    """Read how old the reading was at its publish, 0..2**32-1 ms, from our own member `mt=a:<hex ms>`; None without it.
 
-    Args:
-        members: As `parse` returns them.
-    Returns:
-        0..2**32-1 milliseconds; None when there is no `mt` or no `a` in it.
     Raises:
         WireError: `age_format`: `a` is there and is not 1 to 8 lower-case hex digits.
     Source: docs/wire-format.md, "age"; tests/vectors/tracestate.json.

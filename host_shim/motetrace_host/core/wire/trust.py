@@ -1,4 +1,4 @@
-"""What is done with a context that comes in, by topic: how much of what a sender says about its trace is believed.
+"""What is done with a context that comes in, by topic: how much of it is believed.
 
 From all to nothing, each policy believes what the next one does and something more:
 

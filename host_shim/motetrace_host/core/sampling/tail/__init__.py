@@ -1,1 +1,1 @@
-"""Which traces are kept once they are complete."""
+"""Which traces are kept once they are complete: `span_facts`, `interesting`, `rules`, `verdicts`, in that order."""

@@ -1,7 +1,7 @@
 """What is known of a trace before the tail decides about it: by trace-id from spans, by boot and seq from losses.
 
 A trace-id of motetrace begins with boot nonce and seq: a lost message and its neighbours are found by those.
-Everything here is bounded; what had to go before anybody decided about it is counted.
+Everything here is bounded; what is dropped before a decision about it is counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TraceFindings:
     A trace takes at most 250 bytes; a boot 600, and 150 for each run (tests/host/sampling/test_interesting.py).
 
     Args:
-        max_traces: 1 or more; beyond it the trace that was told of longest ago goes.
+        max_traces: 1 or more; beyond it the trace that was noted longest ago goes.
         max_boots: 1 or more; the same for boots, each with at most 256 runs of a bit, of which the lowest go first.
     """
 
@@ -32,7 +32,7 @@ class TraceFindings:
         self._traces: OrderedDict[bytes, int] = OrderedDict()
         self._boots: OrderedDict[bytes, _Boot] = OrderedDict()
         self.shed_traces = 0
-        """Traces that had to go before anybody decided about them."""
+        """Traces that were dropped before a decision about them."""
         self.shed_runs = 0
         """The same for runs of seqs."""
 
@@ -40,7 +40,7 @@ class TraceFindings:
         return len(self._traces)
 
     def add(self, trace_id: bytes, bits: int) -> None:
-        """Note what a span told; 0 is nothing to note."""
+        """Note what a span shows; 0 is nothing to note."""
         if not bits:
             return
         traces = self._traces

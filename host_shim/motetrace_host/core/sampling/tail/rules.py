@@ -1,4 +1,4 @@
-"""The tail decision: made for each message again when its stages have had time to speak, and then final.
+"""The tail decision: made for each message again when its stages have had time to report, and then final.
 
 What the head kept and the baseline rate leaves is kept under the head's reason, so that it keeps its `th`. Beyond that
 a trace is kept for what happened to it: an error, a loss, slowness, a cold start, a neighbour, a target. The first of
@@ -76,7 +76,7 @@ class TailRulesEngine:
         Args:
             trace_id: 16 bytes.
             head_keep, head_reason: from its record.
-            device_targeted: `HeadSampler.targets` says so, for the time it was received.
+            device_targeted: by `HeadSampler.targets`, for the time it was received.
         Returns:
             A `Reason` of keeping as a number, or 0: not kept.
         """

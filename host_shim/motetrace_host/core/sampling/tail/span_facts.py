@@ -1,6 +1,6 @@
-"""What a span tells the tail: that it failed, that it was slow, that a function had to start. Read from its OTLP bytes.
+"""What a span shows the tail: that it failed, that it was slow, that a function had to start. Read from its OTLP bytes.
 
-Why not by the protobuf library: a span of a stage costs 20 us to parse, and most have nothing to tell. Status and times
+Why not by the protobuf library: a span of a stage costs 20 us to parse, and most show nothing. Status and times
 are columns of the row; for the two attributes the bytes are searched first, and walked only when their names are there.
 """
 
@@ -22,16 +22,16 @@ _NS_PER_MS: Final = 1_000_000
 _ATTRIBUTES: Final = 9  # of trace.proto's Span
 _TRUE: Final = b"\x10\x01"  # AnyValue.bool_value, as every encoder writes it
 _ERROR_TEXT: Final = b"\x0a\x05error"  # AnyValue.string_value
-_TELLING: Final = {
+_SHOWING: Final = {
     (b"function.cold_start", _TRUE): COLD_START,
     (b"faas.coldstart", _TRUE): COLD_START,
     (b"db.status", _ERROR_TEXT): ERROR,
 }
-_NAMES: Final = tuple({name for name, _ in _TELLING})
+_NAMES: Final = tuple({name for name, _ in _SHOWING})
 
 
 def facts(row: SpanRow, slow_ms: int) -> int:
-    """Find out what a span tells.
+    """Find out what a span shows.
 
     Args:
         row: as it is stored.
@@ -53,7 +53,7 @@ def _in_attributes(span: bytes) -> int:
     try:
         for number, content in fields(memoryview(span)):
             if number == _ATTRIBUTES and content is not None:
-                found |= _TELLING.get(_key_and_value(content), 0)
+                found |= _SHOWING.get(_key_and_value(content), 0)
     except ValueError:  # what was stored was found good before
         return found
     return found

@@ -37,7 +37,7 @@ class TailDecisions:
             self._bound(self._dropped, self._max_dropped)
 
     def find(self, trace_id: bytes) -> int | None:
-        """The reason that a trace was kept for, 0 when it was not, None when nobody decided or nobody remembers."""
+        """The reason that a trace was kept for, 0 when it was not, None when it is undecided or forgotten."""
         reason = self._kept.get(trace_id)
         if reason is not None:
             return reason
