@@ -18,7 +18,7 @@ from motetrace_host.commands.state_folder import DATABASE_NAME, opened
 from motetrace_host.core.errors import StoreError
 from motetrace_host.core.messages import record
 from motetrace_host.core.verdict.hop_status import SHIM
-from motetrace_host.storage import forward_cursor, upkeep
+from motetrace_host.storage import database, forward_cursor, upkeep
 from motetrace_host.storage.message_log import Block, MessageLog
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
 
@@ -48,7 +48,7 @@ def report(folder: Path, progress: Progress) -> tuple[str, int]:
     with opened(folder) as connection:
         checking = Checking(connection, progress)
         findings: list[Finding] = []
-        with upkeep.one_moment(connection):
+        with database.one_moment(connection):
             try:
                 findings.extend(checking.run())
             except sqlite3.Error as error:

@@ -77,7 +77,7 @@ def _ask(access: DeviceAccess, wish: SamplingRequest, payload: bytes, shown: str
         broker.publish(asks, payload)
         _line("asked", f"{printable(access.device_id)}: {shown} ({printable(asks)}{', retained' if payload else ''})")
         before: SamplingReport | None = None
-        while (left_s := began + wait_s - time.monotonic()) > 0 and (heard := broker.listen(left_s)):
+        while (left_s := began + wait_s - time.monotonic()) > 0 and (heard := broker.receive(left_s)):
             report = _read(heard)
             if heard.retained or report is None:
                 before = report or before
@@ -129,7 +129,7 @@ def explain(access: DeviceAccess, view: ShimView | None) -> int:
     kept: dict[str, bytes] = {}
     with ShortSession(access.broker, access.tls) as broker:
         broker.subscribe(list(topics))
-        while len(kept) < len(topics) and (heard := broker.listen(_QUIET_S)):
+        while len(kept) < len(topics) and (heard := broker.receive(_QUIET_S)):
             kept[topics[heard.topic]] = heard.payload
     said = retained_state.read(kept)
     found = sampling_why.stages(said, view)

@@ -1,4 +1,4 @@
-"""paho-mqtt for a short talk with the broker: connect, subscribe, publish, listen for a while, and go."""
+"""A short MQTT session by paho-mqtt: connect, subscribe, publish, receive for a while, and disconnect."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class ShortSession:
         try:
             self._client.connect(self._broker.host, self._broker.port, _KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            told = refusals.remedy(str(error)) if self._tls else ""
-            remedy = told or "is it running, and is --broker right?"
+            of_tls = refusals.remedy(str(error)) if self._tls else ""
+            remedy = of_tls or "is it running, and is --broker right?"
             raise OperatorError(f"{where} cannot be reached: {error}; {remedy}") from error
         self._client.loop_start()
         try:
@@ -95,14 +95,14 @@ class ShortSession:
         if reason.is_failure:
             raise OperatorError(f"the broker refuses {topic}: {reason}; check its access list for --username")
 
-    def listen(self, wait_s: float) -> ReceivedMessage | None:
+    def receive(self, wait_s: float) -> ReceivedMessage | None:
         """The next message, None when none came in time."""
         deadline = time.monotonic() + wait_s
         while (left_s := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 return self._received.get(timeout=min(0.2, left_s))
             if self._lost.is_set():
-                raise OperatorError("the broker closed the connection while we listened; try again")
+                raise OperatorError("the broker closed the connection while motetrace waited for messages; try again")
         return None
 
     def _new_client(self) -> paho.Client:

@@ -52,7 +52,7 @@ def _show(made: ssl.SSLContext, certificate: Path, key: Path) -> None:
     _read(certificate, "client certificate", "a PEM certificate")
     if b"ENCRYPTED" in _read(key, "client key", "its private key", secret=True):
         raise OperatorError(
-            f"client key {key} is locked with a passphrase, which nobody is there to type; write it out without one: "
+            f"client key {key} is locked with a passphrase, which cannot be typed here; write it out without one: "
             "openssl pkey -in LOCKED -out KEY && chmod 600 KEY"
         )
     try:

@@ -1,9 +1,8 @@
-"""What devices are and what was wrong with their messages: boots, births, inferred boots, rejections.
+"""Boots of devices: their births, and the ones that were inferred.
 
-Which numbers were seen of a boot is in storage/sqlite_ledger.py or cluster/redis_ledger.py; the messages
-themselves are in
-storage/message_log.py. Writing methods run inside the caller's transaction (`database.transaction`): all of one batch
-reaches the disk together, and only then is the batch acknowledged to the broker.
+Which numbers were seen of a boot is in storage/sqlite_ledger.py or cluster/redis_ledger.py; the messages themselves
+are in storage/message_log.py. Writing methods run inside the caller's transaction (`database.transaction`): all of one
+batch reaches the disk together, and only then is the batch acknowledged to the broker.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from motetrace_host.core.wire.birth import Birth
+from motetrace_host.storage.database import integer
 from motetrace_host.storage.side_tables import UNNUMBERED
 
 MAX_BOOTS = 100_000  # beyond it the boots seen first are forgotten: their messages stay, their births go
@@ -35,7 +35,7 @@ class Boot(NamedTuple):
 
 
 class BootTable:
-    """The tables of boots and rejections of one connection."""
+    """The tables of boots of one connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class BootTable:
         )
 
     def store_birth(self, device_id: str, birth: Birth, received_unix_ns: int) -> None:
-        """Keep what a device said about a boot; the last word counts."""
+        """Keep the birth message of a boot; the latest counts."""
         self._connection.execute(
             "INSERT INTO device_boot(device_id, boot_nonce, inferred, first_seen_unix_ns, firmware, birth)"
             " VALUES(?,?,0,?,?,?)"
@@ -86,22 +86,19 @@ class BootTable:
         return [row[0] for row in found]
 
     def first_seen(self, device_id: str, boot_nonce: bytes) -> int | None:
-        """When a boot was first heard of, in Unix ns; None when it is not known."""
+        """When a boot was first seen, in Unix ns; None when it is not known."""
         query = "SELECT first_seen_unix_ns FROM device_boot WHERE device_id = ? AND boot_nonce = ?"
         row = self._connection.execute(query, (device_id, boot_nonce)).fetchone()
         return int(row[0]) if row else None
 
     def birth(self, device_id: str, boot_nonce: bytes | None) -> str | None:
         """The birth message of a boot; of the boot seen last when `boot_nonce` is None."""
+        query = "SELECT birth FROM device_boot WHERE device_id = ? AND "
         if boot_nonce is None:
-            query = (
-                "SELECT birth FROM device_boot WHERE device_id = ? AND birth IS NOT NULL"
-                " ORDER BY first_seen_unix_ns DESC LIMIT 1"
-            )
-            row = self._connection.execute(query, (device_id,)).fetchone()
+            latest = "birth IS NOT NULL ORDER BY first_seen_unix_ns DESC LIMIT 1"
+            row = self._connection.execute(query + latest, (device_id,)).fetchone()
         else:
-            query = "SELECT birth FROM device_boot WHERE device_id = ? AND boot_nonce = ?"
-            row = self._connection.execute(query, (device_id, boot_nonce)).fetchone()
+            row = self._connection.execute(query + "boot_nonce = ?", (device_id, boot_nonce)).fetchone()
         return row[0] if row else None
 
     def boots(self, device_id: str | None = None) -> list[Boot]:
@@ -119,7 +116,7 @@ class BootTable:
 
     def trim_old(self, before_unix_ns: int, limit: int = 2_000) -> int:
         """Forget boots first seen before a time of which the ledger has no numbers any more, and counts of messages
-        without a number from before it; at most `limit` boots in one call. Says how many boots went.
+        without a number from before it; at most `limit` boots in one call. Returns how many boots went.
 
         For a ledger whose numbers are in this database: where they are elsewhere, every boot would seem forgotten.
         """
@@ -140,12 +137,12 @@ class BootTable:
         return len(doomed)
 
     def trim_boots(self, limit: int = 2_000) -> int:
-        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; says how many went.
+        """Forget the boots seen first beyond `MAX_BOOTS`, at most `limit` in one call; returns how many went.
 
-        Likewise the counts of the devices without numbers that were heard longest ago, beyond `MAX_UNNUMBERED`.
+        Likewise the counts of the devices without numbers that sent longest ago, beyond `MAX_UNNUMBERED`.
         """
         UNNUMBERED.trim_beyond(self._connection, MAX_UNNUMBERED, MAX_UNNUMBERED)
-        excess: int = self._connection.execute("SELECT count(*) FROM device_boot").fetchone()[0] - MAX_BOOTS
+        excess = integer(self._connection, "SELECT count(*) FROM device_boot") - MAX_BOOTS
         if excess <= 0:
             return 0
         return self._forget_boots(

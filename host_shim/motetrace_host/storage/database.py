@@ -133,7 +133,7 @@ CREATE TABLE device_stats(
 CREATE INDEX device_stats_by_age ON device_stats(heard_unix_ms);
 CREATE TABLE broker_drop(
     device_id TEXT NOT NULL,                       -- '' where no topic template matched, and beyond the cap
-    receiver  TEXT NOT NULL,                       -- client id of whose copy was dropped; '' for nobody's
+    receiver  TEXT NOT NULL,                       -- client id of whose copy was dropped; '' for none
     event     TEXT NOT NULL,
     reason    TEXT NOT NULL,
     dropped   INTEGER NOT NULL,
@@ -141,7 +141,7 @@ CREATE TABLE broker_drop(
     PRIMARY KEY(device_id, receiver, event, reason)
 ) WITHOUT ROWID;
 CREATE TABLE pending_batch(                        -- where the ledger is shared (pending_batches.py): one or none
-    id      INTEGER PRIMARY KEY AUTOINCREMENT,     -- never again the same: the shared ledger knows the batch by it
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,     -- never again the same: the shared ledger names the batch by it
     content BLOB NOT NULL                          -- cluster/pending_batch.py
 );
 CREATE TABLE shared_ledger(                        -- one row or none
@@ -153,9 +153,9 @@ CREATE TABLE inferred_boot(
 ) WITHOUT ROWID;
 CREATE TABLE clone(                                -- two devices under one id (core/messages/clones.py)
     device_id     TEXT PRIMARY KEY,
-    older         BLOB NOT NULL,                   -- boot nonces, of the pair told last
+    older         BLOB NOT NULL,                   -- boot nonces, of the pair noticed last
     newer         BLOB NOT NULL,
-    times         INTEGER NOT NULL,                -- how often it was told
+    times         INTEGER NOT NULL,                -- how often it was noticed
     first_unix_ms INTEGER NOT NULL,
     last_unix_ms  INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -218,7 +218,7 @@ def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
     The connection may be made in one thread and used in another, but by one thread at a time.
 
     Raises:
-        StoreError: not a database, from a newer motetrace, or the folder cannot be written; says what to do.
+        StoreError: not a database, from a newer motetrace, or the folder cannot be written; with what to do.
     """
     path = Path(path)
     try:
@@ -259,6 +259,25 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+@contextlib.contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let all that is read inside be of one moment, whoever else writes; a transaction under way stays as it is."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def integer(connection: sqlite3.Connection, query: str, *values: int | bytes | str) -> int:
+    """The one whole number that a query gives."""
+    found: int = connection.execute(query, values).fetchone()[0]
+    return found
 
 
 def translated(path: str | os.PathLike[str] | None = None) -> contextlib.AbstractContextManager[None]:
@@ -310,7 +329,7 @@ def _store_error(exc: sqlite3.Error, path: str | os.PathLike[str] | None) -> Sto
 def _create(path: Path) -> None:
     """Make an empty file of mode 0600 unless there is a file; SQLite gives -wal and -shm the same mode.
 
-    An existing file is not opened here, and nobody opens a new one before its descriptor is closed: closing any
+    An existing file is not opened here, and a new one is opened only after its descriptor is closed: closing any
     descriptor of a file drops all locks this process has on it, those of its other connections too, and then another
     process may delete the write-ahead log under them (sqlite.org/howtocorrupt.html, 2.2).
     """
@@ -365,8 +384,7 @@ def _set_wal(connection: sqlite3.Connection) -> None:
 
 def schema_version(connection: sqlite3.Connection) -> int:
     """The version that the file's schema has; 0 when it has none."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
+    return integer(connection, "PRAGMA user_version")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Whose a stored message is: its place, and what the birth of its boot told. Composes log and ledger."""
+"""Which device a stored message is of, on which topic, and what its birth message says of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DeviceLookup:
         self._last = 0
 
     def find(self, place: int, boot_nonce: bytes, inferred: bool) -> MessageSource:
-        """Tell about one boot at one place.
+        """What spans of a boot's messages at one place (device and topic) name.
 
         Args:
             inferred: the boot's nonce is the host's, which no birth names: the device's latest birth is meant.

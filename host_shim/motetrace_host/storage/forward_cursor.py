@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from motetrace_host.storage.database import integer
+
 
 class Position(NamedTuple):
     """Up to where everything was settled.
@@ -72,10 +74,7 @@ class ForwardCursor:
         query = "SELECT sent, refused, shed FROM forward_cursor WHERE target = ?"
         sent, refused, shed = self._connection.execute(query, (self._target,)).fetchone() or (0, 0, 0)
         at = self.position()
-        spans = self._number("SELECT count(*) FROM span WHERE id > ?", at.span_id)
-        messages = self._number("SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", at.block)
+        spans = integer(self._connection, "SELECT count(*) FROM span WHERE id > ?", at.span_id)
+        behind = "SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?"
+        messages = integer(self._connection, behind, at.block)
         return ForwardState(sent, refused, shed, spans, messages - at.offset)
-
-    def _number(self, query: str, value: int) -> int:
-        number: int = self._connection.execute(query, (value,)).fetchone()[0]
-        return number

@@ -15,6 +15,7 @@ from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message import numbered_key
 from motetrace_host.core.messages.record import Record, RecordExtra
 from motetrace_host.storage import forward_cursor
+from motetrace_host.storage.database import integer
 
 SPANS_PER_MESSAGE = 2  # device_publish and broker_forward
 # What goes with a block: table, and the column that has the block's id.
@@ -42,7 +43,7 @@ class DeviceTopicRow(NamedTuple):
 
 
 class LoggedMessage(NamedTuple):
-    """One message as the log knows it; `deliveries` counts how often the broker brought it."""
+    """One stored message; `deliveries` counts how often the broker brought it."""
 
     record: Record
     extra: RecordExtra
@@ -94,7 +95,7 @@ class MessageLog:
 
     def last_place(self) -> int:
         """The highest id of a place; 0 when there is none."""
-        return self._number("SELECT coalesce(max(id), 0) FROM place")
+        return integer(self._connection, "SELECT coalesce(max(id), 0) FROM place")
 
     def places(self, device_id: str | None = None) -> dict[int, DeviceTopicRow]:
         """The places of a device, or all, by id."""
@@ -139,7 +140,7 @@ class MessageLog:
 
     def last_block(self) -> int:
         """The id of the block written last; 0 when there is none."""
-        return self._number("SELECT coalesce(max(id), 0) FROM message_block")
+        return integer(self._connection, "SELECT coalesce(max(id), 0) FROM message_block")
 
     def block(self, number: int) -> Block | None:
         """One block by its id."""
@@ -153,16 +154,7 @@ class MessageLog:
 
     def count(self, after: int = 0) -> int:
         """How many messages are in the blocks behind one."""
-        return self._number("SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", after)
-
-    def entries(self) -> Iterator[LoggedMessage]:
-        """Every message, in order of arrival."""
-        places = self.places()
-        for block in self.blocks():
-            extras = record.split_extras(block.extras)
-            for number in range(block.messages):
-                found = record.unpack(block.records, number * record.SIZE)
-                yield self._entry(found, extras.get(number, record.NO_EXTRA), places[found.place])
+        return integer(self._connection, "SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", after)
 
     def recent_inferred(self, limit: int) -> list[tuple[str, int, bytes]]:
         """Device, seq and boot nonce of those among the last `limit` messages that sent a bare seq, in order."""
@@ -243,13 +235,14 @@ class MessageLog:
         return gone
 
     def trim_places(self, max_places: int) -> int:
-        """Forget the places that no block names any more, when there are more than `max_places`; says how many went.
+        """Forget the places that no block names any more, when there are more than `max_places`; returns how many went.
 
         None goes while a batch waits for its settlement: it may name some.
         """
-        if self._number("SELECT count(*) FROM place") <= max_places or self._number(
-            "SELECT count(*) FROM pending_batch"
-        ):
+        places, pending = (
+            integer(self._connection, f"SELECT count(*) FROM {table}") for table in ("place", "pending_batch")
+        )
+        if pending or places <= max_places:
             return 0
         named = {
             record.unpack(block.records, at).place
@@ -278,7 +271,3 @@ class MessageLog:
         key = extra.message_key or numbered_key(place.device_id, found.boot_nonce, found.seq)
         row = self._connection.execute("SELECT deliveries FROM delivery WHERE message_key = ?", (key,)).fetchone()
         return LoggedMessage(found, extra, place, row[0] if row else 1)
-
-    def _number(self, query: str, *values: int) -> int:
-        number: int = self._connection.execute(query, values).fetchone()[0]
-        return number

@@ -1,6 +1,6 @@
 """The batch that a shim with a shared ledger has written down and not settled, and the name it counts batches under.
 
-Ids of batches rise as long as the database lives, whatever is deleted: the shared ledger knows a batch by them. The
+Ids of batches rise as long as the database lives, whatever is deleted: the shared ledger names a batch by them. The
 name is drawn once for each database, and again when the two turn out not to belong together (a database that came from
 a backup). Writing functions run inside the caller's transaction (`database.transaction`).
 """

@@ -1,4 +1,4 @@
-"""What the shim that ran last was told, for those who look at its state folder afterwards."""
+"""The settings of the shim that ran last, for commands that look at its state folder afterwards."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class RunSettings:
         self._connection = connection
 
     def note(self, values: Mapping[str, str]) -> None:
-        """Replace what is noted, inside the caller's transaction."""
+        """Replace them, inside the caller's transaction."""
         self._connection.execute("DELETE FROM running")
         self._connection.executemany("INSERT INTO running VALUES(?, ?)", values.items())
 
     def all(self) -> dict[str, str]:
-        """What is noted; empty when no shim has run."""
+        """They by name; empty when no shim has run."""
         return dict(self._connection.execute("SELECT name, value FROM running").fetchall())

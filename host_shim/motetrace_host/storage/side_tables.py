@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from motetrace_host.core.wire.device_stats import DeviceStats
+from motetrace_host.storage.database import integer
 
 MAX_STATS: Final = 100_000  # boots
 MAX_DROPS: Final = 20_000
@@ -50,8 +51,7 @@ class SideTable(Generic[Row]):
 
     def count(self, connection: sqlite3.Connection) -> int:
         """How many rows there are."""
-        number: int = connection.execute(f"SELECT count(*) FROM {self._name}").fetchone()[0]
-        return number
+        return integer(connection, f"SELECT count(*) FROM {self._name}")
 
     def delete(self, connection: sqlite3.Connection, keys: Iterable[tuple[object, ...]]) -> None:
         """Forget rows by their keys."""

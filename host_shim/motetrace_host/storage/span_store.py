@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 from motetrace_host.core.spans.span import SpanRow
 from motetrace_host.storage import forward_cursor
+from motetrace_host.storage.database import integer
 
 _INSERT = (
     "INSERT OR IGNORE INTO span"
@@ -67,7 +68,7 @@ class SpanStore:
         Call it again while it deletes `limit`, so that no single transaction holds the write lock for long. A trace may
         lose its early spans before its late ones. What had not been forwarded is counted in forward_cursor.shed.
         """
-        excess = self._one("SELECT count(*) FROM span") - max_spans
+        excess = integer(self._connection, "SELECT count(*) FROM span") - max_spans
         if excess <= 0:
             return 0
         return self._delete(self._ids("SELECT id FROM span ORDER BY id LIMIT ?", min(limit, excess)), limit)
@@ -78,12 +79,13 @@ class SpanStore:
         Why not by the spans' own times: those are of their senders' clocks. Where this clock stepped back, nothing is
         noted until it has caught up: spans may stay too long then, up to `trim`'s bound, and never go too early.
         """
-        if at_unix_ms - self._one("SELECT coalesce(max(at_unix_ms), 0) FROM span_mark") >= every_ms:
+        if at_unix_ms - integer(self._connection, "SELECT coalesce(max(at_unix_ms), 0) FROM span_mark") >= every_ms:
             self._connection.execute("INSERT INTO span_mark SELECT ?, coalesce(max(id), 0) FROM span", (at_unix_ms,))
 
     def trim_marked(self, before_unix_ms: int, limit: int = 2_000) -> int:
         """Delete the spans that were noted before a time, at most `limit` in one call; see `trim`."""
-        upto = self._one("SELECT coalesce(max(span_id), 0) FROM span_mark WHERE at_unix_ms < ?", before_unix_ms)
+        marked = "SELECT coalesce(max(span_id), 0) FROM span_mark WHERE at_unix_ms < ?"
+        upto = integer(self._connection, marked, before_unix_ms)
         doomed = self._ids("SELECT id FROM span WHERE id <= ? ORDER BY id LIMIT ?", upto, limit)
         if len(doomed) < limit:
             self._connection.execute("DELETE FROM span_mark WHERE at_unix_ms < ?", (before_unix_ms,))
@@ -91,7 +93,7 @@ class SpanStore:
 
     def last_id(self) -> int:
         """The id of the span stored last; 0 when there is none."""
-        return self._one("SELECT coalesce(max(id), 0) FROM span")
+        return integer(self._connection, "SELECT coalesce(max(id), 0) FROM span")
 
     def after(self, span_id: int, max_spans: int, max_bytes: int) -> list[SpanRow]:
         """The spans stored behind one, in order; at least one if any, then until a limit is reached."""
@@ -119,11 +121,7 @@ class SpanStore:
     def _resource_id(self, resource: bytes) -> int:
         digest = blake2b(resource, digest_size=16).digest()
         self._connection.execute("INSERT OR IGNORE INTO resource(digest, resource) VALUES(?, ?)", (digest, resource))
-        return self._one("SELECT id FROM resource WHERE digest = ?", digest)
+        return integer(self._connection, "SELECT id FROM resource WHERE digest = ?", digest)
 
     def _ids(self, query: str, *values: int) -> list[int]:
         return [row[0] for row in self._connection.execute(query, values)]
-
-    def _one(self, query: str, *values: int | bytes | str) -> int:
-        number: int = self._connection.execute(query, values).fetchone()[0]
-        return number

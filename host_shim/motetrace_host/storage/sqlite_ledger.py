@@ -12,7 +12,7 @@ many, that waits until each stands for RUNS_PER_STATE runs, and the log has RUNS
 What must hold: a state row names the log row up to which it has everything (`log_id`); a state is that of its row and
 then the runs of the later log rows, in order. States that the log changed stay in memory until they are folded, so a
 row read later is never behind. The highest log row is never deleted without a higher one: seeing another than its own,
-a store knows that somebody else wrote (retention in another process) or that its work was rolled back, and reads anew.
+a store finds that another one wrote (retention in another process) or that its work was rolled back, and reads anew.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from motetrace_host.core.ledger.run_log import LoggedRun
 from motetrace_host.core.ledger.runs import Runs
 from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenRow, SeenRuns
+from motetrace_host.storage.database import integer, one_moment
 
 CACHE_STATES: Final = 100_000  # 54 MB when full
 LOG_RUNS: Final = 65_536  # 1.6 MB of log, read again at every start and by every report
@@ -115,13 +116,13 @@ class SqliteLedger:
 
     def read(self, device_id: str | None = None, boot_nonce: bytes | None = None) -> list[SeenRow]:
         """The states; see `SeenStore.read`. Sees one moment of the database, whoever else writes."""
-        if self._connection.in_transaction:
-            return self._read(device_id, boot_nonce)
-        self._connection.execute("BEGIN")
-        try:
-            return self._read(device_id, boot_nonce)
-        finally:
-            self._connection.execute("ROLLBACK")
+        with one_moment(self._connection):
+            wanted = {"device_id": device_id, "boot_nonce": boot_nonce}
+            known = {column: value for column, value in wanted.items() if value is not None}
+            where = " AND ".join(f"{column} = :{column}" for column in known) or "true"
+            found = self._connection.execute(f"{_SELECT} seen WHERE {where} ORDER BY device_id, boot_nonce, hop", known)
+            rows = [_row(*values) for values in found]
+            return [SeenRow(*row.key, row.seen) for row in _replayed(rows, self._log())]
 
     def each(self) -> Iterator[SeenRow]:
         """The states one after the other, in no order, for those who need not hold them all.
@@ -165,10 +166,8 @@ class SqliteLedger:
 
     def rows(self, at_most: int) -> int:
         """How many states there are, or some number of at most `at_most`: cheap while it is not exceeded."""
-        span = self._connection.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM seen").fetchone()[0]
-        if span <= at_most:
-            return int(span)
-        return int(self._connection.execute("SELECT count(*) FROM seen").fetchone()[0])
+        span = integer(self._connection, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM seen")
+        return span if span <= at_most else integer(self._connection, "SELECT count(*) FROM seen")
 
     def fold(self) -> None:
         """Write every state to its row, inside the caller's transaction; other stores read anew then.
@@ -210,7 +209,7 @@ class SqliteLedger:
     def _begin(
         self, key: Key, runs: Sequence[tuple[int, int]], at_unix_ms: int, expected_first: int | None
     ) -> tuple[_State, Sequence[tuple[int, int]]]:
-        """The state of a boot that begins here, or that is told its first number; and the runs still to be added."""
+        """The state of a boot that begins here, or whose first number is given; and the runs still to be added."""
         state = self._states.get(key)
         if state is None:
             (start, end), *runs = runs
@@ -254,30 +253,22 @@ class SqliteLedger:
 
     def _catch_up(self) -> None:
         """Read the log, unless what this store holds is what the database has."""
-        newest = self._connection.execute("SELECT max(id) FROM seen_log").fetchone()[0]
-        if self._log_id == (newest or 0):
+        newest = integer(self._connection, "SELECT coalesce(max(id), 0) FROM seen_log")
+        if self._log_id == newest:
             return
         self.forget_cache()
-        self._next_id = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM seen").fetchone()[0]
+        self._next_id = 1 + integer(self._connection, "SELECT coalesce(max(id), 0) FROM seen")
         log = self._log()
         named = set().union(*(run_log.row_ids(runs) for _, runs in log))
         for row in _replayed(self._select(_BY_ID, ((row_id,) for row_id in named)), log):
             self._states[row.key] = self._changed[row.row_id] = row
         self._logged = sum(len(runs) // run_log.RUN.size for _, runs in log)
-        self._log_id = newest or 0
+        self._log_id = newest
 
     def _load(self, keys: set[Key]) -> None:
         """Read states that are not held; the log names none of them."""
         for row in self._select(_BY_KEY, keys):
             self._states[row.key] = row
-
-    def _read(self, device_id: str | None, boot_nonce: bytes | None) -> list[SeenRow]:
-        wanted = {"device_id": device_id, "boot_nonce": boot_nonce}
-        known = {column: value for column, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{column} = :{column}" for column in known) or "true"
-        found = self._connection.execute(f"{_SELECT} seen WHERE {where} ORDER BY device_id, boot_nonce, hop", known)
-        rows = [_row(*values) for values in found]
-        return [SeenRow(*row.key, row.seen) for row in _replayed(rows, self._log())]
 
     def _select(self, condition: str, wanted: Iterable[tuple[object, ...]]) -> Iterator[_State]:
         """Rows by id or key, in few statements."""

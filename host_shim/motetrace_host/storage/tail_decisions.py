@@ -26,7 +26,7 @@ class TailDecisionLog:
         self._connection = connection
 
     def find(self, block_id: int) -> bytes | None:
-        """The reasons of a block's messages, None when nobody decided about it yet."""
+        """The reasons of a block's messages, None when none was decided yet."""
         row = self._connection.execute("SELECT reasons FROM verdict WHERE block_id = ?", (block_id,)).fetchone()
         return bytes(row[0]) if row else None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, NamedTuple
+
+from motetrace_host.storage.database import integer
 
 _SPAN_TIMES: Final = (
     "SELECT (SELECT start_unix_ns FROM span ORDER BY id LIMIT 1) / 1000000,"
@@ -31,7 +31,7 @@ class Pages(NamedTuple):
 
 def pages(connection: sqlite3.Connection) -> Pages:
     """Bytes of a page, pages, and how many of them are free."""
-    return Pages(*(_number(connection, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")))
+    return Pages(*(integer(connection, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")))
 
 
 def checkpoint_rarely(connection: sqlite3.Connection) -> None:
@@ -41,7 +41,7 @@ def checkpoint_rarely(connection: sqlite3.Connection) -> None:
 
 def truncate_log(connection: sqlite3.Connection) -> bool:
     """Bring the write-ahead log into the file; False when somebody reads, so that not all of it could be brought."""
-    return not _number(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return not integer(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def vacuum(connection: sqlite3.Connection) -> None:
@@ -49,19 +49,9 @@ def vacuum(connection: sqlite3.Connection) -> None:
     connection.execute("VACUUM")
 
 
-@contextmanager
-def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let everything that is read inside be of one moment, whoever else writes."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
 def rows(connection: sqlite3.Connection, table: str) -> int:
     """How many rows a table of our schema has."""
-    return _number(connection, f"SELECT count(*) FROM {table}")
+    return integer(connection, f"SELECT count(*) FROM {table}")
 
 
 def times(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
@@ -114,8 +104,3 @@ def blocks_decided_twice(connection: sqlite3.Connection) -> list[tuple[int, int,
         "SELECT block_id, length(reasons), messages FROM verdict JOIN message_block ON id = block_id"
         " WHERE length(reasons) > messages"
     ).fetchall()
-
-
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    number: int = connection.execute(query).fetchone()[0]
-    return number

@@ -12,6 +12,7 @@ from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.core.spans.protobuf import varint
 from motetrace_host.core.wire import birth
 from tests.host.app.conftest import NOW, Bench
+from tests.tables import logged_messages
 
 NONCE = "0a01020304"
 TOPIC, BIRTH = b"devices/s/telemetry", "motetrace/s/birth"
@@ -29,7 +30,7 @@ def held(bench: Bench, *frames: tuple[int, bytes]) -> list[int]:
     """Read and write messages; gives for how long each was held."""
     bench.reader.read(Chunk(frames, 1, NOW, 0), batch := bench.batch())
     bench.journal.write(batch)
-    return [entry.extra.held_s for entry in bench.log.entries()]
+    return [entry.extra.held_s for entry in logged_messages(bench.connection)]
 
 
 def born(bench: Bench, **members: Any) -> None:
