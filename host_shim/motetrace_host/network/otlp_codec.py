@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from motetrace_host.core.errors import WireError
-from motetrace_host.core.spans.envelope import split_json, split_protobuf
+from motetrace_host.core.spans.envelope import ScopeSpans, split_json, split_protobuf
 from motetrace_host.core.spans.protobuf import delimited, varint
 from motetrace_host.core.spans.span import AttributeValue, Span, SpanKind, SpanLink, SpanRow, Status
 
@@ -65,7 +65,32 @@ def decode(body: bytes, content_type: str) -> Decoded:
     Raises:
         WireError: `malformed` (the envelope is broken) or `too_many_spans`; then nothing of it is to be stored.
     """
-    return _decode_json(body) if content_type == JSON else _decode_protobuf(body)
+    decoded = Decoded()
+    groups: Iterable[ScopeSpans[Any]]
+    envelope: Callable[[ScopeSpans[Any]], tuple[bytes, bytes]]
+    read: Callable[[Any], tuple[ProtoSpan, bytes]]
+    if content_type == JSON:
+        groups, envelope, read = split_json(body), _json_envelope, _json_span
+    else:
+        groups, envelope, read = split_protobuf(body), _protobuf_envelope, _protobuf_span
+    for group in groups:
+        resource = scope = b""
+        fault: WireError | None = None
+        try:
+            resource, scope = envelope(group)
+            _check_envelope(resource, scope)
+        except WireError as exc:
+            fault = exc
+        for one in group.spans:
+            try:
+                if fault:
+                    raise fault
+                span, data = read(one)
+                decoded.rows.append(_row(span, resource, scope, data))
+            except WireError as exc:
+                decoded.rejected[exc.reason] += 1
+                decoded.first_fault = decoded.first_fault or str(exc)
+    return decoded
 
 
 def response(rejected: int, message: str, content_type: str) -> bytes:
@@ -85,7 +110,7 @@ def refusal(code: int, message: str, content_type: str) -> bytes:
 
 
 def partial_success(body: bytes, content_type: str) -> tuple[int, str]:
-    """Read a backend's answer: rejected spans and its message; (0, "") when the body says nothing we understand."""
+    """Read a backend's answer: rejected spans and its message; (0, "") when the body is none of that."""
     reply = ExportTraceServiceResponse()
     try:
         if content_type.startswith(JSON):
@@ -123,48 +148,25 @@ def unpack(row: SpanRow) -> Span:
     )
 
 
-def _decode_protobuf(body: bytes) -> Decoded:
-    decoded = Decoded()
-    for group in split_protobuf(body):
-        fault = _group_fault(group.resource, group.scope)
-        for data in group.spans:
-            try:
-                if fault:
-                    raise fault
-                _bounded("span", len(data), MAX_SPAN_BYTES, "bytes")
-                decoded.rows.append(_row(_parsed(ProtoSpan, data), group.resource, group.scope, data))
-            except WireError as exc:
-                _refuse(decoded, exc)
-    return decoded
+def _protobuf_envelope(group: ScopeSpans[Any]) -> tuple[bytes, bytes]:
+    return group.resource, group.scope
 
 
-def _decode_json(body: bytes) -> Decoded:
-    decoded = Decoded()
-    for group in split_json(body):
-        resource = scope = b""
-        fault: WireError | None
-        try:
-            resource = _from_json(Resource(), group.resource).SerializeToString()
-            scope = _from_json(InstrumentationScope(), group.scope).SerializeToString()
-            fault = _group_fault(resource, scope)
-        except WireError as exc:
-            fault = exc
-        for members in group.spans:
-            try:
-                if fault:
-                    raise fault
-                span = _from_json(ProtoSpan(), _with_base64_ids(members))
-                data = span.SerializeToString()
-                _bounded("span", len(data), MAX_SPAN_BYTES, "bytes")
-                decoded.rows.append(_row(span, resource, scope, data))
-            except WireError as exc:
-                _refuse(decoded, exc)
-    return decoded
+def _protobuf_span(data: Any) -> tuple[ProtoSpan, bytes]:
+    _bounded("span", len(data), MAX_SPAN_BYTES, "bytes")
+    return _parsed(ProtoSpan, data), data
 
 
-def _refuse(decoded: Decoded, exc: WireError) -> None:
-    decoded.rejected[exc.reason] += 1
-    decoded.first_fault = decoded.first_fault or str(exc)
+def _json_envelope(group: ScopeSpans[Any]) -> tuple[bytes, bytes]:
+    resource = _from_json(Resource(), group.resource).SerializeToString()
+    return resource, _from_json(InstrumentationScope(), group.scope).SerializeToString()
+
+
+def _json_span(members: Any) -> tuple[ProtoSpan, bytes]:
+    span = _from_json(ProtoSpan(), _with_base64_ids(members))
+    data = span.SerializeToString()
+    _bounded("span", len(data), MAX_SPAN_BYTES, "bytes")
+    return span, data
 
 
 def _row(span: ProtoSpan, resource: bytes, scope: bytes, data: bytes) -> SpanRow:
@@ -198,14 +200,10 @@ def _bounded(what: str, size: int, limit: int, unit: str) -> None:
         raise WireError(f"{what}_too_large", f"{what} of {size} {unit}: at most {limit}")
 
 
-def _group_fault(resource: bytes, scope: bytes) -> WireError | None:
-    try:
-        _bounded("resource", len(resource) + len(scope), MAX_RESOURCE_BYTES, "bytes (with its scope)")
-        _parsed(Resource, resource)
-        _parsed(InstrumentationScope, scope)
-    except WireError as exc:
-        return exc
-    return None
+def _check_envelope(resource: bytes, scope: bytes) -> None:
+    _bounded("resource", len(resource) + len(scope), MAX_RESOURCE_BYTES, "bytes (with its scope)")
+    _parsed(Resource, resource)
+    _parsed(InstrumentationScope, scope)
 
 
 def _status_code(span: ProtoSpan) -> int:

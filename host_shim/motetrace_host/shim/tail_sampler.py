@@ -110,7 +110,7 @@ class TailSampler:
     def _keep_in(self, block: Block, reasons: bytearray, wanted: Sequence[Reconsider]) -> None:
         kept = []
         for one in wanted:
-            for number in self._log.numbers_of(block, one.boot_nonce):
+            for number in record.numbers_with(block.records, one.boot_nonce, record.SEQ_AT):
                 found = record.unpack(block.records, number * record.SIZE)
                 if not reasons[number] and any(first <= found.seq <= last for first, last in one.runs):
                     reasons[number] = one.reason

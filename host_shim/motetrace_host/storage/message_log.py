@@ -147,11 +147,6 @@ class MessageLog:
         row = self._connection.execute(_BLOCKS + "WHERE id = ?", (number,)).fetchone()
         return Block(*row) if row else None
 
-    @staticmethod
-    def numbers_of(block: Block, boot_nonce: bytes) -> Iterator[int]:
-        """Which messages of a block are of a boot: their numbers in it."""
-        return record.numbers_with(block.records, boot_nonce, record.SEQ_AT)
-
     def count(self, after: int = 0) -> int:
         """How many messages are in the blocks behind one."""
         return integer(self._connection, "SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", after)

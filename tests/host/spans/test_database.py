@@ -12,6 +12,7 @@ import pytest
 
 from motetrace_host.core.errors import StoreError
 from motetrace_host.storage import database
+from motetrace_host.storage.schema import SCHEMA_VERSION
 
 TABLES = {
     "message_block", "place", "delivery", "device_boot", "unnumbered", "seen", "seen_log", "inferred_boot", "rejection",
@@ -43,7 +44,7 @@ def test_a_commit_is_durable_and_writers_wait_for_each_other(tmp_path: Path) -> 
     assert pragma(connection, "journal_mode") == "wal"
     assert pragma(connection, "synchronous") == 2
     assert pragma(connection, "busy_timeout") == database.BUSY_TIMEOUT_MS
-    assert pragma(connection, "user_version") == database.SCHEMA_VERSION
+    assert pragma(connection, "user_version") == SCHEMA_VERSION
     connection.close()
 
 
@@ -98,7 +99,7 @@ def test_a_second_connection_does_not_drop_the_locks_of_the_first(tmp_path: Path
 @pytest.mark.parametrize(
     ("version", "says"),
     [
-        (database.SCHEMA_VERSION + 1, r"a newer motetrace \(schema 3, this one reads 2\); upgrade"),
+        (SCHEMA_VERSION + 1, r"a newer motetrace \(schema 3, this one reads 2\); upgrade"),
         (1, r"a motetrace before its first release \(schema 1, this one reads 2\); move the file away"),
     ],
 )
