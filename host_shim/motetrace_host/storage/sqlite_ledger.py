@@ -185,7 +185,7 @@ class SqliteLedger:
         self._log_id = -1
 
     def _merge(self, keys: list[Key], found: list[_State | None], seen_runs: Sequence[SeenRuns]) -> list[Runs]:
-        """Add runs to states; `found` has those that were there before, by delta."""
+        """Add runs to states; `found` has those that were there before, by entry."""
         changed, window_ms = self._changed, self._reorder_window_ms
         pack = run_log.RUN.pack
         log = [run_log.HEAD.pack(run_log.VERSION, window_ms)]

@@ -48,12 +48,12 @@ class SeenStore(Protocol):
         Args:
             batch_id: 0..2**53-1, rising with each new batch of this process; the same one again when the outcome of the
                 last call is not known.
-            deltas: Any number, several for one state too; they are added in order.
+            seen_runs: Any number, several for one state too; they are added in order.
         Returns:
-            For each delta the runs that had been seen before; () almost always.
+            For each of them the runs that had been seen before; () almost always.
         Raises:
             StoreError: nothing was kept, or it is not known whether it was; `retry` says whether to ask again.
-            ValueError: a number of a delta is out of range; nothing was kept.
+            ValueError: a number is out of range; nothing was kept.
         """
         ...
 
