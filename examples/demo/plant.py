@@ -25,7 +25,7 @@ FAILURES = (
     parts.PartError,
     accounting.QueryFailed,
 )  # a part did not come up, died, or cannot be had
-READY_S = 30
+READY_S = 60
 DATABASE = "plant"
 MEASUREMENT = "reading"
 OTLP_LINE = "OTLP receiver: "
@@ -173,7 +173,8 @@ class Plant:
         lines: list[str] = []
 
         def on_line(line: str) -> bool:
-            lines.append(line)
+            if line.startswith(OTLP_LINE):
+                lines.append(line)
             return False
 
         command = [*MOTETRACE, "run", "--broker", self.broker.url]
@@ -181,9 +182,8 @@ class Plant:
         command += ["--state", str(self.state), "--otlp-listen", "127.0.0.1:0", "--log-format", "json"]
         self.shim = self.children.start("shim", command, on_line=on_line)
         # Devices must not publish before the shim has subscribed: its first session has nothing to catch up with.
-        self.shim.wait_until(lambda: b'"event": "connected"' in self.shim.log.read_bytes(), READY_S)
-        announced = next(line for line in lines if line.startswith(OTLP_LINE))
-        return announced.removeprefix(OTLP_LINE)
+        self.shim.wait_until(lambda: b'"event": "connected"' in self.shim.log.read_bytes() and bool(lines), READY_S)
+        return lines[0].removeprefix(OTLP_LINE)
 
     def _start_stage(self, name: str, options: list[str]) -> Child:
         lines: list[str] = []
