@@ -1,15 +1,13 @@
 """The message log as tables that a test can ask in SQL: `message`, one row per message, and `span`, all spans."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from motetrace_host.core.messages import record
 from motetrace_host.core.messages.message_spans import MessageSpanEncoder, ShimIdentity
 from motetrace_host.core.messages.record import NO_AGE
 from motetrace_host.storage.device_lookup import DeviceLookup
-from motetrace_host.storage.message_log import LoggedMessage, MessageLog
+from motetrace_host.storage.message_log import MessageLog
 from motetrace_host.storage.run_settings import RunSettings
 from motetrace_host.storage.span_store import SpanStore
 
@@ -17,17 +15,6 @@ _MESSAGE = """CREATE TEMP TABLE message(id INTEGER PRIMARY KEY, device_id, boot_
     origin, carrier, topic, qos, received_unix_ns, age_ms, payload_bytes, decision, deliveries)"""
 _SPAN = """CREATE TEMP TABLE span(trace_id, span_id, name, start_unix_ns, end_unix_ns, status, resource, scope, span,
     id)"""
-
-
-def logged_messages(connection: sqlite3.Connection) -> Iterator[LoggedMessage]:
-    """Every message of the log, in order of arrival."""
-    log = MessageLog(connection)
-    places = log.places()
-    for block in log.blocks():
-        extras = record.split_extras(block.extras)
-        for number in range(block.messages):
-            found = record.unpack(block.records, number * record.SIZE)
-            yield log._entry(found, extras.get(number, record.NO_EXTRA), places[found.place])
 
 
 def _make(connection: sqlite3.Connection) -> None:
@@ -38,7 +25,7 @@ def _make(connection: sqlite3.Connection) -> None:
         ShimIdentity(noted.get("broker", ""), noted.get("client_id", "")), devices.find, devices.threshold
     )
     messages, spans = [], []
-    for entry in logged_messages(connection):
+    for entry in MessageLog(connection).entries():
         one, place = entry.record, entry.place
         messages.append(
             (place.device_id, one.boot_nonce if one.numbered else None, one.seq if one.numbered else None,

@@ -151,6 +151,15 @@ class MessageLog:
         """How many messages are in the blocks behind one."""
         return integer(self._connection, "SELECT coalesce(sum(messages), 0) FROM message_block WHERE id > ?", after)
 
+    def entries(self) -> Iterator[LoggedMessage]:
+        """Every message, in order of arrival."""
+        places = self.places()
+        for block in self.blocks():
+            extras = record.split_extras(block.extras)
+            for number in range(block.messages):
+                found = record.unpack(block.records, number * record.SIZE)
+                yield self._entry(found, extras.get(number, record.NO_EXTRA), places[found.place])
+
     def recent_inferred(self, limit: int) -> list[tuple[str, int, bytes]]:
         """Device, seq and boot nonce of those among the last `limit` messages that sent a bare seq, in order."""
         places = self.places()

@@ -26,7 +26,6 @@ from motetrace_host.shim.ports import Ports
 from motetrace_host.storage.boot_table import BootTable
 from motetrace_host.storage.message_log import LoggedMessage, MessageLog
 from tests import tables
-from tests.tables import logged_messages
 
 NOW = 1_795_000_000_000_000_000
 KEY = bytes(32)
@@ -170,7 +169,7 @@ class Bench:
 
     def messages(self) -> list[LoggedMessage]:
         """What the log has."""
-        return list(logged_messages(self.connection))
+        return list(MessageLog(self.connection).entries())
 
     def spans(self) -> list[Span]:
         """The spans that the shim makes of what the log has, in order."""

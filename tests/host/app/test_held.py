@@ -11,8 +11,8 @@ from motetrace_host.core.mqtt import publish_packet
 from motetrace_host.core.mqtt.connection import Chunk
 from motetrace_host.core.spans.protobuf import varint
 from motetrace_host.core.wire import birth
+from motetrace_host.storage.message_log import MessageLog
 from tests.host.app.conftest import NOW, Bench
-from tests.tables import logged_messages
 
 NONCE = "0a01020304"
 TOPIC, BIRTH = b"devices/s/telemetry", "motetrace/s/birth"
@@ -30,7 +30,7 @@ def held(bench: Bench, *frames: tuple[int, bytes]) -> list[int]:
     """Read and write messages; gives for how long each was held."""
     bench.reader.read(Chunk(frames, 1, NOW, 0), batch := bench.batch())
     bench.journal.write(batch)
-    return [entry.extra.held_s for entry in logged_messages(bench.connection)]
+    return [entry.extra.held_s for entry in MessageLog(bench.connection).entries()]
 
 
 def born(bench: Bench, **members: Any) -> None:

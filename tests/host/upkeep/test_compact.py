@@ -11,9 +11,9 @@ import pytest
 from motetrace_host.commands import db_compact
 from motetrace_host.commands.progress import Progress
 from motetrace_host.storage import database, state_folder
+from motetrace_host.storage.message_log import MessageLog
 from tests.host.app.conftest import Bench
 from tests.host.upkeep.conftest import command
-from tests.tables import logged_messages
 
 MakeBench = Callable[..., Bench]
 
@@ -40,7 +40,7 @@ def run(state: Path) -> tuple[int, str]:
 def test_what_is_not_used_is_given_back_and_nothing_else_changes(state: Path) -> None:
     path = state / "motetrace.db"
     connection = database.connect(path)
-    before = list(logged_messages(connection))
+    before = list(MessageLog(connection).entries())
     connection.close()
     assert path.stat().st_size > 8_000_000
     code, output = run(state)
@@ -48,7 +48,7 @@ def test_what_is_not_used_is_given_back_and_nothing_else_changes(state: Path) ->
     assert path.stat().st_size < 400_000
     assert "7.6 MiB given back" in output
     connection = database.connect(path)
-    assert list(logged_messages(connection)) == before
+    assert list(MessageLog(connection).entries()) == before
     connection.close()
     assert command("db", "check", "--state", str(state)).exit_code == 0
     assert "nothing to give back" in run(state)[1]
