@@ -18,11 +18,11 @@ demo: .venv/.demo.stamp  ## run the demo on real parts (make demo ARGS=--forever
 
 test: .venv/.dev.stamp  ## run every test (make test ARGS="-k seqref": some)
 	@$(VENV_PYTHON) .ci/parts.py all
-	@$(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-fast: .venv/.dev.stamp  ## run the tests that take seconds, not minutes
 	@$(VENV_PYTHON) .ci/parts.py all
-	@$(VENV_PYTHON) -m pytest -n 3 -m "not slow" $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --examples 0.05 $(ARGS)
 
 test-oldest: .venv/.dev.stamp  ## run tests with the oldest versions of libraries that pyproject.toml allows
 	@$(VENV_PYTHON) .ci/oldest.py base

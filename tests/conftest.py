@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
+from hypothesis.stateful import RuleBasedStateMachine
 
 # Before the imports below, for tools that read this file without pytest's `pythonpath`.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ci"))
@@ -19,20 +21,45 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ci"))
 import parts as real_parts
 from services import Influxd, Mosquitto
 
-# With real processes that are killed, restarted or slow by nature: `make test` runs them, `make test-fast` does not.
+HERE = Path(__file__).resolve().parent
+# What `make test` runs and `make test-fast` does not: real processes that are killed, restarted or slow by nature, and
+# what measures memory, flash or packages. Files and folders of tests/, or tests in them, by the start of their ids.
 SLOW = (
     "board/",
     "clients/",
     "crossing/test_demo.py",
+    "crossing/test_instrumented_program.py",
     "crossing/test_your_firmware.py",
+    "device/test_accelerator.py",
     "device/test_day",
+    "device/test_footprint.py",
+    "device/test_messages_footprint.py",
+    "device/test_on_device.py::test_on_device[boards-",
+    "device/test_on_pc.py::test_an_editor",
+    "device/test_on_pc.py::test_the_stubs",
+    "device/test_power_cut.py",
+    "device/test_ram.py",
     "examples/",
     "faults/",
+    "host/app/test_broker_tls.py::test_a_",
+    "host/app/test_memory.py",
+    "host/app/test_mqtt.py::test_a_",
+    "host/app/test_reports.py::test_a_key_of_somebody_else",
+    "host/app/test_reports.py::test_a_state_folder_of_somebody_else",
+    "host/app/test_whole_ledger.py::test_ten_thousand",
     "host/hops/test_reports_broker.py",
     "host/otel/test_paho_versions.py",
     "host/receive/test_connection.py",
+    "host/receive/test_hostile.py::test_two_byte_pieces",
     "host/receive/test_reader_versions.py",
+    "host/sampling/test_interesting.py::test_entries_take",
+    "host/spans/test_otlp_forwarder.py::test_after_a_413",
+    "host/spans/test_otlp_forwarder.py::test_kill_9",
+    "host/spans/test_otlp_receiver.py::test_a_gzip_bomb",
+    "setup/test_parts.py",
 )
+# Of tests that run on each interpreter, `make test-fast` takes those on the 64-bit MicroPython.
+OTHER_INTERPRETERS = ("cpython]", "micropython32]", "[32]")
 
 
 # A shell without job control starts what is behind `&` deaf to Ctrl-C, and all that it starts: a demo would not end.
@@ -42,6 +69,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="of what tests draw by chance; a failure names its own")
+    share = "share of the examples that hypothesis is asked for: 0.1 is a tenth"
+    parser.addoption("--examples", type=float, default=1.0, help=share)
 
 
 @pytest.fixture
@@ -53,10 +82,39 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without the slow tests, their files need not be imported."""
+    if config.getoption("markexpr") != "not slow":
+        return None
+    name = collection_path.relative_to(HERE).as_posix() + ("/" if collection_path.is_dir() else "")
+    return True if name in SLOW else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    share = config.getoption("--examples")
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+        name = item.nodeid.removeprefix("tests/")
+        if name.startswith(SLOW) or (name.startswith(("device/", "crossing/")) and name.endswith(OTHER_INTERPRETERS)):
             item.add_marker(pytest.mark.slow)
+        if share != 1:
+            _draw_fewer(item, share)
+
+
+def _draw_fewer(item: pytest.Item, share: float) -> None:
+    """Let hypothesis draw a share of the examples that a test asks for, at least 5."""
+
+    def fewer(asked: settings) -> settings:
+        return settings(asked, max_examples=max(5, round(asked.max_examples * share)))
+
+    case, function = getattr(item, "cls", None), getattr(item, "obj", None)
+    if case is not None and issubclass(case, RuleBasedStateMachine.TestCase):
+        if "reduced" not in vars(case):
+            case.settings, case.reduced = fewer(case.settings), True
+    elif is_hypothesis_test(function):
+        inner = getattr(function, "__func__", function)
+        if not hasattr(inner, "reduced"):
+            asked = getattr(inner, "_hypothesis_internal_use_settings", settings())
+            inner._hypothesis_internal_use_settings, inner.reduced = fewer(asked), True
 
 
 class Parts:

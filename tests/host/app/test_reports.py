@@ -2,10 +2,12 @@
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner, Result
@@ -170,26 +172,18 @@ def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Iterator[None]:
-    """pytest keeps the folders of its tests to their owner: let others pass through to this one."""
-    opened = [(folder, folder.stat().st_mode) for folder in (tmp_path, *tmp_path.parents) if is_ours(folder)]
-    for folder, mode in opened:
-        folder.chmod(mode | 0o011)
-    yield
-    for folder, mode in opened:
-        folder.chmod(mode)
+def reachable(state: Path) -> Iterator[Path]:
+    """A copy of the state folder to which others may pass through: pytest keeps the folders of its tests to itself."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(shutil.copytree(state, Path(name) / "state"))
 
 
-def is_ours(folder: Path) -> bool:
-    return folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001
-
-
-@pytest.mark.usefixtures("reachable")
 @pytest.mark.parametrize("words", [["devices"], ["trace", "s", "--seq", "3"]])
-def test_a_state_folder_of_somebody_else_is_told_with_its_owner(state: Path, tmp_path: Path, words: list[str]) -> None:
-    closed = tmp_path / "closed"
+def test_a_state_folder_of_somebody_else_is_told_with_its_owner(reachable: Path, words: list[str]) -> None:
+    closed = reachable.parent / "closed"
     closed.mkdir()
-    (state / "motetrace.db").rename(closed / "motetrace.db")
+    (reachable / "motetrace.db").rename(closed / "motetrace.db")
     owner = pwd.getpwuid(os.geteuid()).pw_name
     for mode in (0o000, 0o500):
         closed.chmod(0o700)
@@ -204,17 +198,16 @@ def test_a_state_folder_of_somebody_else_is_told_with_its_owner(state: Path, tmp
     closed.chmod(0o700)
 
 
-@pytest.mark.usefixtures("reachable")
-def test_a_key_of_somebody_else_is_told_with_its_owner(state: Path, tmp_path: Path) -> None:
-    (state / "key").chmod(0o000)
-    for path in (state, *state.glob("motetrace.db*")):
+def test_a_key_of_somebody_else_is_told_with_its_owner(reachable: Path) -> None:
+    (reachable / "key").chmod(0o000)
+    for path in (reachable, *reachable.glob("motetrace.db*")):
         path.chmod(0o777)
-    closed = tmp_path / "closed"
+    closed = reachable.parent / "closed"
     closed.mkdir()
     (closed / "key").touch()
     closed.chmod(0o000)
-    for key in (state / "key", closed / "key"):
-        result = as_nobody("trace", "s", "--seq", "3", "--state", str(state), "--key-file", str(key))
+    for key in (reachable / "key", closed / "key"):
+        result = as_nobody("trace", "s", "--seq", "3", "--state", str(reachable), "--key-file", str(key))
         assert result.returncode == 2, result.stderr
         assert result.stderr.startswith(f"motetrace: key file {key}: Permission denied; it belongs to ")
         assert result.stderr.rstrip().endswith("or name another with --key-file")
