@@ -1,7 +1,7 @@
 # make help lists what there is. Everything lands in .venv/ and .cache/; nothing needs root.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-oldest bench soak lint format parts clean
+.PHONY: help demo test test-fast test-oldest bench soak lint measures format parts clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -40,6 +40,9 @@ lint: .venv/.dev.stamp  ## check style, formatting and types
 	@$(VENV_PYTHON) -m ruff check
 	@$(VENV_PYTHON) -m ruff format --check
 	@$(VENV_PYTHON) -m mypy
+
+measures: .venv/.dev.stamp  ## print how large and how tangled the code is, and what is beyond the limits
+	@$(VENV_PYTHON) .ci/measures.py
 
 format: .venv/.dev.stamp  ## put the code into its format
 	@$(VENV_PYTHON) -m ruff check --fix-only --quiet
