@@ -124,7 +124,7 @@ class SpanOutbox:
         with database.transaction(self._connection):
             self._cursor.settle(upto, sent=sent, refused=refused)
             if upto.revival:
-                self._verdicts.revived(upto.revival)
+                self._verdicts.settle_revivals(upto.revival)
 
     def close(self) -> None:
         """Close the connection."""

@@ -118,7 +118,7 @@ class TailSampler:
                     self.traces.note(found.trace_id, one.reason)
         if kept:
             self._verdict_log.note(block.id, bytes(reasons))
-            self._verdict_log.revive(kept)
+            self._verdict_log.keep_after_all(kept)
 
     def _device(self, place: int) -> str:
         device_id = self._devices.get(place)

@@ -1,4 +1,4 @@
-"""What the tail decided, one byte per message of a block; and messages that it kept after it had let them go.
+"""What the tail sampler decided, one byte per message of a block; and messages that it kept afterwards.
 
 Writing methods run inside the caller's transaction (`database.transaction`).
 """
@@ -34,17 +34,17 @@ class TailDecisionLog:
         """Keep the reasons of a block's messages, one byte each."""
         self._connection.execute("INSERT OR REPLACE INTO verdict VALUES(?, ?)", (block_id, reasons))
 
-    def revive(self, messages: Iterable[tuple[int, int, int]]) -> None:
+    def keep_after_all(self, messages: Iterable[tuple[int, int, int]]) -> None:
         """Queue messages: block, number in it, reason."""
         self._connection.executemany("INSERT INTO revival(block_id, number, reason) VALUES(?, ?, ?)", messages)
 
     def revivals(self, limit: int) -> list[Revival]:
-        """The messages that wait, the longest waiting first."""
+        """The messages that wait to be sent, the longest waiting first."""
         found = self._connection.execute(
             "SELECT id, block_id, number, reason FROM revival ORDER BY id LIMIT ?", (limit,)
         )
         return [Revival(*row) for row in found]
 
-    def revived(self, upto: int) -> None:
-        """Those up to this id were sent, or refused."""
+    def settle_revivals(self, upto: int) -> None:
+        """Forget those up to this id: they were sent, or refused."""
         self._connection.execute("DELETE FROM revival WHERE id <= ?", (upto,))
