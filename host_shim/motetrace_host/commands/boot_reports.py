@@ -12,7 +12,7 @@ from motetrace_host.core.ledger import boot_merge
 from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.verdict import stage_counts
-from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes
+from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes, Unnumbered
 from motetrace_host.core.verdict.locate import BROKER_DROPPED
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
@@ -86,9 +86,11 @@ class BootReport:
         return self.lost + sum(stage.lost for stage in self.stages)
 
 
-def facts_of(now_unix_ms: int, heard: Mapping[str, tuple[int, int]]) -> Facts:
+def facts_of(connection: sqlite3.Connection, now_unix_ms: int) -> Facts:
     """What holds for every boot."""
-    return Facts(now_unix_ms, report_times={hop: ReportTimes(*times) for hop, times in heard.items()})
+    times = {hop: ReportTimes(*one) for hop, one in side_tables.reporting_times(connection).items()}
+    unnumbered = {hop: Unnumbered(*one) for hop, one in side_tables.unnumbered_services(connection).items()}
+    return Facts(now_unix_ms, report_times=times, unnumbered=unnumbered)
 
 
 def gather(
@@ -99,7 +101,7 @@ def gather(
     stats = side_tables.latest_stats(connection, device_id)
     ledger = BootTable(connection)
     known = {(boot.device_id, boot.boot_nonce): boot for boot in ledger.boots(device_id)}
-    facts = facts_of(now_unix_ms, side_tables.reporting_times(connection))
+    facts = facts_of(connection, now_unix_ms)
     reports = [
         _numbered(key, states.get(key, {}), stats.get(key), known.get(key), facts)
         for key in states.keys() | stats.keys()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from motetrace_host.cluster.shared_ledger import LedgerAddress
-from motetrace_host.commands import device_detail
-from motetrace_host.commands.boot_reports import BootReport, gather
+from motetrace_host.commands import device_detail, verdict_text
+from motetrace_host.commands.boot_reports import BootReport, facts_of, gather
 from motetrace_host.commands.boots_json import as_json
 from motetrace_host.commands.state_folder import opened, second, seen_store, shared_where
 from motetrace_host.commands.table import table
+from motetrace_host.commands.verdict_text import SPANS
 from motetrace_host.core.printable import printable
 from motetrace_host.storage.side_tables import CLONES, REJECTIONS, CloneRow
 
@@ -61,6 +62,8 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
         shared = shared_where(connection)
         rejections = REJECTIONS.read(connection, wanted.device_id)
         clones = {row.device_id: row for row in CLONES.read(connection, wanted.device_id)}
+        without_number = facts_of(connection, now_unix_ms).unnumbered
+        unnumbered = [f"! at {SPANS[hop]}, {verdict_text.unnumbered(one)}" for hop, one in without_number.items()]
         if not found and not rejections:
             name = wanted.device_id
             return ("Nothing was seen yet.\n" if name is None else f"{printable(name)}: nothing was seen.\n"), 1
@@ -74,7 +77,7 @@ def report(folder: Path, wanted: Wanted | None = None) -> tuple[str, int]:
     shown = chosen[: wanted.limit] if wanted.limit else chosen
     if wanted.as_json:
         return as_json(shown, len(chosen) - len(shown), rejections, clones, now_unix_ms), 0
-    return "\n".join([*_lines(shown, chosen, found, rejections, clones), *_of_whom(shared)]) + "\n", 0
+    return "\n".join([*_lines(shown, chosen, found, rejections, clones), *unnumbered, *_of_whom(shared)]) + "\n", 0
 
 
 def _of_whom(shared: LedgerAddress | None) -> list[str]:

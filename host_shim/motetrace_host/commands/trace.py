@@ -93,7 +93,7 @@ class _Reading:
         self._device_id = device_id
         self._seq = seq
         now_unix_ms = time.time_ns() // 1_000_000
-        self._facts = facts_of(now_unix_ms, side_tables.reporting_times(connection))
+        self._facts = facts_of(connection, now_unix_ms)
         found = gather(connection, seen_store(connection), now_unix_ms, device_id)
         self._unnumbered = any(one.boot_nonce is None for one in found)
         self._reports = {one.boot_nonce: one for one in found if one.boot_nonce is not None}

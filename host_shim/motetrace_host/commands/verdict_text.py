@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from motetrace_host.commands.state_folder import clock
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
-from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus
+from motetrace_host.core.printable import printable
+from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus, Unnumbered
 from motetrace_host.core.verdict.locate import BROKER_DROPPED, Fate, Neighbours, Verdict
 
 NAMES = {
@@ -62,6 +63,7 @@ _WORDS = {
     HopStatus.BEFORE_FIRST: "counts from later on",
     HopStatus.FORGOTTEN: "seen or forgotten",
     HopStatus.NO_DATA: "nothing of this boot",
+    HopStatus.UNNUMBERED: "got messages without a number",
     HopStatus.SILENT: "sends no reports",
 }
 
@@ -144,6 +146,8 @@ def _not_sent(case: Case) -> Iterator[str]:
 
 def _doubt(case: Case, hop: str, name: str) -> str:
     status, state = case.verdict.statuses[hop], case.states.get(hop)
+    if status is HopStatus.UNNUMBERED:
+        return f"not seen by {name} under its number, and {unnumbered(case.facts.unnumbered[hop])}"
     if status is HopStatus.NO_DATA:
         return f"{name} reports and saw nothing of this boot: it does not follow this topic, or lost all of it"
     if status is HopStatus.FORGOTTEN:
@@ -153,6 +157,16 @@ def _doubt(case: Case, hop: str, name: str) -> str:
     heard = case.facts.report_times.get(hop)
     when = f" since {clock(heard.last_unix_ms * 1_000_000)}" if heard else ""
     return f"{name} has reported nothing{when}: it stands still, or its reports do"
+
+
+def unnumbered(found: Unnumbered) -> str:
+    """What messages without a number at a hop mean, and what to do about them."""
+    services = " and ".join(printable(name) if name else "a service" for name in found.services)
+    messages = "1 message" if found.messages == 1 else f"{found.messages} messages"
+    return (
+        f"{services} got {messages} without a number: somebody before it republishes without the context; publish by "
+        "rule.publish, or add stages.inject"
+    )
 
 
 def _near(verdict: Verdict) -> str:

@@ -39,8 +39,8 @@ class RuleEvaluate(Stage):
     def matched(self) -> bool | None:
         """Whether the rule matched: the attribute rule.matched.
 
-        Unset at the end means False, or True when something was published: acting on a message is a match.
-        A stage that ends by an exception before it is set has no rule.matched at all.
+        Unset at the end it is not known, or True when something was published by `publish`: acting on a message is a
+        match. Only False says that the rule filtered the message.
         """
         return self._matched
 
@@ -95,15 +95,12 @@ class RuleEvaluate(Stage):
             self._attributes["mqtt.retained"] = True
 
     def _finish(self, failed: bool) -> None:
-        if self._matched is None and failed and not self._published:
-            return
-        self.span.set_attribute("rule.matched", self._has_matched())
-
-    def _has_matched(self) -> bool:
-        return self._published if self._matched is None else self._matched
+        matched = True if self._matched is None and self._published else self._matched
+        if matched is not None:
+            self.span.set_attribute("rule.matched", matched)
 
     def _outcome(self) -> str:
-        return "filtered" if not self._failed and not self._has_matched() else super()._outcome()
+        return "filtered" if self._matched is False and not self._failed else super()._outcome()
 
 
 def _protocol(client: Any) -> int:

@@ -245,6 +245,16 @@ def counted_reports(connection: sqlite3.Connection) -> dict[tuple[str, bytes], P
     return {row[:2]: row for row in HOP_PROCESSES.read(connection)[-MAX_PROCESSES:]}
 
 
+def unnumbered_services(connection: sqlite3.Connection) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """The hops whose services got messages without a number: how many, and the services with the most in front."""
+    found: dict[str, tuple[int, tuple[str, ...]]] = {}
+    query = "SELECT hop, unnumbered, reporter FROM hop_service WHERE unnumbered > 0 ORDER BY unnumbered DESC"
+    for hop, messages, reporter in connection.execute(query):
+        count, services = found.get(hop, (0, ()))
+        found[hop] = count + messages, (*services, reporter)
+    return found
+
+
 def reporting_times(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
     """When each hop that any service reports for was reported first and last, Unix ms."""
     rows = connection.execute("SELECT hop, min(since_unix_ms), max(heard_unix_ms) FROM hop_service GROUP BY hop")

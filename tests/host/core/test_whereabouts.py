@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.verdict import stage_counts
-from motetrace_host.core.verdict.hop_status import HAD, SETTLE_MS, SHIM, STAGES, Facts, HopStatus, ReportTimes
+from motetrace_host.core.verdict.hop_status import (
+    HAD,
+    SETTLE_MS,
+    SHIM,
+    STAGES,
+    Facts,
+    HopStatus,
+    ReportTimes,
+    Unnumbered,
+)
 from motetrace_host.core.verdict.locate import Fate, Verdict, locate
 
 NOW = 1_800_000_000_000
@@ -263,3 +272,20 @@ def test_what_is_above_a_stage_is_lost_as_far_as_it_came_long_ago_and_waits_as_f
         {"shim": shim, "rule": rule}, Facts(NOW, report_times={"rule": ReportTimes(1, NOW - 95_000)})
     )
     assert (count.lost, count.waiting, count.unsure) == (0, 30, 70)
+
+
+@pytest.mark.parametrize("function", [GAP, None], ids=["other numbers", "no number"])
+def test_a_hop_that_got_messages_without_a_number_is_not_accused(function: SeenNumbers | None) -> None:
+    facts = Facts(NOW, report_times=ALL, unnumbered={"function": Unnumbered(225, ("my-func",))})
+    states = {"shim": WHOLE, "rule": WHOLE} | ({"function": function} if function else {})
+    verdict = judge(42, facts, **states)
+    assert (verdict.fate, verdict.last, verdict.missing) == (Fate.UNCERTAIN, "rule", "function")
+    assert verdict.statuses["function"] is HopStatus.UNNUMBERED
+    counted = {stage.hop: (stage.lost, stage.unsure) for stage in stage_counts.count(states, facts)}
+    assert counted["function"] == (0, 1 if function else 100)
+
+
+def test_what_a_hop_saw_by_its_number_stays_seen_whatever_else_it_got() -> None:
+    facts = Facts(NOW, report_times=ALL, unnumbered=dict.fromkeys(STAGES, Unnumbered(1, ("s",))))
+    verdict = judge(42, facts, shim=WHOLE, rule=WHOLE, function=WHOLE, db=WHOLE)
+    assert verdict.fate is Fate.STORED

@@ -58,10 +58,14 @@ def test_a_rule_that_matched_has_seen_its_message(counted: Counted, recorder: Re
     assert counted()["rule"].outcomes == {"seen": ONE}
 
 
-def test_a_rule_that_did_not_match_has_filtered_it(counted: Counted, recorder: Recorder) -> None:
-    with stages.rule_evaluate(message(("traceparent", TRACEPARENT)), name="r", action="a", tracer=recorder.tracer):
-        pass
-    assert counted()["rule"].outcomes == {"seen": ONE, "filtered": ONE}
+@pytest.mark.parametrize(("matched", "filtered"), [(False, {"filtered": ONE}), (True, {}), (None, {})])
+def test_a_rule_has_filtered_only_what_it_set_matched_to_false_for(
+    counted: Counted, recorder: Recorder, matched: bool | None, filtered: dict[str, object]
+) -> None:
+    with stages.rule_evaluate(message(("traceparent", TRACEPARENT)), name="r", action="a", tracer=recorder.tracer) as r:
+        if matched is not None:
+            r.matched = matched
+    assert counted()["rule"].outcomes == {"seen": ONE} | filtered
 
 
 def test_an_exception_is_a_failure_and_never_filtered(counted: Counted, recorder: Recorder) -> None:

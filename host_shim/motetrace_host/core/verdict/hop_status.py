@@ -7,6 +7,8 @@
 * Below the lowest number of a hop a message was lost if the hop reported already before it came; else the hop may have
   begun to count later.
 * A hop that reports, but nothing of a boot, may not follow its topic: no loss is claimed.
+* A hop that got messages without a number (a service before it republishes without the context) may have got this one:
+  its absence proves nothing.
 * What a hop forgot (`SeenNumbers.forgotten`) cannot be distinguished from what it saw.
 """
 
@@ -43,6 +45,8 @@ class HopStatus(Enum):
     """Seen, or one of those that the hop forgot."""
     NO_DATA = "nothing"
     """The hop reports, but nothing of this boot."""
+    UNNUMBERED = "unnumbered"
+    """Not seen by its number, and the hop got messages that carried none: it may be one of those."""
     SILENT = "silent"
     """The hop sends no reports."""
 
@@ -57,6 +61,13 @@ class ReportTimes(NamedTuple):
     last_unix_ms: int
 
 
+class Unnumbered(NamedTuple):
+    """Messages without a number of ours that services of one hop got, and which services."""
+
+    messages: int
+    services: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The evidence beside the ledger's states.
@@ -68,6 +79,7 @@ class Facts:
         assigned_unix_ms: when it did.
         all_acked: by the same report the broker acknowledged every publish that did not fail.
         report_times: the stages that report, and since when and until when.
+        unnumbered: the hops that got messages without a number: they cannot witness that one is missing.
         witnessed: what spans of this message show, by stage: SEEN, FILTERED or FAILED. That there is no span shows
             nothing: it may not have been sampled.
         reorder_window_ms, settle_ms: see above.
@@ -79,6 +91,7 @@ class Facts:
     assigned_unix_ms: int = 0
     all_acked: bool = False
     report_times: Mapping[str, ReportTimes] = field(default_factory=dict)
+    unnumbered: Mapping[str, Unnumbered] = field(default_factory=dict)
     witnessed: Mapping[str, HopStatus] = field(default_factory=dict)
     reorder_window_ms: int = REORDER_WINDOW_MS
     settle_ms: int = SETTLE_MS
@@ -86,6 +99,12 @@ class Facts:
 
 def hop_status(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
     """Tell what one hop, `shim` or a stage, has of one number."""
+    found = _by_number(hop, seq, states, facts)
+    absent = found in (HopStatus.LOST, HopStatus.NO_DATA)
+    return HopStatus.UNNUMBERED if absent and hop in facts.unnumbered else found
+
+
+def _by_number(hop: str, seq: int, states: Mapping[str, SeenNumbers], facts: Facts) -> HopStatus:
     if has(states, hop + ".failed", seq):
         return HopStatus.FAILED
     if has(states, hop + ".filtered", seq):

@@ -31,7 +31,9 @@ from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, Hop
 DEVICE_FAILED: Final = "device.failed"
 BROKER_DROPPED: Final = "broker.dropped"
 NEAR: Final = 50
-_DOUBTS: Final = frozenset({HopStatus.STALE_REPORT, HopStatus.BEFORE_FIRST, HopStatus.FORGOTTEN, HopStatus.NO_DATA})
+_DOUBTS: Final = frozenset({
+    HopStatus.STALE_REPORT, HopStatus.BEFORE_FIRST, HopStatus.FORGOTTEN, HopStatus.NO_DATA, HopStatus.UNNUMBERED,
+})  # fmt: skip
 
 
 class Fate(Enum):
