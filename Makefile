@@ -36,7 +36,7 @@ soak: .venv/.dev.stamp  ## ten minutes of random faults (make soak ARGS="--minut
 	@$(VENV_PYTHON) .ci/parts.py all
 	@$(VENV_PYTHON) -m tests.soak $(ARGS)
 
-lint: .venv/.dev.stamp  ## check style, formatting and types
+lint: .venv/.dev.stamp  ## check style, formatting, types, and how large and tangled the code is
 	@$(VENV_PYTHON) -m ruff check
 	@$(VENV_PYTHON) -m ruff format --check
 	@$(VENV_PYTHON) -m mypy

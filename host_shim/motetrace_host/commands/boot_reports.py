@@ -12,7 +12,7 @@ from motetrace_host.core.ledger import boot_merge
 from motetrace_host.core.ledger.seen_numbers import REORDER_WINDOW_MS, SeenNumbers
 from motetrace_host.core.ledger.store import SeenStore
 from motetrace_host.core.verdict import stage_counts
-from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes, Unnumbered
+from motetrace_host.core.verdict.hop_status import SHIM, Facts, ReportTimes, WithoutNumber
 from motetrace_host.core.verdict.locate import BROKER_DROPPED
 from motetrace_host.core.verdict.stage_counts import StageCount
 from motetrace_host.core.wire.device_stats import FAILED_HOP, DeviceStats
@@ -89,7 +89,7 @@ class BootReport:
 def facts_of(connection: sqlite3.Connection, now_unix_ms: int) -> Facts:
     """What holds for every boot."""
     times = {hop: ReportTimes(*one) for hop, one in side_tables.reporting_times(connection).items()}
-    unnumbered = {hop: Unnumbered(*one) for hop, one in side_tables.unnumbered_services(connection).items()}
+    unnumbered = {hop: WithoutNumber(*one) for hop, one in side_tables.unnumbered_services(connection).items()}
     return Facts(now_unix_ms, report_times=times, unnumbered=unnumbered)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from motetrace_host.commands.state_folder import clock
 from motetrace_host.core.ledger.seen_numbers import SeenNumbers
 from motetrace_host.core.printable import printable
-from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus, Unnumbered
+from motetrace_host.core.verdict.hop_status import HAD, SHIM, STAGES, Facts, HopStatus, WithoutNumber
 from motetrace_host.core.verdict.locate import BROKER_DROPPED, Fate, Neighbours, Verdict
 
 NAMES = {
@@ -159,7 +159,7 @@ def _doubt(case: Case, hop: str, name: str) -> str:
     return f"{name} has reported nothing{when}: it stands still, or its reports do"
 
 
-def unnumbered(found: Unnumbered) -> str:
+def unnumbered(found: WithoutNumber) -> str:
     """What messages without a number at a hop mean, and what to do about them."""
     services = " and ".join(printable(name) if name else "a service" for name in found.services)
     messages = "1 message" if found.messages == 1 else f"{found.messages} messages"

@@ -25,6 +25,6 @@ from motetrace_host.functions.aws_events import RuleMembers
 from motetrace_host.functions.aws_lambda import traced_lambda
 from motetrace_host.functions.azure_functions import traced_azure_function
 from motetrace_host.functions.invocation import Invocation, invocation
-from motetrace_host.functions.record import Record
+from motetrace_host.functions.record import FunctionRecord
 
-__all__ = ["Invocation", "Record", "RuleMembers", "invocation", "traced_azure_function", "traced_lambda"]
+__all__ = ["FunctionRecord", "Invocation", "RuleMembers", "invocation", "traced_azure_function", "traced_lambda"]

@@ -14,7 +14,7 @@ from motetrace_host.functions.aws_events import RuleMembers
 from motetrace_host.functions.cold_start import cold_start
 from motetrace_host.functions.flush import flush
 from motetrace_host.functions.invocation import Invocation, begin, end
-from motetrace_host.functions.options import Options
+from motetrace_host.functions.options import FunctionOptions
 from motetrace_host.stages.stage import Value
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -61,11 +61,11 @@ def traced_lambda(
         TypeError, ValueError: an argument is of another type or out of range.
     Source: docs/cloud.md, "AWS IoT Core".
     """
-    options = Options(name, link_only, flush_ms, tracer_provider)
+    options = FunctionOptions(name, link_only, flush_ms, tracer_provider)
     return _decorated(options, members, handler) if handler else functools.partial(_decorated, options, members)
 
 
-def _decorated(options: Options, members: RuleMembers, handler: Handler) -> Handler:
+def _decorated(options: FunctionOptions, members: RuleMembers, handler: Handler) -> Handler:
     @functools.wraps(handler)
     def traced(event: Any, context: Any, *more: Any, **further: Any) -> Any:
         def make() -> Invocation:

@@ -15,7 +15,7 @@ from motetrace_host.functions import azure_events
 from motetrace_host.functions.cold_start import cold_start
 from motetrace_host.functions.flush import flush
 from motetrace_host.functions.invocation import Invocation, begin, end
-from motetrace_host.functions.options import Options
+from motetrace_host.functions.options import FunctionOptions
 from motetrace_host.stages.stage import Value
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -62,11 +62,11 @@ def traced_azure_function(
         TypeError, ValueError: an argument is of another type or out of range.
     Source: docs/cloud.md, "Azure IoT Hub".
     """
-    options = Options(name, link_only, flush_ms, tracer_provider)
+    options = FunctionOptions(name, link_only, flush_ms, tracer_provider)
     return _decorated(options, handler) if handler else functools.partial(_decorated, options)
 
 
-def _decorated(options: Options, handler: Handler) -> Handler:
+def _decorated(options: FunctionOptions, handler: Handler) -> Handler:
     parameters = inspect.signature(handler)
 
     def begin_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation | None:
@@ -89,7 +89,7 @@ def _decorated(options: Options, handler: Handler) -> Handler:
     return cast(Handler, wrap(options, handler, begin_call))
 
 
-def _plain(options: Options, handler: Callable[..., Any], begin_call: Begin) -> Callable[..., Any]:
+def _plain(options: FunctionOptions, handler: Callable[..., Any], begin_call: Begin) -> Callable[..., Any]:
     @functools.wraps(handler)
     def traced(*args: Any, **kwargs: Any) -> Any:
         running, result, failed = begin_call(args, kwargs), None, None
@@ -106,7 +106,7 @@ def _plain(options: Options, handler: Callable[..., Any], begin_call: Begin) -> 
     return traced
 
 
-def _async(options: Options, handler: Callable[..., Any], begin_call: Begin) -> Callable[..., Any]:
+def _async(options: FunctionOptions, handler: Callable[..., Any], begin_call: Begin) -> Callable[..., Any]:
     @functools.wraps(handler)
     async def traced(*args: Any, **kwargs: Any) -> Any:
         running, result, failed = begin_call(args, kwargs), None, None

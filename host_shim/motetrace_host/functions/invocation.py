@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode, Tracer
 
 from motetrace_host.core.wire.json_members import strip
 from motetrace_host.functions.call import Call
-from motetrace_host.functions.record import Record
+from motetrace_host.functions.record import FunctionRecord
 from motetrace_host.stages.incoming import Incoming, read
 from motetrace_host.stages.stage import Value, readable
 from motetrace_host.stages.transform import TransformStore
@@ -48,7 +48,7 @@ class Invocation(TransformStore):
         self._attributes |= {key: readable(value) if isinstance(value, str) else value for key, value in told.items()}
         self._call = call
         items = call.items or ()
-        self.records = tuple(Record(item, self, name, call.attributes) for item in items)
+        self.records = tuple(FunctionRecord(item, self, name, call.attributes) for item in items)
         if items:
             self._link_to_all()
         self._outer: Token[Invocation] | None = None

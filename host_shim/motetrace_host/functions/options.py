@@ -15,7 +15,7 @@ MAX_FLUSH_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class FunctionOptions:
     """As given to a decorator.
 
     Args:

@@ -15,7 +15,7 @@ from motetrace_host.stages.stage import Stage, Value, readable
 from motetrace_host.stages.transform import TransformStore
 
 
-class Record:
+class FunctionRecord:
     """One message of a batch.
 
     Attributes:

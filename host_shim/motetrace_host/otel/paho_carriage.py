@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from motetrace_host.core.wire.tracestate import OWN_KEY, WILL_FIELD
-from motetrace_host.otel.paho_options import Options
+from motetrace_host.otel.paho_options import PahoOptions
 from motetrace_host.otel.propagator import READ_FIELDS, Carried, MotetracePropagator, Pairs
 from motetrace_host.otel.user_properties import GETTER, SETTER
 from motetrace_host.stages import settings
@@ -43,7 +43,7 @@ class Carriage:
         propagator: what stands in user properties; members of payloads are always read and written by motetrace's.
     """
 
-    def __init__(self, options: Options, propagator: TextMapPropagator) -> None:
+    def __init__(self, options: PahoOptions, propagator: TextMapPropagator) -> None:
         self._payload_member = options.payload_member
         self._propagator = propagator
         self._foreign = not isinstance(propagator, MotetracePropagator)

@@ -17,7 +17,7 @@ from motetrace_host import __version__
 from motetrace_host.core.mqtt.topics import SLOT
 from motetrace_host.otel import paho_options
 from motetrace_host.otel.paho_carriage import Carriage
-from motetrace_host.otel.paho_options import Options
+from motetrace_host.otel.paho_options import PahoOptions
 from motetrace_host.otel.paho_tracing import Tracing
 from motetrace_host.otel.propagator import MotetracePropagator
 from motetrace_host.stages import settings
@@ -97,7 +97,7 @@ class PahoMqttInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._settings = None
 
 
-def _find_devices_by(options: Options) -> tuple[settings.Settings, settings.Settings] | None:
+def _find_devices_by(options: PahoOptions) -> tuple[settings.Settings, settings.Settings] | None:
     """Let templates with `{device_id}` say which device a seqref is of; return the settings before and since."""
     templates = [template for template in options.topics.templates if SLOT in template.split("/")]
     if not templates:

@@ -13,7 +13,7 @@ _FALSE = ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class PahoOptions:
     """How messages are traced.
 
     Args:
@@ -36,7 +36,7 @@ def load(
     payload_member: bool | None = None,
     topics: Iterable[str] | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> Options:
+) -> PahoOptions:
     """Return what the arguments say, and where they are None what the environment says.
 
     MOTETRACE_PAHO_LINK_ONLY and _PAYLOAD_MEMBER are true or false; _LINK_ONLY_TOPICS and _TOPICS are joined by commas.
@@ -44,7 +44,7 @@ def load(
     Raises:
         ValueError: a value of the environment is none, or a template is broken; names it.
     """
-    return Options(
+    return PahoOptions(
         _flag(environment, "LINK_ONLY") if link_only is None else link_only,
         Destinations(_list(environment, "LINK_ONLY_TOPICS") if link_only_topics is None else link_only_topics),
         _flag(environment, "PAYLOAD_MEMBER") if payload_member is None else payload_member,

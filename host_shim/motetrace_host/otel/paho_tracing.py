@@ -29,7 +29,7 @@ from paho.mqtt.packettypes import PacketTypes
 from motetrace_host.otel.paho_attributes import body_size, describe, function_name
 from motetrace_host.otel.paho_carriage import Carriage, will_context
 from motetrace_host.otel.paho_dispatch import Callback, TracedDispatch
-from motetrace_host.otel.paho_options import Options
+from motetrace_host.otel.paho_options import PahoOptions
 from motetrace_host.stages.stage import readable
 
 _log = logging.getLogger("motetrace")
@@ -38,7 +38,7 @@ _log = logging.getLogger("motetrace")
 class Tracing:
     """What is called in place of paho's methods; each gets paho's own as its first argument."""
 
-    def __init__(self, tracer: Tracer, options: Options, carriage: Carriage) -> None:
+    def __init__(self, tracer: Tracer, options: PahoOptions, carriage: Carriage) -> None:
         self._tracer = tracer
         self._options = options
         self._carriage = carriage

@@ -25,7 +25,7 @@ _MAX_PAUSE_S: Final = 30
 _GOODBYE_S: Final = 0.5
 
 
-class Receipt:
+class ReportReceipt:
     """What became of one report."""
 
     def __init__(self, client: ReportClient, info: paho.MQTTMessageInfo) -> None:
@@ -72,7 +72,7 @@ class ReportClient:
         if context:
             client.tls_set_context(context)
 
-    def publish(self, topic: str, payload: bytes) -> Receipt:
+    def publish(self, topic: str, payload: bytes) -> ReportReceipt:
         """Hand a report to the broker at QoS 1; comes back at once.
 
         Raises:
@@ -84,7 +84,7 @@ class ReportClient:
             where = f"{self._broker.host}:{self._broker.port}"
             raise ConnectionError(f"not connected to {where}{self._refused_because}")
         info = self._client.publish(topic, payload, qos=1)
-        return Receipt(self, info)
+        return ReportReceipt(self, info)
 
     def close(self) -> None:
         """Say goodbye to the broker; waits for that a moment only, however stuck the connection is.

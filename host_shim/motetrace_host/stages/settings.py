@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, get_type_hints
 
 from motetrace_host.core.addresses import parse_broker
 from motetrace_host.core.messages.derived_ids import MAX_KEY_BYTES, MAX_NAME_BYTES, MIN_KEY_BYTES
@@ -57,24 +57,32 @@ class Settings:
 _settings: Settings | None = None
 
 
-def configure(
-    *,
-    key: bytes | None = None,
-    key_file: str | os.PathLike[str] | None = None,
-    tenant: str | None = None,
-    topics: Iterable[str] = DEFAULT_TOPICS,
-    baggage_allow: Iterable[str] | None = None,
-    baggage_max_bytes: int | None = None,
-    report: Any = None,
-    reporter: str | None = None,
-    prefix: str | None = None,
-    report_every_s: float = REPORT_EVERY_S,
-    username: str | None = None,
-    password_file: str | os.PathLike[str] | None = None,
-    ca_file: str | os.PathLike[str] | None = None,
-    client_cert: str | os.PathLike[str] | None = None,
-    client_key: str | os.PathLike[str] | None = None,
-) -> None:
+class ReportOptions(TypedDict, total=False):
+    """Where hops are reported; see `configure`."""
+
+    report: Any
+    reporter: str | None
+    prefix: str | None
+    report_every_s: float
+    username: str | None
+    password_file: str | os.PathLike[str] | None
+    ca_file: str | os.PathLike[str] | None
+    client_cert: str | os.PathLike[str] | None
+    client_key: str | os.PathLike[str] | None
+
+
+class ConfigureOptions(ReportOptions, total=False):
+    """All that `configure` takes."""
+
+    key: bytes | None
+    key_file: str | os.PathLike[str] | None
+    tenant: str | None
+    topics: Iterable[str]
+    baggage_allow: Iterable[str] | None
+    baggage_max_bytes: int | None
+
+
+def configure(**options: Unpack[ConfigureOptions]) -> None:
     """Set for this process by what seqrefs are derived, which baggage may pass, and where hops are reported.
 
     Key and tenant are not needed where every message carries a traceparent. Without `report` nothing is counted, and
@@ -100,14 +108,23 @@ def configure(
         username, password_file, ca_file, client_cert, client_key: with a URL only; default MOTETRACE_USERNAME,
             MOTETRACE_PASSWORD_FILE, MOTETRACE_CA_FILE, MOTETRACE_CLIENT_CERT and MOTETRACE_CLIENT_KEY.
     Raises:
-        TypeError: report is none of these.
+        TypeError: report is none of these, or there is no such option.
         ValueError, OSError: a value is out of range, or a file is unusable; names value, range and remedy.
     Source: docs/hop-reports.md.
     """
     global _settings
-    loaded = _load(key, key_file, tenant, topics, _policy(baggage_allow, baggage_max_bytes))
-    login = _Login.of(username, password_file, ca_file, client_cert, client_key)
-    reports = _reports(report, reporter, prefix, report_every_s, login)
+    known = get_type_hints(ConfigureOptions)
+    if unknown := sorted(options.keys() - known.keys()):
+        raise TypeError(f"configure() has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    policy = _policy(options.get("baggage_allow"), options.get("baggage_max_bytes"))
+    topics = options.get("topics", DEFAULT_TOPICS)
+    loaded = _load(options.get("key"), options.get("key_file"), options.get("tenant"), topics, policy)
+    login = _Login.of(
+        options.get("username"), options.get("password_file"), options.get("ca_file"), options.get("client_cert"),
+        options.get("client_key"),
+    )  # fmt: skip
+    every_s = options.get("report_every_s", REPORT_EVERY_S)
+    reports = _reports(options.get("report"), options.get("reporter"), options.get("prefix"), every_s, login)
     _settings = loaded
     reporting.begin(reports)
 

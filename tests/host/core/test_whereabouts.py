@@ -19,7 +19,7 @@ from motetrace_host.core.verdict.hop_status import (
     Facts,
     HopStatus,
     ReportTimes,
-    Unnumbered,
+    WithoutNumber,
 )
 from motetrace_host.core.verdict.locate import Fate, Verdict, locate
 
@@ -276,7 +276,7 @@ def test_what_is_above_a_stage_is_lost_as_far_as_it_came_long_ago_and_waits_as_f
 
 @pytest.mark.parametrize("function", [GAP, None], ids=["other numbers", "no number"])
 def test_a_hop_that_got_messages_without_a_number_is_not_accused(function: SeenNumbers | None) -> None:
-    facts = Facts(NOW, report_times=ALL, unnumbered={"function": Unnumbered(225, ("my-func",))})
+    facts = Facts(NOW, report_times=ALL, unnumbered={"function": WithoutNumber(225, ("my-func",))})
     states = {"shim": WHOLE, "rule": WHOLE} | ({"function": function} if function else {})
     verdict = judge(42, facts, **states)
     assert (verdict.fate, verdict.last, verdict.missing) == (Fate.UNCERTAIN, "rule", "function")
@@ -286,6 +286,6 @@ def test_a_hop_that_got_messages_without_a_number_is_not_accused(function: SeenN
 
 
 def test_what_a_hop_saw_by_its_number_stays_seen_whatever_else_it_got() -> None:
-    facts = Facts(NOW, report_times=ALL, unnumbered=dict.fromkeys(STAGES, Unnumbered(1, ("s",))))
+    facts = Facts(NOW, report_times=ALL, unnumbered=dict.fromkeys(STAGES, WithoutNumber(1, ("s",))))
     verdict = judge(42, facts, shim=WHOLE, rule=WHOLE, function=WHOLE, db=WHOLE)
     assert verdict.fate is Fate.STORED

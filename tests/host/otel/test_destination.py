@@ -59,7 +59,7 @@ def test_options_come_from_arguments_and_else_from_the_environment() -> None:
 def test_every_option_and_every_attribute_is_documented() -> None:
     host = Path(paho_options.__file__).parent
     documented = (Path(__file__).parents[3] / "docs" / "opentelemetry.md").read_text()
-    for field in fields(paho_options.Options):
+    for field in fields(paho_options.PahoOptions):
         assert f"`{field.name}` | `MOTETRACE_PAHO_{field.name.upper()}`" in documented
     source = "".join((host / f"paho_{name}.py").read_text() for name in ("attributes", "tracing"))
     names = set(re.findall(r'"((?:messaging|server|mqtt|code|error|trace|device)\.[a-z_.]+)"', source))

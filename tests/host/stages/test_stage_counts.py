@@ -443,3 +443,8 @@ def test_counting_goes_on_while_a_report_is_stuck(recorder: Recorder) -> None:
     assert stages.flush_reports()
     stages.configure()
     assert [report.outcomes["seen"][NONCE] for report in reports] == [((1, 1),), ((0x11, 0x11),)]
+
+
+def test_an_option_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(TypeError, match=r"no option reportr; it has .*report, report_every_s, reporter"):
+        stages.configure(reportr="mqtt://127.0.0.1")  # type: ignore[call-arg]

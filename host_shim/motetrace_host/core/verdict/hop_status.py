@@ -61,7 +61,7 @@ class ReportTimes(NamedTuple):
     last_unix_ms: int
 
 
-class Unnumbered(NamedTuple):
+class WithoutNumber(NamedTuple):
     """Messages without a number of ours that services of one hop got, and which services."""
 
     messages: int
@@ -91,7 +91,7 @@ class Facts:
     assigned_unix_ms: int = 0
     all_acked: bool = False
     report_times: Mapping[str, ReportTimes] = field(default_factory=dict)
-    unnumbered: Mapping[str, Unnumbered] = field(default_factory=dict)
+    unnumbered: Mapping[str, WithoutNumber] = field(default_factory=dict)
     witnessed: Mapping[str, HopStatus] = field(default_factory=dict)
     reorder_window_ms: int = REORDER_WINDOW_MS
     settle_ms: int = SETTLE_MS
