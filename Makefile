@@ -1,7 +1,7 @@
 # make help lists what there is. Everything lands in .venv/ and .cache/; nothing needs root.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-oldest bench soak lint measures format parts clean
+.PHONY: help demo test test-fast test-oldest bench soak lint measures docs format parts clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -43,6 +43,9 @@ lint: .venv/.dev.stamp  ## check style, formatting, types, and how large and tan
 
 measures: .venv/.dev.stamp  ## print how large and how tangled the code is, and what is beyond the limits
 	@$(VENV_PYTHON) .ci/measures.py
+
+docs: .venv/.dev.stamp  ## write docs/api.md anew from the docstrings
+	@$(VENV_PYTHON) .ci/api.py
 
 format: .venv/.dev.stamp  ## put the code into its format
 	@$(VENV_PYTHON) -m ruff check --fix-only --quiet

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,10 @@ def test_troubleshooting_names_only_what_the_program_has() -> None:
     assert len(named) > 15
     unknown = [name for name in named if name not in source and name.lstrip("-").replace("-", "_") not in source]
     assert not unknown
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "api.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
