@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services import Mosquitto
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 ESTABLISHED = "01"
 
 

@@ -194,7 +194,7 @@ def test_the_database_holds_exactly_what_the_traces_say_was_stored(demo: Demo) -
     }
     with Influxd(demo.folder / "logs" / "influxd") as influx:
         query = {"db": "plant", "q": "SELECT seq, trace_id FROM reading GROUP BY device"}
-        answer = urllib3.request("POST", f"{influx.url}/query", fields=query, timeout=10).json()
+        answer = urllib3.request("POST", f"{influx.url}/query", fields=query, timeout=60).json()
     stored = {
         (series["tags"]["device"], seq, trace_id)
         for series in answer["results"][0]["series"]
@@ -213,7 +213,7 @@ def test_the_end_shows_traces_counts_verdict_and_the_next_command(demo: Demo) ->
     words = last.split()
     assert words[3:5] == ["trace", FAULTY]
     done = subprocess.run(
-        [sys.executable, "-m", "motetrace_host", *words[3:]], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "motetrace_host", *words[3:]], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "field type conflict" in " ".join(done.stdout.split())
@@ -294,7 +294,7 @@ def test_a_part_that_dies_ends_the_demo_with_its_log_and_leaves_nothing_running(
 def test_two_demos_do_not_use_one_folder(running: Running) -> None:
     running.wait_until(lambda: running.messages() > 0)
     second = subprocess.run(
-        command(running.folder, "--readings", "2"), capture_output=True, text=True, timeout=30, check=False
+        command(running.folder, "--readings", "2"), capture_output=True, text=True, timeout=60, check=False
     )
     assert second.returncode == 2
     assert "another demo is using" in second.stderr
@@ -302,7 +302,7 @@ def test_two_demos_do_not_use_one_folder(running: Running) -> None:
 
 def test_a_folder_with_anything_else_in_it_is_never_emptied(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("chapter one")
-    refused = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=30, check=False)
+    refused = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert "'thesis.txt'" in refused.stderr
     assert (tmp_path / "thesis.txt").read_text() == "chapter one"

@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,19 +29,11 @@ from motetrace_host.network.otlp_receiver import OtlpReceiver
 from motetrace_host.shim.span_intake import SpanIntake
 from motetrace_host.storage import database
 from motetrace_host.storage.span_store import SpanStore
+from tests.waiting import LIMIT_S, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain_paho"
 TRACE_ID, PARENT_ID = "3f2a9c01d40000002a8eb211c80319c1", "b7ad6b710000002a"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-03"
-LIMIT_S = 30.0
-
-
-def until(found: Callable[[], Any], told: Callable[[], str]) -> Any:
-    end = time.monotonic() + LIMIT_S
-    while not (value := found()):
-        assert time.monotonic() < end, told()
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -37,8 +36,8 @@ from motetrace_host.storage.span_store import SpanStore
 from tests.host.app.conftest import NOW, Bench
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import ScriptedBackend
+from tests.waiting import LIMIT_S, until
 
-DEADLINE_SECONDS = 30.0
 TRACE_ID = bytes.fromhex("0a010203040000000711111111111111")
 DEVICE, RULE, STORE, WRITE = (bytes.fromhex(f"7f7e7d7c{number:08x}") for number in range(7, 11))
 FOREIGN_TRACE_ID, FOREIGN_ID = bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes.fromhex("b7ad6b7169203331")
@@ -118,13 +117,6 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], bool], told: Callable[[], str]) -> None:
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, told()
-        time.sleep(0.01)
-
-
 class Rotel:
     """A running rotel that takes OTLP/HTTP on `url` and exports to the traces URL it was given."""
 
@@ -197,7 +189,7 @@ def forward(folder: Path, url: str) -> list[SpanRow]:
     _, _, of_messages = outbox.batch(1_000)
     forwarder = OtlpForwarder(outbox, url)
     forwarder.start()
-    assert forwarder.stop(DEADLINE_SECONDS)
+    assert forwarder.stop(LIMIT_S)
     assert ForwardCursor(connection, url).state() == (SPANS, 0, 0, 0, 0)
     connection.close()
     return [*otlp_codec.decode(of_messages, otlp_codec.PROTOBUF).rows, *stored]

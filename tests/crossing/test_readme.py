@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pytest
 from services import Influxd, Mosquitto, free_port, popen
+
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -37,14 +38,6 @@ def block(name: str) -> str:
     return match[1]
 
 
-def poll(condition: Any, what: str, limit_s: float = 20.0) -> Any:
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
-        time.sleep(0.02)
-    return value
-
-
 def motetrace(*words: str) -> list[str]:
     return [sys.executable, "-m", "motetrace_host", *words]
 
@@ -60,7 +53,7 @@ def shim(mosquitto: Mosquitto, tmp_path: Path) -> Any:
     with log_path.open("wb") as log:
         process = popen(motetrace(*words[1:], *extra), stdout=log, stderr=log)
     try:
-        poll(lambda: b'"subscribed"' in log_path.read_bytes(), "the shim subscribes")
+        until(lambda: b'"subscribed"' in log_path.read_bytes(), "the shim subscribes")
         yield tmp_path / "state", f"http://{otlp}"
     finally:
         process.terminate()
@@ -146,7 +139,7 @@ def test_the_lines_of_the_readme_give_a_whole_trace_and_its_verdict(
         asked = motetrace("trace", "sensor-0042", "--seq", "1", "--state", str(state))
         return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout
 
-    poll(lambda: "STORED" in shown(), "the shim has the reports", 60)
+    until(lambda: "STORED" in shown(), "the shim has the reports", 60)
     for span in ("device_publish", "broker_forward", "rule_evaluate", "transform_store", "db_write"):
         assert span in shown()
 

@@ -32,7 +32,7 @@ from tests.device.subscriber import Subscriber
 
 PAGE = (parts.ROOT / "docs" / "your-firmware.md").read_text()
 BLOCKS = re.findall(r"<!-- test: (.+?) -->\n```\w*\n(.*?)```", PAGE, re.DOTALL)
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Walk:

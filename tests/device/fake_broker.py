@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 CONNACK_MQTT5 = bytes.fromhex("20 03 00 00 00")
 CONNACK_MQTT311 = bytes.fromhex("20 02 00 00")
 

@@ -5,7 +5,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Relay:

@@ -19,7 +19,7 @@ from services import popen
 
 from tests.device import interpreters
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class DeviceError(Exception):

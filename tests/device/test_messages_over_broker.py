@@ -1,8 +1,6 @@
 """Birth, stats and sampling with the real clients through a real broker, outage included."""
 
 import json
-import time
-from collections.abc import Callable
 
 import paho.mqtt.client as paho
 import pytest
@@ -11,8 +9,8 @@ from services import Mosquitto
 
 from tests.device import interpreters
 from tests.device.session import DeviceError, Session
+from tests.waiting import LIMIT_S, until
 
-LIMIT_S = 20.0
 SETUP = """
 from motetrace import Tracer
 from motetrace.messages import birth
@@ -79,13 +77,6 @@ class Operator:
         self._client.loop_stop()
 
 
-def eventually(step: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not step():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("interpreter", interpreters.MICROPYTHONS)
 @pytest.mark.parametrize("name", CLIENTS)
 @pytest.mark.parametrize("mode", ["traceparent", "seqref"])
@@ -100,23 +91,23 @@ def test_a_device_tells_and_obeys_through_a_broker_and_over_an_outage(
             device.run("begin()")
             for n in range(5):
                 device.run(f"read({n})")
-            eventually(lambda: device.ask("serve()") == [5, 0])
-            eventually(lambda: device.ask("serve()") and "sampling/reported" in operator.heard)
-            eventually(lambda: "birth" in operator.heard)
+            until(lambda: device.ask("serve()") == [5, 0])
+            until(lambda: device.ask("serve()") and "sampling/reported" in operator.heard)
+            until(lambda: "birth" in operator.heard)
             reported = operator.heard["sampling/reported"]
             assert (reported["mode"], reported["threshold"], reported["refused"]) == ("on", 49152, 0)
             assert operator.heard["birth"]["baggage"] == {"line": "7"}
 
             mosquitto.kill()
-            eventually(lambda: not _reads(device))
+            until(lambda: not _reads(device))
             failed = device.ask("t.seq()")
             mosquitto.start()
             operator.close()
             operator = Operator(mosquitto)
             device.run("begin(); read(99)")
-            eventually(lambda: device.ask("serve()")[0] >= 6)
+            until(lambda: device.ask("serve()")[0] >= 6)
             device.run("tell()")
-            eventually(lambda: "stats" in operator.heard)
+            until(lambda: "stats" in operator.heard)
             said = operator.heard["stats"]
             assert said["failed"][-1][1] == failed  # type: ignore[index]
             assert said["seq"] == failed + 1

@@ -21,7 +21,7 @@ from tests.examples.node import DEVICE, EXAMPLES, CircuitPythonNode, Node
 DOUBLES = parts.ROOT / "tests" / "clients" / "doubles"
 TELEMETRY = f"devices/{DEVICE}/telemetry".encode()
 BIRTH = f"motetrace/{DEVICE}/birth".encode()
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture(params=(64, 32))

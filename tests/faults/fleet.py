@@ -10,7 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.faults.shim_process import poll
+from tests.waiting import until
 
 Message = tuple[str, int]
 """Device and seq."""
@@ -41,7 +41,7 @@ class Connection:
         self.client.reconnect_delay_set(0.1, 0.5)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        poll(self.client.is_connected, "a device connects")
+        until(self.client.is_connected, "a device connects")
 
     def publish(self, name: Message, topic: str, payload: bytes, *pairs: tuple[str, str]) -> None:
         info = self.client.publish(topic, payload, qos=1, properties=properties(*pairs) if pairs else None)

@@ -6,29 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from services import popen
 
 from tests import tables
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "devices/{device_id}/telemetry"
-
-
-def poll(condition: Callable[[], Any], what: str, limit_s: float = 30.0) -> Any:
-    """Wait until a condition holds, and give its value."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {limit_s} s: {what}")
-        time.sleep(0.02)
 
 
 class ShimProcess:
@@ -47,7 +34,7 @@ class ShimProcess:
     def start(self) -> "ShimProcess":
         """Start it and wait until it has subscribed."""
         self.launch()
-        poll(lambda: self.logged("subscribed") or not self.running, "the shim subscribes")
+        until(lambda: self.logged("subscribed") or not self.running, "the shim subscribes")
         assert self.running, self.log_path.read_text()
         return self
 
@@ -75,13 +62,13 @@ class ShimProcess:
             self._process.kill()
             self._process.wait()
 
-    def terminate(self, limit_s: float = 20.0) -> int:
+    def terminate(self, limit_s: float = 60.0) -> int:
         """SIGTERM; gives the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self.wait(limit_s)
 
-    def leave(self, limit_s: float = 40.0) -> int:
+    def leave(self, limit_s: float = 60.0) -> int:
         """`motetrace leave` in place of the `run` that ended; gives the exit code."""
         run = self._command.index("run")
         command, self._command = self._command, [*self._command[:run], "leave", *self._command[run + 1 :]]
@@ -89,7 +76,7 @@ class ShimProcess:
         self._command = command
         return self.wait(limit_s)
 
-    def wait(self, limit_s: float = 20.0) -> int:
+    def wait(self, limit_s: float = 60.0) -> int:
         """Wait for its end; gives the exit code."""
         assert self._process is not None
         return self._process.wait(limit_s)

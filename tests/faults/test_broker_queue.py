@@ -8,7 +8,8 @@ import pytest
 from services import Mosquitto
 
 from tests.faults.fleet import Connection, topic
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 FLOOD = 3_000
@@ -18,7 +19,7 @@ QUEUE = 100
 def publish(device: Connection, first: int, last: int) -> None:
     for seq in range(first, last + 1):
         device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"0a01020305-{seq:08x}-03"))
-    poll(lambda: not device.waiting, "the broker has acknowledged them all")
+    until(lambda: not device.waiting, "the broker has acknowledged them all")
 
 
 @pytest.mark.parametrize("reader", ["bulk", "paho"])
@@ -31,21 +32,20 @@ def test_what_the_broker_drops_while_the_shim_stalls_is_told_with_the_remedy_and
     ).start()  # fmt: skip
     device = Connection(broker.port)
     publish(device, 1, 10)
-    poll(lambda: shim.count("message") == 10, "all is well")
+    until(lambda: shim.count("message") == 10, "all is well")
     os.kill(shim.pid, signal.SIGSTOP)
     try:
         publish(device, 11, FLOOD)
     finally:
         os.kill(shim.pid, signal.SIGCONT)
     device.close()
-    (warning,) = poll(lambda: shim.logged("broker_dropped_messages"), "it warns", limit_s=40)
+    (warning,) = until(lambda: shim.logged("broker_dropped_messages"), "it warns")
     assert 0 < warning["dropped"] < FLOOD
     assert "max_queued_messages" in warning["remedy"]
     # Some of it may be said first; the rest within a second, or when mosquitto is asked the next time.
-    poll(
+    until(
         lambda: shim.logged("broker_queue")[-1]["dropped"] == FLOOD - shim.count("message"),
         "all is counted",
-        limit_s=40,
     )
     assert shim.terminate() == 0
     assert shim.count("message") < FLOOD
@@ -60,7 +60,7 @@ def test_a_broker_that_says_nothing_of_itself_is_no_fault(
     device = Connection(broker.port)
     publish(device, 1, 10)
     device.close()
-    poll(lambda: shim.count("message") == 10, "all is well")
+    until(lambda: shim.count("message") == 10, "all is well")
     assert shim.terminate() == 0
     assert shim.logged("stopped")[0]["broker_dropped"] == 0
     assert not shim.logged("subscription_refused")

@@ -13,7 +13,8 @@ from services import Mosquitto, Valkey, free_port
 from motetrace_host.cluster import redis_ledger, shared_ledger
 from motetrace_host.core.ledger.store import SeenRow
 from tests.faults.fleet import NONCE, Connection, Fleet, Message, topic, traceparent
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 KINDS = ("tp", "ref", "json")
@@ -130,13 +131,13 @@ def test_shims_that_restart_die_leave_and_join_under_load_count_every_message_on
     first.start()
     published = fleet.stop()
 
-    poll(lambda: group.stored() >= len(published), f"{len(published)} records on all shims", limit_s=60)
+    until(lambda: group.stored() >= len(published), f"{len(published)} records on all shims")
     assert counted(valkey) == published
     records = group.records()
     assert set(records) == published
     assert max(records.values()) == 1, "a message has a record on two shims"
     assert third.count("message") == third_has, "one that has left still got something"
-    poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=60)
+    until(lambda: backend.count("span") >= 2 * len(published), "all spans arrive")
     assert [shim.terminate() for shim in group.shims if shim is not third] == [0, 0, 0]
     ids = set(backend.query("SELECT trace_id, span_id FROM span"))
     assert len(ids) == backend.count("span") == 2 * len(published)
@@ -161,7 +162,7 @@ def test_a_broker_that_keeps_a_device_on_one_shim_works_too_and_bare_numbers_wit
     parts[1].start()
     time.sleep(0.4)
     published = set().union(*(fleet.stop() for fleet in fleets))
-    poll(lambda: group.stored() >= len(published), f"{len(published)} records on all shims")
+    until(lambda: group.stored() >= len(published), f"{len(published)} records on all shims")
     assert counted(valkey) == published
     records = group.records()
     assert (set(records), max(records.values())) == (published, 1)
@@ -205,11 +206,13 @@ def test_every_shim_hears_births_and_one_of_them_counts_each_report(
         seen = f'"seen":{{"0a01020305":[[{number},{number}]]}}}}'
         device.publish(("rule", number), "motetrace/rule-engine/seen", (head + seen).encode())
     reader = shared_ledger.connected(shared_ledger.LedgerAddress(valkey.url, ""), "test")
-    rule = poll(lambda: [row.seen for row in reader.read() if row.hop == "rule" and row.seen.count == 40], "40 reports")
+    rule = until(
+        lambda: [row.seen for row in reader.read() if row.hop == "rule" and row.seen.count == 40], "40 reports"
+    )
     device.close()
     assert rule[0].duplicates == 0, "a report was counted by two shims"
     for shim in group.shims:
-        poll(lambda of=shim: of.query("SELECT firmware FROM device_boot") == [("1.4.2",)], "each knows the birth")
+        until(lambda of=shim: of.query("SELECT firmware FROM device_boot") == [("1.4.2",)], "each knows the birth")
         assert shim.query("SELECT count(*) FROM hop_report") == [(1,)], "one of them heard no report"
         assert shim.terminate() == 0
 
@@ -223,8 +226,8 @@ def test_a_device_with_bare_numbers_that_two_shims_read_is_said_and_each_message
     device = Connection(mosquitto.port)
     for seq in range(1, 41):
         device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
-    told = poll(lambda: [line for shim in group.shims for line in shim.logged("bare_seq_shared")], "it is said")
-    poll(lambda: group.stored() == 40, "all are stored")
+    told = until(lambda: [line for shim in group.shims for line in shim.logged("bare_seq_shared")], "it is said")
+    until(lambda: group.stored() == 40, "all are stored")
     device.close()
     assert told[0]["device.id"] == "bare"
     assert "send a seqref" in told[0]["remedy"]
@@ -243,13 +246,13 @@ def test_a_machine_that_is_lost_with_its_disk_is_replaced_and_its_share_is_count
     group.add()
     lost = group.add("--client-id", "second")
     fleet = NumberedFleet(mosquitto.port, per_second=800).start()
-    poll(lambda: lost.count("message") > 200, "it has something")
+    until(lambda: lost.count("message") > 200, "it has something")
     lost.kill()
     shutil.rmtree(lost.state)
     time.sleep(0.3)
     group.add("--client-id", "second")
     published = fleet.stop()
-    poll(lambda: sum(row.seen.count for row in states(valkey)) >= len(published), "all are counted")
+    until(lambda: sum(row.seen.count for row in states(valkey)) >= len(published), "all are counted")
     assert counted(valkey) == published
     assert max(group.records().values()) == 1
 
@@ -276,10 +279,10 @@ def test_a_shim_waits_for_its_ledger_and_comes_back_by_itself(
     device = Connection(mosquitto.port)
     for seq in range(1, 51):
         device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"{NONCE['ref']}-{seq:08x}-03"))
-    poll(lambda: shim.logged("storing_waits"), "it says that it waits")
+    until(lambda: shim.logged("storing_waits"), "it says that it waits")
     assert shim.count("message") == 0
     valkey.start()
-    poll(lambda: shim.count("message") == 50, "all are stored")
+    until(lambda: shim.count("message") == 50, "all are stored")
     device.close()
     assert shim.terminate() == 0
     assert (shim.logged("stopped")[0]["stored"], shim.logged("stopped")[0]["duplicates"]) == (50, 0)
@@ -323,9 +326,9 @@ def test_a_shim_with_a_pending_batch_does_not_begin_a_ledger_of_its_own(
     for seq in (1, 2):
         device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"{NONCE['ref']}-{seq:08x}-03"))
         if seq == 1:
-            poll(lambda: shim.count("message") == 1, "the first is stored")
+            until(lambda: shim.count("message") == 1, "the first is stored")
             valkey.kill()
-    poll(lambda: shim.logged("storing_waits"), "it waits")
+    until(lambda: shim.logged("storing_waits"), "it waits")
     device.close()
     shim.kill()
     alone = make_shim(mosquitto.port, "--key-file", str(key), name="shim0")

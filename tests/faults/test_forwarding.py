@@ -7,8 +7,9 @@ from pathlib import Path
 from services import Mosquitto
 
 from tests.faults.fleet import NONCE, Connection, topic
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
 from tests.host.spans.scripted_backend import Received, Reply, ScriptedBackend
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 SECRET = "Bearer 5f2c-secret"
@@ -18,7 +19,7 @@ def publish(port: int, shim: ShimProcess, count: int) -> None:
     with contextlib.closing(Connection(port)) as device:
         for seq in range(1, count + 1):
             device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"{NONCE['ref']}-{seq:08x}-03"))
-        poll(lambda: shim.count("message") == count, "all are stored")
+        until(lambda: shim.count("message") == count, "all are stored")
 
 
 def test_a_slash_more_in_the_url_sends_nothing_twice_and_another_backend_is_told_of(
@@ -57,7 +58,7 @@ def test_a_backend_that_wants_authorization_gets_it_and_the_log_does_not(
     with ScriptedBackend(script) as backend:
         shim = make_shim(mosquitto.port, "--otlp", backend.url, "--log-level", "debug").start()
         publish(mosquitto.port, shim, 3)
-        poll(lambda: shim.logged("otlp_forward_misconfigured"), "the backend refuses")
+        until(lambda: shim.logged("otlp_forward_misconfigured"), "the backend refuses")
         assert "--otlp-headers-file" in shim.logged("otlp_forward_misconfigured")[0]["error"]
         assert shim.terminate() == 0
         forwarded = shim.logged("stopped")[0]["forwarded"]
@@ -65,7 +66,7 @@ def test_a_backend_that_wants_authorization_gets_it_and_the_log_does_not(
 
         options = ["--otlp", backend.url, "--otlp-headers-file", str(headers), "--log-level", "debug"]
         shim = make_shim(mosquitto.port, *options).start()
-        poll(lambda: shim.query("SELECT sent FROM forward_cursor") == [(6,)], "the spans are taken")
+        until(lambda: shim.query("SELECT sent FROM forward_cursor") == [(6,)], "the spans are taken")
         assert shim.terminate() == 0
         assert "secret" not in shim.log_path.read_text()
 

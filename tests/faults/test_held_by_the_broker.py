@@ -10,7 +10,8 @@ import pytest
 from services import Mosquitto
 
 from tests.device.session import Session
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
@@ -35,15 +36,15 @@ def test_a_reading_that_waited_for_the_shim_is_placed_where_it_was_published(
     with Session("micropython32") as device:
         device.run(DEVICE.format(mode=mode, host=mosquitto.host, port=mosquitto.port))
         device.run(PUBLISH)
-        poll(lambda: shim.count("message") == 1, "a reading that does not wait")
+        until(lambda: shim.count("message") == 1, "a reading that does not wait")
         assert shim.terminate() == 0
         device.run("t.mark()\n" + PUBLISH)
         published = time.time()
         time.sleep(2.3)  # what is measured is whole seconds
         shim.start()
-        poll(lambda: shim.count("message") == 2, "the reading that waited")
+        until(lambda: shim.count("message") == 2, "the reading that waited")
         device.run(PUBLISH)
-        poll(lambda: shim.count("message") == 3, "one that does not wait")
+        until(lambda: shim.count("message") == 3, "one that does not wait")
     assert shim.terminate() == 0
 
     spans = shim.query("SELECT name, start_unix_ns / 1e9, end_unix_ns / 1e9, span FROM span ORDER BY end_unix_ns")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from services import Mosquitto
 
 from tests.faults.fleet import Connection, topic
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 Attack = tuple[str, bytes, list[tuple[str, str]]]
@@ -55,12 +56,12 @@ def test_hostile_messages_never_stop_the_shim_and_are_counted_by_reason(
         device = Connection(mosquitto.port)
         device.publish(("attack", accepted), where, payload, *pairs)
         # The broker refuses some of it by ending the attacker's connection; each one therefore has its own.
-        poll(lambda of=device: of.waiting == 0 or not of.client.is_connected(), "acknowledged or thrown out")
+        until(lambda of=device: of.waiting == 0 or not of.client.is_connected(), "acknowledged or thrown out")
         accepted += len(device.acknowledged)
         device.close()
     good = Connection(mosquitto.port)
     good.publish(("good", 1), topic("good"), b"{}", ("traceparent", VALID))
-    poll(lambda: shim.query("SELECT 1 FROM message WHERE device_id = 'good'"), "a good message comes through")
+    until(lambda: shim.query("SELECT 1 FROM message WHERE device_id = 'good'"), "a good message comes through")
     good.close()
     assert shim.terminate() == 0
     stopped = shim.logged("stopped")[0]
@@ -83,8 +84,8 @@ def test_a_flood_of_made_up_devices_is_bounded(mosquitto: Mosquitto, make_shim: 
     attacker = Connection(mosquitto.port)
     for number in range(11_000):
         attacker.publish(("x", number), topic(f"x{number}"), b"{", ("traceparent", "no"))
-    poll(lambda: attacker.waiting == 0, "all acknowledged")
-    poll(lambda: shim.count("message") == 11_000, "all counted")
+    until(lambda: attacker.waiting == 0, "all acknowledged")
+    until(lambda: shim.count("message") == 11_000, "all counted")
     attacker.close()
     assert shim.terminate() == 0
     assert shim.query("SELECT count(DISTINCT device_id) FROM rejection") == [(10_001,)]

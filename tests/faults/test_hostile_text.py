@@ -12,8 +12,9 @@ import pytest
 from motetrace_host.core.mqtt.framing import Frame
 from tests.faults.fleet import topic
 from tests.faults.lenient_broker import LenientBroker
-from tests.faults.shim_process import ROOT, ShimProcess, poll
+from tests.faults.shim_process import ROOT, ShimProcess
 from tests.host.app.conftest import publish_frame
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
@@ -70,7 +71,7 @@ def test_a_hostile_device_reaches_neither_log_nor_terminal(make_shim: MakeShim, 
     options = ("--log-level", "debug", "--republish", topic("{device_id}"), "traced/{device_id}")
     shim = make_shim(broker.port, *options, "--log-format", log_format)
     shim.launch()
-    poll(lambda: len(broker.acknowledged) == len(frames), "all are taken")
+    until(lambda: len(broker.acknowledged) == len(frames), "all are taken")
     assert shim.terminate() == 0
     broker.close()
     log = shim.log_path.read_bytes().decode()

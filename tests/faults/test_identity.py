@@ -6,7 +6,8 @@ from pathlib import Path
 from services import Mosquitto
 
 from tests.faults.fleet import NONCE, Connection, topic, traceparent
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
@@ -26,7 +27,7 @@ def test_a_seqref_message_delivered_ten_times_is_one_trace(mosquitto: Mosquitto,
     device = Connection(mosquitto.port)
     for _ in range(10):
         device.publish(("ref", 7), topic("ref"), b"{}", seqref(7))
-    poll(lambda: shim.query("SELECT deliveries FROM message") == [(10,)], "ten deliveries")
+    until(lambda: shim.query("SELECT deliveries FROM message") == [(10,)], "ten deliveries")
     device.close()
     assert shim.terminate() == 0
     assert shim.query("SELECT count(DISTINCT trace_id), count(*) FROM span") == [(1, 2)]
@@ -46,7 +47,7 @@ def test_two_shims_with_the_same_key_derive_the_same_ids_and_another_key_gives_o
         device.publish(("ref", seq), topic("ref"), b"{}", seqref(seq))
     ids = []
     for shim in shims:
-        poll(lambda of=shim: of.count("message") == 50, "50 messages")
+        until(lambda of=shim: of.count("message") == 50, "50 messages")
         ids.append(shim.query("SELECT trace_id, span_id FROM span ORDER BY 1, 2"))
         assert shim.terminate() == 0
     device.close()
@@ -63,12 +64,12 @@ def test_a_device_that_restarts_its_bare_numbers_gets_a_new_boot_even_when_the_s
     device = Connection(mosquitto.port)
     for seq in range(1, 201):
         device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
-    poll(lambda: shim.count("message") == 200, "the first boot")
+    until(lambda: shim.count("message") == 200, "the first boot")
     shim.kill()
     for seq in range(1, 101):
         device.publish(("bare", seq), topic("bare"), f'{{"seq":{seq}}}'.encode())
     shim.start()
-    poll(lambda: shim.count("message") == 300, "the second boot")
+    until(lambda: shim.count("message") == 300, "the second boot")
     device.close()
     counts = shim.query("SELECT count(*), min(seq), max(seq) FROM message GROUP BY boot_nonce ORDER BY min(id)")
     assert counts == [(200, 1, 200), (100, 1, 100)]
@@ -88,7 +89,7 @@ def test_an_answer_continues_the_commands_trace_and_is_counted_among_the_devices
         answer = "traceparent", f"00-{trace_id}-{nonce[2:]}{seq:08x}-03"
         for _ in range(2):
             device.publish(("ref", seq), topic("ref"), b"{}", answer)
-    poll(lambda: shim.query("SELECT sum(deliveries) FROM message") == [(7,)], "seven deliveries")
+    until(lambda: shim.query("SELECT sum(deliveries) FROM message") == [(7,)], "seven deliveries")
     device.close()
     assert shim.terminate() == 0
     rows = shim.query("SELECT seq, hex(boot_nonce), hex(trace_id) FROM message ORDER BY seq")
@@ -120,7 +121,7 @@ def test_a_trace_that_is_linked_and_not_continued_is_the_same_on_every_shim_and_
     for name in ("partner", "nobody", "own"):
         device.publish((name, 1), topic(name), b"{}", ("traceparent", numbered))
         device.publish((name, 2), topic(name), b"{}", ("traceparent", foreign))
-    poll(lambda: one.count("message") == 6, "all are stored")
+    until(lambda: one.count("message") == 6, "all are stored")
     one.kill()
     one.start()
     for _ in range(2):
@@ -129,7 +130,7 @@ def test_a_trace_that_is_linked_and_not_continued_is_the_same_on_every_shim_and_
     query = "SELECT trace_id, span_id FROM message WHERE device_id = 'partner' ORDER BY seq, 1"
     ids = []
     for shim in (one, two):
-        poll(lambda of=shim: of.query("SELECT 1 FROM message WHERE deliveries = 3"), "three deliveries")
+        until(lambda of=shim: of.query("SELECT 1 FROM message WHERE deliveries = 3"), "three deliveries")
         ids.append(shim.query(query))
         own = [row[0].hex() for row in shim.query("SELECT trace_id FROM message WHERE device_id = 'own' ORDER BY id")]
         assert own == [numbered[3:35], foreign[3:35]]

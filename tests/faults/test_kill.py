@@ -7,14 +7,15 @@ from collections.abc import Callable
 from services import Mosquitto
 
 from tests.faults.fleet import Fleet, Message
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
 
 def settle(shim: ShimProcess, published: set[Message]) -> None:
     """Wait until the ledger has as many messages as were published."""
-    poll(lambda: shim.count("message") >= len(published), f"{len(published)} messages in the ledger")
+    until(lambda: shim.count("message") >= len(published), f"{len(published)} messages in the ledger")
 
 
 def check(shim: ShimProcess, published: set[Message]) -> None:
@@ -53,7 +54,7 @@ def test_kill_minus_nine_while_it_works_off_a_backlog_loses_nothing(mosquitto: M
     published = fleet.stop()
     for stop_at in (0.1, 0.3, 0.6):
         shim.launch()
-        poll(lambda at=stop_at: shim.count("message") >= at * len(published), "part of the backlog")
+        until(lambda at=stop_at: shim.count("message") >= at * len(published), "part of the backlog")
         shim.kill()
     shim.start()
     settle(shim, published)

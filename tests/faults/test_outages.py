@@ -12,7 +12,8 @@ import pytest
 from services import Mosquitto
 
 from tests.faults.fleet import NONCE, Connection, Fleet, topic
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
@@ -34,9 +35,9 @@ def test_a_broker_restart_with_persistence_loses_nothing(
         time.sleep(0.4)
         before = len(shim.logged("subscribed"))
         broker.restart()
-        poll(lambda seen=before: len(shim.logged("subscribed")) > seen, "the shim is back")
+        until(lambda seen=before: len(shim.logged("subscribed")) > seen, "the shim is back")
     published = fleet.stop()
-    poll(lambda: shim.count("message") >= len(published), f"{len(published)} messages in the ledger")
+    until(lambda: shim.count("message") >= len(published), f"{len(published)} messages in the ledger")
     assert shim.terminate() == 0
     rows = shim.query("SELECT device_id, seq FROM message")
     assert len(rows) == len(set(rows))
@@ -50,10 +51,10 @@ def test_a_shim_that_starts_before_its_broker_waits_for_it(
     broker.stop()
     shim = make_shim(broker.port)
     shim.launch()
-    lost = poll(lambda: shim.logged("disconnected"), "it says that it cannot connect")
+    lost = until(lambda: shim.logged("disconnected"), "it says that it cannot connect")
     assert "refused" in lost[0]["reason"].lower()
     broker.start()
-    poll(lambda: shim.logged("subscribed"), "it subscribes")
+    until(lambda: shim.logged("subscribed"), "it subscribes")
     assert shim.terminate() == 0
 
 
@@ -66,12 +67,12 @@ def test_spans_wait_while_the_trace_backend_is_down_and_all_arrive(mosquitto: Mo
     fleet = Fleet(mosquitto.port).start()
     time.sleep(0.5)
     backend.start()
-    poll(lambda: backend.count("span") > 0, "the first spans arrive")
+    until(lambda: backend.count("span") > 0, "the first spans arrive")
     backend.kill()
     published = fleet.stop()
-    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
+    until(lambda: shim.count("message") >= len(published), "all stored")
     backend.start()
-    poll(lambda: backend.count("span") >= 2 * len(published), "all spans arrive", limit_s=60)
+    until(lambda: backend.count("span") >= 2 * len(published), "all spans arrive")
     assert shim.terminate() == 0
     assert shim.logged("stopped")[0]["forwarded"]["pending_messages"] == 0
     ids = "SELECT trace_id, span_id, span FROM span ORDER BY 1, 2"
@@ -84,13 +85,13 @@ def test_a_full_disk_stops_acknowledging_and_loses_nothing(mosquitto: Mosquitto,
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
     fleet = Fleet(mosquitto.port).start()
-    poll(lambda: shim.logged("storing_waits"), "it says that it waits")
+    until(lambda: shim.logged("storing_waits"), "it says that it waits")
     stored = shim.count("message")
     published = fleet.stop()
     assert shim.running
     assert stored < len(published)
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, unlimited)
-    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
+    until(lambda: shim.count("message") >= len(published), "all stored")
     assert shim.terminate() == 0
     assert set(shim.query("SELECT device_id, seq FROM message")) == published
 
@@ -116,13 +117,13 @@ def test_a_second_signal_ends_the_shim_at_once_and_the_broker_keeps_the_rest(
     shim = make_shim(mosquitto.port).start()
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
     fleet = Fleet(mosquitto.port).start()
-    poll(lambda: shim.logged("storing_waits"), "it waits for the disk")
+    until(lambda: shim.logged("storing_waits"), "it waits for the disk")
     published = fleet.stop()
     os.kill(shim.pid, signal.SIGTERM)
-    poll(lambda: _signal(shim) or not shim.running, "it ends")
+    until(lambda: _signal(shim) or not shim.running, "it ends")
     assert shim.wait() == 130, "it did not wait for the disk"
     shim.start()
-    poll(lambda: shim.count("message") >= len(published), "all stored", limit_s=60)
+    until(lambda: shim.count("message") >= len(published), "all stored")
     assert shim.terminate() == 0
     assert set(shim.query("SELECT device_id, seq FROM message")) == published
 
@@ -138,7 +139,7 @@ def test_somebody_who_looks_at_the_database_does_not_harm_it(mosquitto: Mosquitt
     device = Connection(mosquitto.port)
     for seq in range(1, 21):
         device.publish(("ref", seq), topic("ref"), b"{}", ("seqref", f"{NONCE['ref']}-{seq:08x}-03"))
-        poll(lambda at=seq: shim.count("message") == at, f"message {seq} is seen from outside")
+        until(lambda at=seq: shim.count("message") == at, f"message {seq} is seen from outside")
     device.close()
     shim.kill()
     assert shim.count("message") == 20
@@ -149,7 +150,7 @@ def test_a_broker_that_is_not_there_is_told_with_the_remedy(make_shim: MakeShim)
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port
         shim = make_shim(unused.getsockname()[1])
         shim.launch()
-        (line, *_) = poll(lambda: shim.logged("disconnected"), "it says so")
+        (line, *_) = until(lambda: shim.logged("disconnected"), "it says so")
     assert line["reason"].startswith("ConnectionRefusedError")
     assert line["remedy"] == "is the broker up there? check --broker"
     assert shim.terminate() == 0

@@ -13,7 +13,8 @@ from services import Mosquitto
 
 from motetrace_host.core.wire import binary_trailer
 from tests.faults.fleet import Connection, Fleet, Message, topic
-from tests.faults.shim_process import TOPIC, ShimProcess, poll
+from tests.faults.shim_process import TOPIC, ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 TARGET = "traced/{device_id}/telemetry"
@@ -31,7 +32,7 @@ class Consumer:
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("traced/+/telemetry", qos=1)
         self.client.loop_start()
-        poll(lambda: subscribed, "the consumer subscribes")
+        until(lambda: subscribed, "the consumer subscribes")
 
     def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
         found = message.properties
@@ -65,7 +66,7 @@ def test_kill_minus_nine_between_commit_and_republish_loses_nothing_downstream(
         shim.kill()
         shim.start()
     published = fleet.stop()
-    poll(lambda: consumer.seen >= published, "every reading arrives downstream")
+    until(lambda: consumer.seen >= published, "every reading arrives downstream")
     assert shim.terminate() == 0
     consumer.close()
     assert consumer.seen == published
@@ -84,13 +85,13 @@ def test_readings_that_share_one_foreign_traceparent_are_all_counted_and_all_rep
     for number, payload in enumerate(payloads):
         device.publish(("up", number), topic("up"), payload, ("traceparent", foreign))
         if number in (100, 250):
-            poll(lambda enough=number // 2: shim.count("message") > enough, "some of them are stored")
+            until(lambda enough=number // 2: shim.count("message") > enough, "some of them are stored")
             shim.kill()
             shim.start()
-    poll(lambda: not device.waiting, "the broker has them all")
-    poll(lambda: {payload for _, payload, _, _ in list(consumer.messages)} == set(payloads), "all arrive downstream")
+    until(lambda: not device.waiting, "the broker has them all")
+    until(lambda: {payload for _, payload, _, _ in list(consumer.messages)} == set(payloads), "all arrive downstream")
     device.close()
-    poll(lambda: shim.count("message") >= len(payloads), "all are counted")
+    until(lambda: shim.count("message") >= len(payloads), "all are counted")
     assert shim.terminate() == 0
     consumer.close()
     assert shim.count("message") == len(payloads), "a reading that came again was counted twice"
@@ -110,16 +111,16 @@ def test_a_flood_beyond_the_inbox_is_worked_off_and_none_is_lost(
     shim = make_shim(broker.port, "--republish", TOPIC, TARGET).start()
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
     fleet = Fleet(broker.port).start()
-    poll(lambda: shim.logged("storing_waits"), "the disk takes no more")
+    until(lambda: shim.logged("storing_waits"), "the disk takes no more")
     published = fleet.stop()
     device = Connection(broker.port)
     for seq in range(1, 1_001):  # 100 MB; the receive maximum lets them all come, the inbox holds 64 MiB
         device.publish(("big", seq), topic("big"), bytes(100_000), ("seqref", f"0a010203ff-{seq:08x}-03"))
-    poll(lambda: not device.waiting, "the broker has them")
+    until(lambda: not device.waiting, "the broker has them")
     device.close()
     published |= device.acknowledged
     resource.prlimit(shim.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    poll(lambda: consumer.seen >= published, "every reading arrives downstream", limit_s=60)
+    until(lambda: consumer.seen >= published, "every reading arrives downstream")
     assert shim.terminate() == 0
     consumer.close()
     assert shim.logged("stopped")[0]["held_back"] > 0, "the inbox never was full"
@@ -137,9 +138,9 @@ def test_the_republished_message_carries_the_context_and_nothing_of_ours_in_its_
     device = Connection(mosquitto.port)
     text = b'{"seqref":"0a01020306-00000001-03","temp":21.50}'
     device.publish(("json", 1), "motetrace/json/birth", b'{"v":1,"nonce":"0a01020306","baggage":{"site":"hall 3"}}')
-    poll(lambda: shim.count("device_boot") == 1, "the birth is stored")
+    until(lambda: shim.count("device_boot") == 1, "the birth is stored")
     device.publish(("json", 1), topic("json"), text, ("unit", "C"))
-    poll(lambda: consumer.messages, "it arrives")
+    until(lambda: consumer.messages, "it arrives")
     device.close()
     assert shim.terminate() == 0
     consumer.close()
@@ -163,7 +164,7 @@ def test_a_binary_payload_is_republished_without_its_trailer(mosquitto: Mosquitt
     device.publish(
         ("bin", 1), "lora/bin/up", payload + context + bytes([binary_trailer.check(context), 10]) + binary_trailer.MAGIC
     )
-    poll(lambda: consumer.messages, "it arrives")
+    until(lambda: consumer.messages, "it arrives")
     device.close()
     assert shim.terminate() == 0
     consumer.close()

@@ -16,8 +16,9 @@ import pytest
 from paho.mqtt import publish as paho_publish
 from services import Mosquitto
 
-from tests.faults.shim_process import ROOT, TOPIC, ShimProcess, poll
+from tests.faults.shim_process import ROOT, TOPIC, ShimProcess
 from tests.host.app.certificates import Certificates
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 StartMosquitto = Callable[..., Mosquitto]
@@ -105,14 +106,14 @@ def test_a_shim_at_work_tells_no_secret(
     url = f"http://127.0.0.1:{backend.server_port}"
     shim = make_shim(broker.port, *options, "--otlp", url, "--log-format", log_format)
     shim.launch()
-    poll(lambda: "subscribed" in shim.log_path.read_text(), "the password is right")
+    until(lambda: "subscribed" in shim.log_path.read_text(), "the password is right")
     assert leaks(Path(f"/proc/{shim.pid}/cmdline").read_bytes()) == []
     assert leaks(Path(f"/proc/{shim.pid}/environ").read_bytes()) == []
     publish(broker)
-    poll(lambda: "otlp_forward_refused" in shim.log_path.read_text(), "the backend's answer is logged")
+    until(lambda: "otlp_forward_refused" in shim.log_path.read_text(), "the backend's answer is logged")
     assert backend.asked[0] == f"Bearer {TOKEN}", "the backend was told"
     broker.kill()
-    poll(lambda: "disconnected" in shim.log_path.read_text(), "the broker is away")
+    until(lambda: "disconnected" in shim.log_path.read_text(), "the broker is away")
     assert shim.terminate() == 0
     assert leaks(shim.log_path.read_bytes()) == []
     assert "***" in shim.log_path.read_text()

@@ -17,8 +17,9 @@ from services import Mosquitto
 from motetrace_host.cli import main
 from motetrace_host.storage import database
 from motetrace_host.storage.sqlite_ledger import SqliteLedger
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
 from tests.stage_runner import running
+from tests.waiting import until
 
 STAGES = Path(__file__).parents[1] / "host/hops/stage_process.py"
 NONCE = "3f2a9c01d4"
@@ -73,7 +74,7 @@ def test_each_message_is_where_it_went(
     ):
         publish_all(mosquitto)
         done = {"shim": 20, "rule": 20, "function": 20, "db": 20, "device.failed": 21}
-        poll(lambda: done.items() <= highest(shim.state).items(), "all hops report")
+        until(lambda: done.items() <= highest(shim.state).items(), "all hops report")
     # An hour later, so that what is missing will not come.
     later = SimpleNamespace(time_ns=lambda: time.time_ns() + 3_600 * 10**9)
     monkeypatch.setattr("motetrace_host.commands.trace.time", later)

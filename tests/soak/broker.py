@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services import Mosquitto
 
-from tests.faults.shim_process import poll
+from tests.waiting import until
 
 _SAVE_LIMIT_S = 30.0
 # Every queue is unlimited (services.py has max_queued_messages 0), so that a stalled shim costs memory and no message.
@@ -38,7 +38,7 @@ class SoakBroker(Mosquitto):
         """Have it write its file, and wait until it has."""
         before = self._file.stat().st_ino if self._file.exists() else 0
         self._signal(signal.SIGUSR1)
-        poll(lambda: self._file.exists() and self._file.stat().st_ino != before, "the broker saves", _SAVE_LIMIT_S)
+        until(lambda: self._file.exists() and self._file.stat().st_ino != before, "the broker saves", _SAVE_LIMIT_S)
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does: what is sent to it from now on it never sees."""

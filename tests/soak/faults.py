@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from tests.faults.shim_process import poll
 from tests.soak.backend import Backend
 from tests.soak.broker import SoakBroker
 from tests.soak.fleet import Fleet
 from tests.soak.ledger_server import SoakValkey
 from tests.soak.schedule import Fault
 from tests.soak.shim import SoakShim
+from tests.waiting import until
 
 _QUIET_LIMIT_S = 30.0
 _RETURN_LIMIT_S = 60.0
@@ -146,7 +146,7 @@ class Faults:
         try:
             before = self._subscribed()
             self._broker.start()
-            poll(lambda: self._subscribed() > before or self._closing.is_set(), "a shim subscribes", _RETURN_LIMIT_S)
+            until(lambda: self._subscribed() > before or self._closing.is_set(), "a shim subscribes", _RETURN_LIMIT_S)
         finally:
             self._fleet.launch()
 
@@ -157,7 +157,7 @@ class Faults:
         """Once everything acknowledged is on its disk; what devices send into its last moment nobody ever reads."""
         self._fleet.hold()
         try:
-            poll(lambda: not self._fleet.waiting, "everything is acknowledged", _QUIET_LIMIT_S)
+            until(lambda: not self._fleet.waiting, "everything is acknowledged", _QUIET_LIMIT_S)
             self._broker.save()
             self._broker.freeze()
         finally:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from motetrace_host.core.ledger.store import SeenRow
-from tests.faults.shim_process import poll
 from tests.soak import evidence, health, schedule
 from tests.soak.backend import Backend
 from tests.soak.broker import SoakBroker
@@ -21,6 +20,7 @@ from tests.soak.fleet import Fleet
 from tests.soak.ledger_server import SoakValkey
 from tests.soak.shim import SoakShim
 from tests.soak.verdict import Row, Verdict, missing
+from tests.waiting import until
 
 _TELL_S = 5.0
 _ACK_LIMIT_S, _LEDGER_LIMIT_S, _SPANS_LIMIT_S = 60.0, 180.0, 240.0
@@ -99,7 +99,7 @@ class Soak:
             shim.prepare()
             shim.start()
         for shim in self._shims:
-            poll(lambda of=shim: '"subscribed"' in of.log(), f"{shim.name} subscribes")
+            until(lambda of=shim: '"subscribed"' in of.log(), f"{shim.name} subscribes")
         self._began = time.monotonic()
         self._fleet = Fleet(
             self._broker.port, settings.seed, settings.devices, settings.per_second,

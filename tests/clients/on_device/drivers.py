@@ -10,7 +10,7 @@ import time
 
 from motetrace import Tracer
 
-LIMIT_S = 25
+LIMIT_S = 60
 SOL_SOCKET, SO_SNDBUF = 1, 7
 
 

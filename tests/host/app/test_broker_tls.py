@@ -21,9 +21,10 @@ from motetrace_host.network import bulk_reader
 from motetrace_host.network import tls as broker_tls
 from motetrace_host.network.subscriber import Subscriber
 from tests.faults.fleet import properties, traceparent
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
 from tests.host.app.certificates import Certificates
 from tests.host.app.conftest import publish_frame
+from tests.waiting import until
 
 StartMosquitto = Callable[..., Mosquitto]
 MakeShim = Callable[..., ShimProcess]
@@ -66,7 +67,7 @@ def publish(port: int, certificates: Certificates, *, with_certificate: bool = F
 def lost(shim: ShimProcess) -> dict[str, str]:
     """What the shim says of a connection that did not come about."""
     shim.launch()
-    found: dict[str, str] = poll(lambda: shim.logged("disconnected"), "it says why")[0]
+    found: dict[str, str] = until(lambda: shim.logged("disconnected"), "it says why")[0]
     assert not shim.logged("connected")
     return found
 
@@ -77,7 +78,7 @@ def test_readings_come_in_over_tls_with_a_ca_of_ones_own(
     broker = start_mosquitto(settings=certificates.mosquitto())
     shim = make_shim(broker.port, "--ca-file", str(certificates.ca)).start()
     publish(broker.port, certificates)
-    poll(lambda: shim.count("message") == READINGS, "all are counted")
+    until(lambda: shim.count("message") == READINGS, "all are counted")
     assert shim.terminate() == 0
 
 
@@ -88,7 +89,7 @@ def test_a_broker_that_wants_a_certificate_is_shown_one(
     own = ("--client-cert", str(certificates.client), "--client-key", str(certificates.client_key))
     shim = make_shim(broker.port, "--ca-file", str(certificates.ca), *own).start()
     publish(broker.port, certificates, with_certificate=True)
-    poll(lambda: shim.count("message") == READINGS, "all are counted")
+    until(lambda: shim.count("message") == READINGS, "all are counted")
     assert shim.terminate() == 0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from services import Mosquitto
 
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
+from tests.waiting import until
 
 MakeShim = Callable[..., ShimProcess]
 
@@ -55,7 +56,7 @@ def test_a_broker_without_mqtt_5_ends_with_1_and_the_remedy(make_shim: MakeShim)
 def test_a_second_client_of_the_same_id_is_named_in_the_log(mosquitto: Mosquitto, make_shim: MakeShim) -> None:
     first = make_shim(mosquitto.port, "--client-id", "same", name="first").start()
     make_shim(mosquitto.port, "--client-id", "same", name="second").start()
-    poll(lambda: any("--client-id" in lost["reason"] for lost in first.logged("disconnected")), "it says why")
+    until(lambda: any("--client-id" in lost["reason"] for lost in first.logged("disconnected")), "it says why")
 
 
 def test_a_broker_that_says_why_it_ends_the_session_is_quoted(make_shim: MakeShim) -> None:
@@ -66,7 +67,7 @@ def test_a_broker_that_says_why_it_ends_the_session_is_quoted(make_shim: MakeShi
         with connection:
             connection.recv(1_000)
             connection.sendall(b"\x20\x03\x00\x00\x00" + b"\xe0\x01\x8e")
-            lost = poll(lambda: shim.logged("disconnected"), "it is thrown out")
+            lost = until(lambda: shim.logged("disconnected"), "it is thrown out")
         assert "Session taken over" in lost[0]["reason"]
         assert "--client-id" in lost[0]["reason"]
 

@@ -19,7 +19,7 @@ from motetrace_host.core.errors import WireError
 from motetrace_host.core.mqtt import sys_topics
 from motetrace_host.core.mqtt.sys_topics import CONNECTED, DROPPED, STORED, TOPICS, BrokerQueue
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def test_what_was_dropped_before_is_not_news_but_more_is() -> None:

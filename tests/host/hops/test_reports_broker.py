@@ -29,8 +29,9 @@ from motetrace_host.stages import reporting
 from tests.host.app.certificates import Certificates
 from tests.host.hops.stage_process import END
 from tests.stage_runner import running
+from tests.waiting import until
 
-WAIT_S = 30
+WAIT_S = 60
 STAGES = Path(__file__).with_name("stage_process.py")
 BOOTS = [bytes([boot, 7, 7, 7, 7]) for boot in (0x11, 0x22, 0x33)]
 READINGS = 300  # per boot
@@ -79,13 +80,6 @@ class Shim:
             return {hop: set(found) for hop, found in self.counted.items()}
 
 
-def eventually(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def noted(log: Path) -> Numbers:
     """What a process says itself that it did, in the ledger's names."""
     found: Numbers = defaultdict(set)
@@ -120,9 +114,9 @@ def publish_all(broker: Mosquitto, at_half: Callable[[], None]) -> None:
         if seq == READINGS // 2:
             at_half()
     for info in sent:
-        eventually(lambda info=info: info._published, "a reading was not acknowledged")  # rc stays "no connection"
+        until(lambda info=info: info._published, "a reading was not acknowledged")  # rc stays "no connection"
     client.publish("devices/sensor-0/telemetry", END, 1)
-    eventually(lambda: not client._out_messages, "the last reading was not acknowledged")
+    until(lambda: not client._out_messages, "the last reading was not acknowledged")
     client.disconnect()
     client.loop_stop()
 
@@ -136,7 +130,7 @@ def test_reports_say_exactly_what_two_processes_did_also_when_the_broker_is_kill
     logs = {role: tmp_path / role for role in ("rule", "function")}
 
     def at_half() -> None:
-        eventually(lambda: logs["function"].exists() and logs["function"].stat().st_size > 0, "nothing was stored")
+        until(lambda: logs["function"].exists() and logs["function"].stat().st_size > 0, "nothing was stored")
         if fault == "kill":
             broker.kill()
             broker.start()
@@ -147,12 +141,12 @@ def test_reports_say_exactly_what_two_processes_did_also_when_the_broker_is_kill
         running(STAGES, "function", broker, logs["function"]) as function,
     ):
         publish_all(broker, at_half)
-        eventually(lambda: "end" in logs["function"].read_text(), "the last reading did not come through")
+        until(lambda: "end" in logs["function"].read_text(), "the last reading did not come through")
         for process in (rule, function):
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT_S) == 0, "its last report did not arrive"
         expected = noted(logs["rule"]) | noted(logs["function"])
-        eventually(lambda: shim.numbers() == expected, "what was reported is not what was done")
+        until(lambda: shim.numbers() == expected, "what was reported is not what was done")
     if fault == "none":
         everything = {(nonce, seq) for nonce in BOOTS for seq in range(1, READINGS + 1)}
         assert expected["rule"] == everything
@@ -180,7 +174,7 @@ def test_what_nobody_subscribes_to_yet_is_kept_until_the_shim_has_come(mosquitto
     assert not stages.flush_reports(1.0)
     with Shim(mosquitto) as shim:
         assert stages.flush_reports(WAIT_S)
-        eventually(lambda: shim.numbers() == {"db": {(BOOTS[0], 5)}}, "it did not arrive")
+        until(lambda: shim.numbers() == {"db": {(BOOTS[0], 5)}}, "it did not arrive")
 
 
 @pytest.mark.usefixtures("one_counted")
@@ -194,7 +188,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for_without_hurting_anybody(
     assert not stages.flush_reports(0.3)
     broker.start()
     with Shim(broker) as shim:
-        eventually(lambda: shim.numbers() == {"db": {(BOOTS[0], 5)}}, "it did not arrive")
+        until(lambda: shim.numbers() == {"db": {(BOOTS[0], 5)}}, "it did not arrive")
 
 
 def password_line(name: str, password: str) -> str:
@@ -282,4 +276,4 @@ def test_turned_off_it_leaves_no_thread_behind(mosquitto: Mosquitto, connected: 
     started = set(threading.enumerate()) - before
     assert len(started) == 2
     stages.configure()
-    eventually(lambda: not any(thread.is_alive() for thread in started), "a thread stayed")
+    until(lambda: not any(thread.is_alive() for thread in started), "a thread stayed")

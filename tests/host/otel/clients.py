@@ -17,7 +17,7 @@ from tests.host.stages.stage_recorder import Recorder
 
 __all__ = ["MQTTv5", "MQTTv311", "connected", "ids", "spans_named"]
 
-WAIT_S = 15
+WAIT_S = 60
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from motetrace_host.core.mqtt.connection import Broker, Chunk, Receivers, Session, Subscription
@@ -13,19 +12,11 @@ from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.network.subscriber import Subscriber
 from tests.host.receive.driven import RECEIVE
 from tests.host.receive.packets import Publish, packet
+from tests.waiting import LIMIT_S, until
 
-LIMIT_S = 10.0
 CONNACK = packet(0x20, b"\x00\x00\x00")
 CONNECT, SUBSCRIBE, PUBACK, PUBREC, PUBCOMP, PINGREQ, DISCONNECT = 0x10, 0x82, 0x40, 0x50, 0x70, 0xC0, 0xE0
 WATCHED = "$SYS/broker/publish/messages/dropped"
-
-
-def poll(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
-        time.sleep(0.005)
-    return value
 
 
 class Link:
@@ -128,7 +119,7 @@ class Played:
 
     def lost(self, times: int = 1) -> str:
         """Why the connection was lost, once it was lost so often."""
-        return str(poll(lambda: self.told("disconnected")[times - 1 :], "it notices")[0]["reason"])
+        return str(until(lambda: self.told("disconnected")[times - 1 :], "it notices")[0]["reason"])
 
     def close(self) -> None:
         self.subscriber.stop(0.5)

@@ -21,11 +21,11 @@ from tests.host.receive.broker_played import (
     Played,
     answers,
     flood,
-    poll,
     reading,
 )
 from tests.host.receive.driven import RECEIVE
 from tests.host.receive.packets import Publish, packet, varint
+from tests.waiting import until
 
 MakePlayed = Callable[..., Played]
 both = pytest.mark.parametrize("reader", list(RECEIVE))
@@ -54,7 +54,7 @@ def test_messages_are_handed_over_and_acknowledged_in_order(play: MakePlayed, re
     played = play(reader)
     link = played.accept()
     link.send(reading(1), reading(2), reading(3, qos=0), reading(4))
-    poll(lambda: len(played.payloads()) == 4, "they are handed over")
+    until(lambda: len(played.payloads()) == 4, "they are handed over")
     assert played.payloads() == [b"0001", b"0002", b"0003", b"0004"]
     played.subscriber.acknowledge(1, [1, 2, 4])
     assert [link.read() for _ in range(3)] == answers(PUBACK, 1, 2, 4)
@@ -66,11 +66,11 @@ def test_half_a_packet_of_a_lost_connection_is_not_continued_on_the_next(play: M
     link = played.accept()
     whole = bytes(reading(2, size=500))
     link.send(reading(1), whole[:300])
-    poll(lambda: played.payloads() == [b"0001"], "the whole one is handed over")
+    until(lambda: played.payloads() == [b"0001"], "the whole one is handed over")
     link.close()
     link = played.accept()
     link.send(whole, reading(3))
-    poll(lambda: played.payloads(2) == [b"0002", b"0003"], "the next connection begins with a packet")
+    until(lambda: played.payloads(2) == [b"0002", b"0003"], "the next connection begins with a packet")
 
 
 @both
@@ -78,13 +78,13 @@ def test_acknowledgements_go_out_on_the_connection_of_their_messages_only(play: 
     played = play(reader)
     link = played.accept()
     link.send(reading(1), reading(2))
-    poll(lambda: len(played.payloads()) == 2, "they are handed over")
+    until(lambda: len(played.payloads()) == 2, "they are handed over")
     link.close()
     played.lost()
     played.subscriber.acknowledge(1, [1])
     link = played.accept()
     link.send(reading(7))
-    poll(lambda: played.payloads(2) == [b"0007"], "the next connection delivers")
+    until(lambda: played.payloads(2) == [b"0007"], "the next connection delivers")
     played.subscriber.acknowledge(1, [1, 2])
     played.subscriber.acknowledge(2, [7])
     played.subscriber.stop()
@@ -172,7 +172,7 @@ def test_a_session_with_messages_of_qos_2_is_answered_lawfully_counted_and_told(
     played = play()
     link = played.accept()
     link.send(reading(1), reading(2, qos=2), reading(3, qos=2), reading(4))
-    poll(lambda: len(played.payloads()) == 4, "they are handed over")
+    until(lambda: len(played.payloads()) == 4, "they are handed over")
     played.subscriber.acknowledge(1, [1, 2, 3, 4])
     assert [link.read() for _ in range(4)] == [
         *answers(PUBACK, 1), *answers(PUBREC, 2, 3), *answers(PUBACK, 4)
@@ -181,7 +181,7 @@ def test_a_session_with_messages_of_qos_2_is_answered_lawfully_counted_and_told(
     assert [link.read() for _ in range(2)] == answers(PUBCOMP, 2, 3)
     assert (played.subscriber.qos_2, len(played.told("qos_2"))) == (2, 1)
     link.send(Publish("devices/s/telemetry", b"0002", packet_id=2))
-    poll(lambda: len(played.payloads()) == 5, "the packet id is free again")
+    until(lambda: len(played.payloads()) == 5, "the packet id is free again")
     played.subscriber.acknowledge(1, [2])
     assert link.read() == answers(PUBACK, 2)[0]
 
@@ -192,7 +192,7 @@ def test_what_the_broker_says_of_itself_is_asked_for_last_and_heard_apart(play: 
     assert WATCHED.encode() in link.take_subscription(granted=0)
     said = Publish(WATCHED, b"17", qos=0, retain=True)
     link.send(reading(1, qos=0), said, Publish("$SYS/other", b"0000", qos=0), reading(2), said)
-    poll(lambda: len(played.watched) == 2, "it is heard")
+    until(lambda: len(played.watched) == 2, "it is heard")
     assert [one.payload for one in played.watched] == [b"17", b"17"]
     assert played.payloads() == [b"0001", b"0000", b"0002"]
     assert played.told("subscribed") == [{"topics": 1}]
@@ -210,12 +210,12 @@ def test_a_broker_that_refuses_to_say_is_left_alone(play: MakePlayed) -> None:
     played = play(watched=(WATCHED,))
     link = played.accept()
     link.take_subscription(granted=0x87)
-    poll(lambda: played.told("watch_refused") == [{"reason": "Not authorized"}], "it is told")
+    until(lambda: played.told("watch_refused") == [{"reason": "Not authorized"}], "it is told")
     assert not played.told("subscription_refused")
     link.close()
     link = played.accept()
     link.send(reading(1))
-    poll(lambda: played.payloads(2), "the readings come")
+    until(lambda: played.payloads(2), "the readings come")
     played.subscriber.stop()
     assert SUBSCRIBE not in [first for first, _ in link.rest()]
 
@@ -229,7 +229,7 @@ def test_a_broker_that_ends_the_connection_instead_is_asked_twice(play: MakePlay
     link = played.accept()
     assert played.told("watch_refused") == [{"reason": "the connection ends when it is asked"}]
     link.send(reading(1))
-    poll(lambda: played.payloads(3), "the readings come")
+    until(lambda: played.payloads(3), "the readings come")
     played.subscriber.stop()
     assert SUBSCRIBE not in [first for first, _ in link.rest()]
 
@@ -253,7 +253,7 @@ def test_a_broker_without_what_is_needed_is_refused_before_it_can_keep_silent(
 ) -> None:
     played = play(topic_filter=topic_filter)
     link = played.accept(packet(0x20, b"\x00\x00\x02" + missing), subscribed=False)
-    assert told in str(poll(lambda: played.told("refused"), "it is refused")[0]["reason"])
+    assert told in str(until(lambda: played.told("refused"), "it is refused")[0]["reason"])
     assert SUBSCRIBE not in [first for first, _ in link.rest()]
     assert not played.told("connected")
 
@@ -261,7 +261,7 @@ def test_a_broker_without_what_is_needed_is_refused_before_it_can_keep_silent(
 def test_a_broker_that_lacks_what_is_not_needed_is_fine(play: MakePlayed) -> None:
     played = play(topic_filter="devices/s/telemetry")
     played.accept(packet(0x20, b"\x00\x00\x04\x28\x00\x2a\x00"))
-    poll(lambda: played.told("subscribed"), "it subscribes")
+    until(lambda: played.told("subscribed"), "it subscribes")
 
 
 def test_after_it_served_once_a_broker_that_lost_a_feature_is_tried_again(play: MakePlayed) -> None:
@@ -280,5 +280,5 @@ def test_a_session_that_the_broker_keeps_for_less_long_is_told_once(play: MakePl
     played.accept(connack).close()
     played.lost()
     played.accept(connack)
-    poll(lambda: len(played.told("connected")) == 2, "it connects again")
+    until(lambda: len(played.told("connected")) == 2, "it connects again")
     assert played.told("session_shortened") == [{"asked_s": 3_600, "granted_s": 60}]

@@ -30,7 +30,7 @@ from tests.device import interpreters
 from tests.device.session import Session
 from tests.host.app.certificates import Certificates
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SETUP = """
 from motetrace import Tracer
 from motetrace.messages import birth

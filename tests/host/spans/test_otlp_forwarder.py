@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
@@ -43,9 +42,9 @@ from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.scripted_backend import Received, Reply, ScriptedBackend
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
+from tests.waiting import LIMIT_S, until
 
 TARGET = "backend"
-DEADLINE_SECONDS = 30.0
 
 
 class Shim:
@@ -74,14 +73,6 @@ class Shim:
 @pytest.fixture
 def shim(open_database: Open) -> Shim:
     return Shim(open_database)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for another thread or process; fails at the deadline."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "the deadline passed"
-        time.sleep(0.005)
 
 
 def drain(forwarder: OtlpForwarder) -> list[float]:
@@ -177,7 +168,7 @@ def test_spans_stored_while_it_runs_are_sent_and_stopping_sends_the_rest(shim: S
         forwarder.notify()
         until(lambda: len(backend.span_ids) == 10)
         second = shim.add(make_rows(10))
-        assert forwarder.stop(DEADLINE_SECONDS)
+        assert forwarder.stop(LIMIT_S)
     assert backend.span_ids == first + second
     assert not forwarder._thread.is_alive()
 
@@ -362,7 +353,7 @@ def test_a_defect_does_not_end_the_thread(shim: Shim, monkeypatch: pytest.Monkey
         forwarder = shim.forwarder(backend.url)
         forwarder.start()
         until(lambda: backend.span_ids == sent)
-        forwarder.stop(DEADLINE_SECONDS)
+        forwarder.stop(LIMIT_S)
 
 
 def test_stopping_while_the_backend_is_down_keeps_the_spans_for_the_next_start(shim: Shim) -> None:
@@ -373,7 +364,7 @@ def test_stopping_while_the_backend_is_down_keeps_the_spans_for_the_next_start(s
     with capture_logs():
         forwarder.start()
         assert not forwarder.stop(0.1)
-        forwarder._thread.join(DEADLINE_SECONDS)
+        forwarder._thread.join(LIMIT_S)
     assert shim.cursor.pending_spans == 5
     with ScriptedBackend(port=port) as back:
         drain(shim.forwarder(url))
@@ -385,7 +376,7 @@ def test_stopping_does_not_wait_for_a_backend_that_never_answers(shim: Shim) -> 
     release = threading.Event()
 
     def hang(request: Received) -> Reply:
-        release.wait(DEADLINE_SECONDS)
+        release.wait(LIMIT_S)
         return Reply()
 
     with ScriptedBackend(hang) as backend:
@@ -394,7 +385,7 @@ def test_stopping_does_not_wait_for_a_backend_that_never_answers(shim: Shim) -> 
         until(lambda: bool(backend.received))
         assert not forwarder.stop(0.05), "it waited for the answer"
         release.set()
-        forwarder._thread.join(DEADLINE_SECONDS)
+        forwarder._thread.join(LIMIT_S)
 
 
 def test_a_forwarder_may_be_stopped_before_it_ever_ran(shim: Shim) -> None:
@@ -499,7 +490,7 @@ def test_kill_9_in_mid_stream_loses_nothing_and_repeats_at_most_one_batch(
     with ScriptedBackend(script) as backend:
         while shim.cursor.pending_spans:
             running.append(forward_process(backend.url))
-            running[-1].wait(DEADLINE_SECONDS)
+            running[-1].wait(LIMIT_S)
             assert len(running) < 10
     assert kill_at == []
     assert len(running) >= 3

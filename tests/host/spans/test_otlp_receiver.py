@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +43,7 @@ from motetrace_host.storage.span_store import SpanStore
 from tests.host.spans.conftest import Open
 from tests.host.spans.proto_spans import pack
 from tests.host.spans.span_samples import TRACE_ID, make_rows, make_span
+from tests.waiting import until
 
 Post = Callable[..., urllib3.BaseHTTPResponse]
 
@@ -56,7 +56,7 @@ class Running:
         self.connection = open_database()
         self.store = SpanStore(self.connection)
         self.receiver = OtlpReceiver(SpanIntake(self.intake_connection), port=0)
-        self.pool = urllib3.PoolManager(retries=False, timeout=20)
+        self.pool = urllib3.PoolManager(retries=False, timeout=60)
 
     def post(self, body: bytes, content_type: str = otlp_codec.PROTOBUF, **headers: str) -> urllib3.BaseHTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -305,7 +305,7 @@ def test_a_sender_that_hangs_up_half_way_leaves_nothing_behind(running: Running)
 def test_a_body_that_never_ends_in_time_gives_its_place_back() -> None:
     receiver = OtlpReceiver(SlowIntake(), port=0, body_seconds=0.05)
     receiver.start()
-    with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
+    with socket.create_connection((receiver.host, receiver.port), timeout=60) as connection:
         connection.sendall(HALF_BODY)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     receiver.stop()
@@ -351,7 +351,7 @@ def test_connections_that_never_finish_a_head_do_not_keep_their_places(
     with contextlib.ExitStack() as stack:
         idle: list[socket.socket] = []
         for _ in range(15):
-            idle.append(stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=20)))
+            idle.append(stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=60)))
             idle[-1].sendall(sent)
         assert [until_closed(connection).count(b"HTTP/1.1 ") for connection in idle] == [answers] * 15
         assert urllib3.request("GET", receiver.url, retries=False).status == 200
@@ -364,7 +364,7 @@ def test_every_place_taken_by_half_heads_is_a_503_only_until_they_are_closed(mon
     receiver.start()
     with contextlib.ExitStack() as stack:
         for _ in range(16):
-            connection = stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=20))
+            connection = stack.enter_context(socket.create_connection((receiver.host, receiver.port), timeout=60))
             connection.sendall(HALF_HEAD)
         assert urllib3.request("GET", receiver.url, retries=False).status == 503
         until_closed(connection)
@@ -378,8 +378,8 @@ def test_a_request_in_hand_is_not_bound_by_the_limit_for_heads() -> None:
     receiver.start()
     sender = threading.Thread(target=post_to, args=(receiver, b"slow", answers))
     sender.start()
-    assert intake.entered.acquire(timeout=20)
-    with socket.create_connection((receiver.host, receiver.port), timeout=20) as later:
+    assert intake.entered.acquire(timeout=60)
+    with socket.create_connection((receiver.host, receiver.port), timeout=60) as later:
         assert until_closed(later) == b""  # it came after the request's head, so that one's limit is over too
     intake.go.set()
     sender.join()
@@ -388,14 +388,12 @@ def test_a_request_in_hand_is_not_bound_by_the_limit_for_heads() -> None:
 
 
 def wait_for_body(receiver: OtlpReceiver) -> None:
-    deadline = time.monotonic() + 20
-    while not receiver._reading and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: receiver._reading, "a body is being read")
 
 
 def test_a_stop_refuses_a_half_sent_body_and_does_not_wait_for_it(running: Running) -> None:
     receiver = running.receiver
-    with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
+    with socket.create_connection((receiver.host, receiver.port), timeout=60) as connection:
         connection.sendall(HALF_BODY)
         wait_for_body(receiver)
         receiver.stop()  # the body never ends: waiting for it would be for ever
@@ -408,7 +406,7 @@ def test_a_stop_refuses_a_half_sent_body_and_does_not_wait_for_it(running: Runni
 def test_a_body_that_is_complete_soon_after_the_stop_is_still_stored(running: Running) -> None:
     receiver, body = running.receiver, json_body()
     head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    with socket.create_connection((receiver.host, receiver.port), timeout=20) as connection:
+    with socket.create_connection((receiver.host, receiver.port), timeout=60) as connection:
         connection.sendall(head % len(body) + body[:9])
         wait_for_body(receiver)
         stopper = threading.Thread(target=receiver.stop)
@@ -442,7 +440,7 @@ receiver = OtlpReceiver(StuckIntake(), port=0)
 receiver._server.config.timeout_graceful_shutdown = 0.2
 receiver.start()
 address = receiver.host, receiver.port
-junk, half, whole = (socket.create_connection(address, timeout=20) for _ in range(3))
+junk, half, whole = (socket.create_connection(address, timeout=60) for _ in range(3))
 junk.sendall(b"no http\\r\\n\\r\\n")
 junk.recv(1)
 head = b"POST /v1/traces HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{"
@@ -459,7 +457,7 @@ stopper.join()
 
 def test_what_the_http_server_has_to_say_is_json_in_the_log_and_never_a_raw_traceback() -> None:
     run = subprocess.run(
-        [sys.executable, "-c", STOP_WITH_EVERYTHING_STUCK], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", STOP_WITH_EVERYTHING_STUCK], capture_output=True, text=True, timeout=110, check=True
     )
     lines = [json.loads(line) for line in run.stderr.splitlines()]
     assert {line["event"] for line in lines} == {"uvicorn.error"}
@@ -472,7 +470,7 @@ def test_many_senders_at_once_lose_nothing(running: Running) -> None:
     statuses: list[int] = []
 
     def send(mine: list[bytes]) -> None:
-        with urllib3.PoolManager(retries=False, timeout=20) as pool:
+        with urllib3.PoolManager(retries=False, timeout=60) as pool:
             for body in mine:
                 headers = {"Content-Type": otlp_codec.PROTOBUF}
                 statuses.append(
@@ -510,7 +508,7 @@ class SlowIntake:
 
 def post_to(receiver: OtlpReceiver, body: bytes, answers: list[tuple[int, bytes]]) -> None:
     headers = {"Content-Type": otlp_codec.PROTOBUF}
-    with urllib3.PoolManager(retries=False, timeout=20) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60) as pool:
         answer = pool.request("POST", f"{receiver.url}/v1/traces", body=body, headers=headers)
         answers.append((answer.status, answer.data))
 
@@ -525,7 +523,7 @@ def test_more_requests_than_it_can_hold_are_told_to_come_back() -> None:
     ]
     for thread in threads:
         thread.start()
-    assert intake.entered.acquire(timeout=20)
+    assert intake.entered.acquire(timeout=60)
     # One body is being accepted; the others queue behind it, and those over the limit behind them with their refusal.
     deadline = threading.Event()
     for _ in range(2000):
@@ -547,7 +545,7 @@ def test_stopping_answers_the_request_in_hand_first_and_frees_the_port() -> None
     receiver.start()
     sender = threading.Thread(target=post_to, args=(receiver, b"last", answers))
     sender.start()
-    assert intake.entered.acquire(timeout=20)
+    assert intake.entered.acquire(timeout=60)
     stopper = threading.Thread(target=receiver.stop)
     stopper.start()
     intake.go.set()

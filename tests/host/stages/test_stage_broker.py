@@ -12,7 +12,7 @@ from motetrace_host.stages.incoming import user_properties
 from tests.host.otel.clients import connected
 from tests.host.stages.stage_recorder import PARENT_ID, TRACE_ID, TRACEPARENT, Recorder, publish_properties
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 def test_a_context_goes_through_the_broker_and_on_through_a_republish(mosquitto: Mosquitto, recorder: Recorder) -> None:
