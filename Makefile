@@ -40,6 +40,7 @@ lint: .venv/.dev.stamp  ## check style, formatting, types, and how large and tan
 	@$(VENV_PYTHON) -m ruff check
 	@$(VENV_PYTHON) -m ruff format --check
 	@$(VENV_PYTHON) -m mypy
+	@$(VENV_PYTHON) .ci/measures.py
 
 measures: .venv/.dev.stamp  ## print how large and how tangled the code is, and what is beyond the limits
 	@$(VENV_PYTHON) .ci/measures.py

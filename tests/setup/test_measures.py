@@ -60,9 +60,8 @@ def test_a_ring_of_imports_is_named_once_and_a_chain_is_none() -> None:
 def test_what_is_beyond_a_limit_is_reported_with_file_and_line(
     source: measures.Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert measures.report("package", [source]) == []
-    monkeypatch.setattr(measures, "ATTRIBUTES", 2)
+    assert measures.report("package", [source], 14, 400) == []
     monkeypatch.setattr(measures, "FUNCTION_LINES", 2)
-    beyond = measures.report("package", [source])
+    beyond = measures.report("package", [source], 2, 400)
     assert "package/found.py:6 Found: most attributes: 3, at most 2" in beyond
     assert "package/found.py:10 nobody_told: longest functions: 3, at most 2" in beyond
