@@ -93,12 +93,20 @@ class Batch(BatchParticipant):
         """The numbers of its messages, in the order of `boot_runs`."""
         at_unix_ms = self.received_unix_ns // 1_000_000
         make = tuple.__new__  # as SeenRuns(...), at a third of the price
-        found: list[SeenRuns] = []
-        for run in self.boot_runs:
-            numbers = [*run.before, (run.start, run.end)]
-            first = None if run.known else run.expected_first
-            found.append(make(SeenRuns, (run.device_id, run.boot_nonce, HOP, numbers, at_unix_ms, first)))
-        return found
+        return [
+            make(
+                SeenRuns,
+                (
+                    run.device_id,
+                    run.boot_nonce,
+                    HOP,
+                    [*run.before, (run.start, run.end)],
+                    at_unix_ms,
+                    None if run.known else run.expected_first,
+                ),
+            )
+            for run in self.boot_runs
+        ]
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write the boots that the ledger does not have yet."""

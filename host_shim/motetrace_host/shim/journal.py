@@ -87,7 +87,10 @@ class Journal:
 
     def _seen_runs(self, batch: Batch) -> list[SeenRuns]:
         """The numbers that a batch brings, those of its messages first."""
-        return [seen for one in self._all(batch) for seen in one.runs()]
+        found = batch.runs()
+        for one in self._participants:
+            found.extend(one.runs())
+        return found
 
     def _save_participants(self, batch: Batch) -> None:
         """Write what holds whichever of the messages turn out to be new."""
