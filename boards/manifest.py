@@ -10,6 +10,7 @@ MODULES = (
     "_json.py",
     "_port.py",
     "_port_other.py",
+    "_texts.py",
     "boot.py",
     "incoming.py",
     "messages.py",

@@ -23,38 +23,44 @@ def next(self):
         n = int(self._carry())
     f[8] = n
     full = f[144] == 46
-    d = 144 if full else 141  # 20 and 21 bytes behind stand the last digits of seq
-    c = n & 15
-    c += 48 if c < 10 else 87
-    f[d + 21] = c
+    d = n & 15
+    c = d + 48 if d < 10 else d + 87
     if full:
+        f[165] = c
         f[196] = c
-    if not n & 15 or n == 1:
-        c = n >> 4
-        c += 48 if c < 10 else 87
-        f[d + 20] = c
-        if full:
-            f[195] = c
-    if (full or f[130]) and not n & 7:
-        f[24] = n + 2
-        f[40] = n + 4
-        f[56] = n + 6
-        self._fill(self._blocks, self._random)
+    else:
+        f[162] = c
+    if not n & 7:
+        if not d:
+            d = n >> 4
+            c = d + 48 if d < 10 else d + 87
+            if full:
+                f[164] = c
+                f[195] = c
+            else:
+                f[161] = c
+        if full or f[130]:
+            f[24] = n + 2
+            f[40] = n + 4
+            f[56] = n + 6
+            self._fill(self._blocks, self._random)
+    n = (n & 7) << 3
     if f[130]:  # a threshold was set
-        d = 64 + ((n & 7) << 3)
-        f[199 if full else 165] = 51 if (f[d] << 8 | f[d + 1]) >= int(self._threshold) else 50
+        d = 51 if (f[n + 64] << 8 | f[n + 65]) >= int(self._threshold) else 50
+        f[199 if full else 165] = d
     if full:
-        n = 64 + ((n & 7) << 3)
-        d = 166
-        while d < 180:
-            c = f[n] >> 4
-            c += 48 if c < 10 else 87
-            f[d] = c
-            c = f[n] & 15
-            c += 48 if c < 10 else 87
-            f[d + 1] = c
-            d += 2
-            n += 1
+        n += 64
+        d = int(f) + 1040
+        t = ptr16(d)  # noqa: F821
+        d = int(f) + 166
+        w = ptr16(d)  # noqa: F821
+        w[0] = t[f[n]]
+        w[1] = t[f[n + 1]]
+        w[2] = t[f[n + 2]]
+        w[3] = t[f[n + 3]]
+        w[4] = t[f[n + 4]]
+        w[5] = t[f[n + 5]]
+        w[6] = t[f[n + 6]]
     if f[129]:
         return self.aged()
     return self._short

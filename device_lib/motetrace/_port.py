@@ -14,7 +14,7 @@ try:
         """Return n bytes of buf from byte offset `at`, sharing its memory."""
         return bytearray_at(addressof(buf) + at, n)
 
-    def painter(text, size, random):
+    def painter(text, size, random, table):
         """Return (columns, paint, rows, palette), which write into 16 texts of `size` bytes, in C, without allocation.
 
         columns.vline(x, 0, 16, c) writes c at x of each text. paint.blit(rows, 11, y, -1, palette) writes 7 of each 8
@@ -26,7 +26,9 @@ try:
         if size < 56:
             return columns, None, None, None
         rows = FrameBuffer(random, 7, 8, GS8, 8)
-        table = bytearray(b"".join(b"%02x" % i for i in range(256)))
+        for i in range(256):
+            table[2 * i] = b"0123456789abcdef"[i >> 4]
+            table[2 * i + 1] = b"0123456789abcdef"[i & 15]
         return columns, FrameBuffer(text, 28, 16, RGB565), rows, FrameBuffer(table, 256, 1, RGB565)
 
     def cipher(key):

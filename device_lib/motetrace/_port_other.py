@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from array import array
 
 try:
     from time import ticks_diff, ticks_ms
@@ -113,34 +112,32 @@ def by_pairs(rows, x, y, key, table):
 
 
 def by_digits(rows, x, y, key, table):
-    """The same where memory cannot be seen as pairs: on MicroPython, and where bytes stand in the other order."""
+    """The same where memory cannot be seen as pairs, as on MicroPython."""
     rows = rows[y >> 3]
     x = 56
     while x:
         x -= 1
         key = rows[x // 7]
-        y = table[key[0][x % 7]]
+        y = key[0][x % 7] * 2
         key = key[1]
-        key[x % 7 * 2] = y & 255
-        key[x % 7 * 2 + 1] = y >> 8
+        key[x % 7 * 2] = table[y]
+        key[x % 7 * 2 + 1] = table[y + 1]
 
 
 class Columns:
     """What of FrameBuffer a tracer uses, for 16 texts of `size` bytes; see `_port.painter`."""
 
-    def __init__(self, text, size, random):
+    def __init__(self, text, size, random, table):
         self._text = text
         self._size = size
         if size < 56:
             return
-        self.table = t = array("H", bytes(512))
-        d = b"0123456789abcdef"
-        for i in range(256):
-            t[i] = d[i >> 4] | d[i & 15] << 8
         self.blit = by_digits  # an object's own function, not its class's: found sooner, and called with one word less
+        self.table = table
         rows = [(view(random, i % 8 * 8, 8), view(text, i * size + 22, 14)) for i in range(16)]
-        if sys.byteorder == "little" and hasattr(memoryview, "cast"):
+        if hasattr(memoryview, "cast"):
             self.blit = by_pairs
+            self.table = table.cast("H")
             rows = [(row, place.cast("H")) for row, place in rows]
         self.rows = rows[:8], rows[8:]
 
@@ -153,17 +150,21 @@ class Columns:
             n -= 1
 
 
-def painter(text, size, random):
+def painter(text, size, random, table):
     """Return (columns, paint, rows, palette): see `_port.painter`; by framebuf where there is one, else by Columns."""
+    i = 0
+    while size > 32 and i < 256:
+        table[2 * i] = b"0123456789abcdef"[i >> 4]
+        table[2 * i + 1] = b"0123456789abcdef"[i & 15]
+        i += 1
     try:
         from framebuf import GS8, RGB565, FrameBuffer
     except ImportError:
-        c = Columns(text, size, random)
+        c = Columns(text, size, random, table)
         return (c, None, None, None) if size < 56 else (c, c, c.rows, c.table)
     columns = FrameBuffer(text, size, 16, GS8)
     if size < 56:
         return columns, None, None, None
-    table = bytearray(b"".join(b"%02x" % i for i in range(256)))
     rows = FrameBuffer(random, 7, 8, GS8, 8)
     return columns, FrameBuffer(text, 28, 16, RGB565), rows, FrameBuffer(table, 256, 1, RGB565)
 

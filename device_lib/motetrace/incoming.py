@@ -1,6 +1,6 @@
 """A traceparent from elsewhere, read in place, and the context of an answer that continues its trace."""
 
-from motetrace.tracer import put_hex
+from motetrace._texts import put_hex
 
 
 class Incoming:
