@@ -10,7 +10,7 @@ import micropython
 @micropython.viper
 def mark(self):
     """Note the moment of the sensor read; the next context carries the age of the reading."""
-    self._state[1] = ~int(self._ticks())
+    self._state[1] = ~self._ticks()
     ptr8(self._octets)[129] = 1  # noqa: F821
 
 

@@ -37,7 +37,10 @@ def test_every_shape_of_an_mqtt_5_publish():
                             clock.now += age
                         pid = c.publish(TOPIC, b'{"t":1}', retain, qos)
                         p = b"\x02" + expiry.to_bytes(4, "big") if expiry else b""
-                        p += pair(mode.encode(), bytes((t._state[0][2] if mode == "seqref" and age is not None else t._state[0][0])))
+                        p += pair(
+                            mode.encode(),
+                            bytes((t._state[0][2] if mode == "seqref" and age is not None else t._state[0][0])),
+                        )
                         if mode == "traceparent" and age is not None:
                             p += pair(b"tracestate", b"mt=a:%07x" % age)
                         assert pid == (number + 1 if qos else None)
