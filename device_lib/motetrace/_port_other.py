@@ -1,7 +1,6 @@
 """The same as `_port`, piece by piece, for CircuitPython, CPython and builds of MicroPython that lack something."""
 
 import os
-import sys
 import time
 
 try:

@@ -3,8 +3,8 @@
 from motetrace import _port
 
 # Everything lies in one buffer. What is handed out are views of it: 16 texts, one for each value of seq's last digit.
-#   0..63    four blocks of the cipher's input: boot nonce 5, seq 4 (big-endian), 6 of the seed, a byte that is 1 at boot
-#            only. The first is `block`. Their seqs are those of 8 messages' first, third, fifth and seventh.
+#   0..63    four blocks of the cipher's input: boot nonce 5, seq 4 (big-endian), 6 of the seed, a byte that is 1 at
+#            boot only. The first is `block`. Their seqs are those of 8 messages' first, third, fifth and seventh.
 #   64..127  its output: 8 times 7 random bytes and one that is not used
 #   129      for the accelerator: not 0 when a mark, a forced message or an age has to be seen to
 #   144..    the texts, 56 bytes each (seqref: 32); of a traceparent's the random digits begin at an even offset
@@ -39,8 +39,8 @@ class Texts:
         self._random = view(f, 64, 64)
         text = view(f, 144, n * 16)
         self._columns, self._paint, self._rows, self._palette = _port.painter(text, n, self._random, view(f, 1040, 512))
-        # Rows are [text, next row, text with age, its end], in two chains of what is made ready at a time. Of a seqref without a
-        # threshold nothing is, and they are one.
+        # Rows are [text, next row, text with age, its end], in two chains of what is made ready at a time. Of a seqref
+        # without a threshold nothing is, and they are one.
         row = other = None
         i = 16
         while i:

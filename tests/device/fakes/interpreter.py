@@ -75,8 +75,3 @@ def at_seq(tracer, seq):
         for _ in range(low & 7):
             row = row[1]
         tracer._state[0] = row
-
-
-def last(tracer, aged=False):
-    """The context of a tracer's last message, with its age if it has one."""
-    return bytes(tracer._state[0][2 if aged else 0])

@@ -6,7 +6,7 @@ import aes128
 import sfc16_reference
 import vectors
 from clock import Clock
-from interpreter import CIPHER, Module, at_seq, deterministic, fresh, surrounded
+from interpreter import CIPHER, at_seq, deterministic, fresh, surrounded
 
 VECTORS = vectors.load("tracer.json")
 
