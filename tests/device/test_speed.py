@@ -12,7 +12,7 @@ RATIOS = (  # the one-liner's instructions are at least so many times those of t
     ("traceparent", False, 6.0),
     ("seqref", False, 9.0),
     ("traceparent, with a threshold", False, 4.0),
-    ("traceparent, mark() and next()", False, 2.0),
+    ("traceparent, mark() and next()", False, 1.9),
     ("traceparent, machine code", True, 14.0),
     ("seqref, machine code", True, 20.0),
 )
