@@ -11,8 +11,9 @@ from services import Mosquitto
 
 from motetrace_host.cli import main
 from tests import tables
-from tests.faults.shim_process import ShimProcess, poll
+from tests.faults.shim_process import ShimProcess
 from tests.stage_runner import running
+from tests.waiting import until
 
 NONCE = "3f2a9c01d4"
 READINGS = 10
@@ -33,7 +34,7 @@ def test_a_rule_that_republishes_without_inject_is_named_and_no_hop_is_accused(
             device.publish("devices/s/telemetry", b"{}", 1, properties=properties).wait_for_publish(60)
         device.publish("devices/s/telemetry", b"end", 1).wait_for_publish(60)
         query = "SELECT hop, unnumbered FROM hop_service"
-        poll(lambda: ("db", READINGS) in tables.query(shim.state / "motetrace.db", query), "both hops report", 60)
+        until(lambda: ("db", READINGS) in tables.query(shim.state / "motetrace.db", query), "both hops report")
         device.disconnect()
         device.loop_stop()
     assert shim.terminate() == 0

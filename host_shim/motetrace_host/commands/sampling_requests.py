@@ -10,10 +10,9 @@ from typing import Final
 
 import click
 
-from motetrace_host.commands import duration, retained_state, sampling_answer, sampling_why
-from motetrace_host.commands.sampling_answer import RequestOutcome
-from motetrace_host.commands.sampling_view import ShimView
-from motetrace_host.commands.sampling_why import Effect
+from motetrace_host.commands import duration, retained_state, sampling_why
+from motetrace_host.commands.sampling_why import Effect, RequestOutcome
+from motetrace_host.commands.shim_view import ShimView
 from motetrace_host.core.errors import OperatorError, WireError
 from motetrace_host.core.mqtt.connection import Broker
 from motetrace_host.core.printable import printable
@@ -82,7 +81,7 @@ def _ask(access: DeviceAccess, wish: SamplingRequest, payload: bytes, shown: str
             if heard.retained or report is None:
                 before = report or before
                 continue
-            judged = sampling_answer.judge(wish, report)
+            judged = sampling_why.judge(wish, report)
             if judged is RequestOutcome.APPLIED:
                 _line("applied", f"after {time.monotonic() - began:.1f} s; {_in_force(report)}")
                 return DONE

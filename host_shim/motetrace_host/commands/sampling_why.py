@@ -8,13 +8,14 @@ from enum import Enum
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from motetrace_host.commands import duration, sampling_answer
+from motetrace_host.commands import duration
 from motetrace_host.commands.retained_state import Words
-from motetrace_host.commands.sampling_answer import RequestOutcome
-from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.shim_view import ShimView
 from motetrace_host.core.printable import printable
 from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.reason import FIRST_KEEP, Reason
+from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
+from motetrace_host.core.sampling.request import INHERIT, SamplingRequest, device_threshold
 from motetrace_host.core.sampling.tail.rules import TailRules
 from motetrace_host.core.sampling.threshold import ALWAYS, NEVER, format_rate, rate_of
 from motetrace_host.core.wire.trust import TrustPolicy
@@ -99,7 +100,7 @@ def _request(words: Words) -> TraceStage:
     asked = f"{wish.mode}, {format_rate(wish.rate)}" if wish.mode == request.ON else wish.mode
     asked += f" for {duration.format(wish.for_s)}" if wish.for_s else " without end"
     applied = words.report is not None and (
-        sampling_answer.judge(wish, words.report) is RequestOutcome.APPLIED or words.report.result == "expired"
+        judge(wish, words.report) is RequestOutcome.APPLIED or words.report.result == "expired"
     )
     if not applied:
         return TraceStage("request", Effect.UNKNOWN, f"{asked}; the device did not report that it applied this")
@@ -229,3 +230,27 @@ def _sending(view: ShimView) -> TraceStage:
     if view.spans_refused:
         return TraceStage("sending", Effect.THINS, text, "the backend refuses spans: see the shim's log", 0.0)
     return TraceStage("sending", Effect.PASSES, text)
+
+
+class RequestOutcome(Enum):
+    """APPLIED and REFUSED end the wait; OTHER is a report about something else."""
+
+    APPLIED = 1
+    REFUSED = 2
+    OTHER = 3
+
+
+def judge(wish: SamplingRequest, report: SamplingReport) -> RequestOutcome:
+    """Judge a report that came after the wish was published (a retained one is older, and no answer).
+
+    A threshold may be one beside ours: firmware that is not our library's may round the other way.
+    """
+    if report.result in REFUSALS:
+        return RequestOutcome.REFUSED
+    if report.result != "applied" or report.mode != wish.mode:
+        return RequestOutcome.OTHER
+    if wish.mode == INHERIT:
+        return RequestOutcome.APPLIED
+    same_rate = abs(report.threshold - device_threshold(wish)) <= 1
+    same_time = 0 < report.left_s <= wish.for_s if wish.for_s else report.left_s == 0
+    return RequestOutcome.APPLIED if same_rate and same_time else RequestOutcome.OTHER

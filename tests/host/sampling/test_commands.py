@@ -19,7 +19,7 @@ from services import Mosquitto, free_port
 
 from motetrace_host.commands import shim_view
 from motetrace_host.commands.sampling import sampling_commands
-from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.shim_view import ShimView
 from motetrace_host.core.mqtt.publish_packet import PublishPacket
 from motetrace_host.core.sampling import request
 from motetrace_host.core.sampling.head import HeadSampler, HeadSettings

@@ -5,7 +5,7 @@ import re
 import parts
 
 from motetrace_host.commands import retained_state, sampling_why
-from motetrace_host.commands.sampling_view import ShimView
+from motetrace_host.commands.shim_view import ShimView
 from motetrace_host.core.sampling import threshold as thresholds
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import MEANING, Reason

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motetrace_host.commands import duration, retained_state, sampling_answer, sampling_why
-from motetrace_host.commands.sampling_answer import RequestOutcome
-from motetrace_host.commands.sampling_view import ShimView
-from motetrace_host.commands.sampling_why import Effect
+from motetrace_host.commands import duration, retained_state, sampling_why
+from motetrace_host.commands.sampling_why import Effect, RequestOutcome
+from motetrace_host.commands.shim_view import ShimView
 from motetrace_host.core.sampling.head import HeadSettings
 from motetrace_host.core.sampling.reason import Reason
 from motetrace_host.core.sampling.report import REFUSALS, SamplingReport
@@ -173,7 +172,7 @@ APPLIED = SamplingReport(BOOT, "on", "applied", 58982, 600, 0)
 def test_a_report_is_taken_for_the_answer_when_it_says_what_was_asked(
     wish: SamplingRequest, said: dict[str, object], expected: RequestOutcome
 ) -> None:
-    assert sampling_answer.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
+    assert sampling_why.judge(wish, dataclasses.replace(APPLIED, **said)) is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
