@@ -10,7 +10,6 @@ MODULES = (
     "_json.py",
     "_port.py",
     "_port_other.py",
-    "_texts.py",
     "boot.py",
     "incoming.py",
     "messages.py",

@@ -1,7 +1,9 @@
 """The same as `_port`, piece by piece, for CircuitPython, CPython and builds of MicroPython that lack something."""
 
 import os
+import sys
 import time
+from array import array
 
 try:
     from time import ticks_diff, ticks_ms
@@ -76,96 +78,61 @@ def seed(extra):
         return fold(extra)
 
 
-class Several:
-    """Encrypts four blocks one after the other, for a cipher that takes one at a time; see `_port.several`."""
-
-    def __init__(self, encrypt, src, dst):
-        self._encrypt = encrypt
-        self._parts = [(view(src, i, 16), view(dst, i, 16)) for i in (0, 16, 32, 48)]
-
-    def fill(self, src, dst):
-        for src, dst in self._parts:
-            self._encrypt(src, dst)
-
-
-def several(encrypt, src, dst):
-    return Several(encrypt, src, dst).fill
+def by_pairs(rows, x, row, key, table):
+    """Write rows[row], 7 bytes, as digits to text[22:36]; arguments as FrameBuffer.blit has them, row is 0 or -1."""
+    x = rows[row]  # the arguments' own slots: a frame of more words would be put on the heap
+    key = rows[1]
+    key[11] = table[x[0]]
+    key[12] = table[x[1]]
+    key[13] = table[x[2]]
+    key[14] = table[x[3]]
+    key[15] = table[x[4]]
+    key[16] = table[x[5]]
+    key[17] = table[x[6]]
 
 
-def by_pairs(rows, x, y, key, table):
-    """Write 8 times 7 bytes as digits; arguments as FrameBuffer.blit has them."""
-    rows = rows[y >> 3]
-    x = 8
-    while x:
-        x -= 1
-        key = rows[x]
-        y = key[1]
-        key = key[0]
-        y[0] = table[key[0]]
-        y[1] = table[key[1]]
-        y[2] = table[key[2]]
-        y[3] = table[key[3]]
-        y[4] = table[key[4]]
-        y[5] = table[key[5]]
-        y[6] = table[key[6]]
+def by_digits(rows, x, row, key, table):
+    """The same where memory cannot be seen as pairs: on MicroPython, and where bytes stand in the other order."""
+    row = rows[row]
+    key = 0
+    while key < 7:
+        p = table[row[key]]
+        rows[1][x] = p & 255
+        rows[1][x + 1] = p >> 8
+        x += 2
+        key += 1
 
 
-def by_digits(rows, x, y, key, table):
-    """The same where memory cannot be seen as pairs, as on MicroPython."""
-    rows = rows[y >> 3]
-    x = 56
-    while x:
-        x -= 1
-        key = rows[x // 7]
-        y = key[0][x % 7] * 2
-        key = key[1]
-        key[x % 7 * 2] = table[y]
-        key[x % 7 * 2 + 1] = table[y + 1]
+class Pairs:
+    """Digits for one text.
 
+    Args:
+        text: what is written to, of even length.
+        random: 16 bytes: two rows, of which the first 7 are written.
+        digits: the 16 digits.
+    """
 
-class Columns:
-    """What of FrameBuffer a tracer uses, for 16 texts of `size` bytes; see `_port.painter`."""
-
-    def __init__(self, text, size, random, table):
-        self._text = text
-        self._size = size
-        if size < 56:
-            return
+    def __init__(self, text, random, digits):
+        self.table = t = array("H", bytes(512))
+        for i in range(256):
+            t[i] = digits[i >> 4] | digits[i & 15] << 8
         self.blit = by_digits  # an object's own function, not its class's: found sooner, and called with one word less
-        self.table = table
-        rows = [(view(random, i % 8 * 8, 8), view(text, i * size + 22, 14)) for i in range(16)]
-        if hasattr(memoryview, "cast"):
+        if sys.byteorder == "little" and hasattr(memoryview, "cast"):
             self.blit = by_pairs
-            self.table = table.cast("H")
-            rows = [(row, place.cast("H")) for row, place in rows]
-        self.rows = rows[:8], rows[8:]
-
-    def vline(self, x, y, n, c):
-        t = self._text
-        y = self._size
-        while n:
-            t[x] = c
-            x += y
-            n -= 1
+            text = memoryview(text).cast("H")
+        random = memoryview(random)
+        self.rows = (random[:8], text, random[8:])
 
 
-def painter(text, size, random, table):
-    """Return (columns, paint, rows, palette): see `_port.painter`; by framebuf where there is one, else by Columns."""
-    i = 0
-    while size > 32 and i < 256:
-        table[2 * i] = b"0123456789abcdef"[i >> 4]
-        table[2 * i + 1] = b"0123456789abcdef"[i & 15]
-        i += 1
+def painter(text, random, digits):
+    """Return (paint, rows, palette): see `_port.painter`; by framebuf where there is one, else by Pairs."""
     try:
-        from framebuf import GS8, RGB565, FrameBuffer
+        from framebuf import GS4_HMSB, GS8, FrameBuffer
     except ImportError:
-        c = Columns(text, size, random, table)
-        return (c, None, None, None) if size < 56 else (c, c, c.rows, c.table)
-    columns = FrameBuffer(text, size, 16, GS8)
-    if size < 56:
-        return columns, None, None, None
-    rows = FrameBuffer(random, 7, 8, GS8, 8)
-    return columns, FrameBuffer(text, 28, 16, RGB565), rows, FrameBuffer(table, 256, 1, RGB565)
+        pairs = Pairs(text, random, digits)
+        return pairs, pairs.rows, pairs.table
+    rows = FrameBuffer(random, 14, 2, GS4_HMSB, 16)
+    return FrameBuffer(text, len(text), 1, GS8), rows, FrameBuffer(bytearray(digits), 16, 1, GS8)
 
 
 def fold(data):

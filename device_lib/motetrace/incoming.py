@@ -1,6 +1,6 @@
 """A traceparent from elsewhere, read in place, and the context of an answer that continues its trace."""
 
-from motetrace._texts import put_hex
+from motetrace.tracer import put_hex
 
 
 class Incoming:
@@ -19,7 +19,6 @@ class Incoming:
         self.tracer = tracer
         self.fault = "traceparent_length"
         self._buf = bytearray(b"00-%32s-%16s-00" % (b"", b""))
-        self._random = bytearray(16)
 
     def read(self, src, at=0, end=-1):
         """Read a traceparent from src (any buffer; None: there is none) from `at` to `end` (-1: its end).
@@ -80,9 +79,9 @@ class Incoming:
         if self.fault:
             if len(b) == 55:
                 return b
-            t._encrypt(t.block, self._random)  # a seqref's tracer has no whole context at hand
+            t._encrypt(t.block, t._random)  # a seqref's tracer has no whole context at hand
             put_hex(self._buf, 3, t.block, 0, 9, t.table)
-            put_hex(self._buf, 21, self._random, 0, 7, t.table)
+            put_hex(self._buf, 21, t._random, 0, 7, t.table)
             self._buf[54] = 51 if t.sampled else 50
         put_hex(self._buf, 36, t.block, 1, 8, t.table)
         return self._buf

@@ -1,10 +1,29 @@
-"""The trace context of this device's messages."""
+"""The trace context of this device's messages, kept in one buffer and renewed in place."""
 
 from motetrace import _port
-from motetrace._texts import Texts
+
+# Everything that a message changes lies in one buffer, so that next() loads one attribute for all of it. What is handed
+# out are views of its beginning: traceparent 1..55, seqref 34..55 (with age to 63). Both end with the same digit of seq
+# and the same digit of flags; the random digits begin at an even offset, as Pairs wants it.
+#   0         1         2         3         4         5         6
+#   0123456789012345678901234567890123456789012345678901234567890123
+#   .00-nnnnnnnnnnSSSSSSSSrrrrrrrrrrrrrr-bbbbbbbbSSSSSSSS-ff........
+#   ..................................nnnnnnnnnn-SSSSSSSS-ff-aaaaaaa
+# 64..79 `block`, the cipher's input: boot nonce 5, seq 4 (big-endian), 6 of the seed, a byte that is 1 at boot only.
+# 80..95 `_random`, its output: two messages' random parts, at 80 and 88.
 
 
-class Tracer(Texts):
+def put_hex(dst, at, src, i, n, table):
+    """Write n bytes of src from i as 2n digits into dst from `at`; `table` is a tracer's."""
+    while n:
+        dst[at] = table[src[i] >> 4]
+        dst[at + 1] = table[src[i] & 15]
+        at += 2
+        i += 1
+        n -= 1
+
+
+class Tracer:
     """Make one trace context per message; after construction nothing here allocates.
 
     Args:
@@ -21,108 +40,140 @@ class Tracer(Texts):
         full = mode == "traceparent"
         if not (full or mode == "seqref") or not 0 <= threshold <= 65536:
             raise ValueError("mode: traceparent or seqref; threshold: 0..65536")
-        super().__init__(full, entropy)
         self.mode = mode
+        self.threshold = threshold
+        self.sampled = True
         self.tracestate = None  # after next(): bytes to send beside a traceparent, or None
-        self._ticks = clock.ticks_ms
-        self._diff = clock.ticks_diff
-        self._age = bytearray(b"mt=a:0000000") if full else None
-        row = self._heads[0]
-        self._short = row[0]
-        if _fast:
-            row = list(row)
-            row[1] = row
-        # The last message's row; ~ticks_ms() of a mark: below 0, or 1 when the last context had an age, or the next is
-        # forced; digits of an age beyond the last 4; forced; what makes further rows ready.
-        self._state = [row, 0, not full, False, self._draw]
-        if threshold:
-            self.threshold = threshold
+        self.table = b"0123456789abcdef"  # put_hex's
+        self._full = full
+        self._clock = clock
+        self._mark = 0  # ~ticks_ms() of a mark: below 0; 1 when the last context had an age, or the next is forced
+        self._force = False
+        text = b".00-%32s-%16s-03" if full else b"%44s-%8s-03-0000000"
+        self._octets = f = bytearray(text % (b"", b"") + bytes(40))
+        self.block = _port.view(f, 64, 16)
+        self._random = _port.view(f, 80, 16)
+        self._paint = None
+        if full:
+            self._short = self._long = _port.view(f, 1, 55)
+            self._age = bytearray(b"mt=a:0000000")
+            self._paint, self._rows, self._palette = _port.painter(f, self._random, self.table)
+        else:
+            self._short = _port.view(f, 34, 22)
+            self._long = _port.view(f, 34, 30)
+            self._age = _port.view(f, 52, 12)
+        self._late = 0  # an age's digits beyond the last 4
+        key = _port.seed(entropy)
+        self.source, self._encrypt = _port.cipher(key[:16])
+        f[73:79] = key[16:22]
+        self._boot()
 
-    @property
-    def threshold(self):
-        return self._threshold
+    def _boot(self):
+        # A new boot nonce and parent-id prefix, seq back to 0: at construction, and when seq has run out.
+        c = self.block
+        r = self._random
+        c[15] = 1
+        self._encrypt(c, r)
+        c[15] = 0
+        i = 0
+        while i < 9:
+            c[i] = r[i] if i < 5 else 0
+            i += 1
+        if self._full:
+            put_hex(self._octets, 37, r, 5, 4, self.table)
+        put_hex(self._octets, 4 if self._full else 34, c, 0, 5, self.table)
+        self._digits()
+        self._encrypt(c, r)
 
-    @threshold.setter
-    def threshold(self, t):
-        self._threshold = t
-        n = t >> 8
-        self._sampling = b"2" * n + (b"\0" if t & 255 else b"3") + b"3" * (255 - n)
-        f = self._octets
-        f[130] = 1
-        n = self.block[8]
-        if not self._full:
-            self._split[1] = None
-            self._draw(n & 248)
-            f[8] = n
-        if n & 7 < 7:
-            self._sample(n + 1)
+    def _digits(self):
+        put_hex(self._octets, 14, self.block, 5, 4, self.table)  # in mode seqref nobody sees these
+        put_hex(self._octets, 45, self.block, 5, 4, self.table)
 
-    @property
-    def sampled(self):
-        """Whether the last message is."""
-        return self._state[0][0][-1] == 51
-
-    @property
-    def block(self):
-        """16 bytes, of which the first 9 are boot nonce and seq of the last message."""
-        if not _fast:
-            n = self._state[0][0][20 if self._full else 18]
-            self._octets[8] = self._octets[8] & 240 | (n & 15) + (n >> 6) * 9
-        return self._block
+    def _carry(self):
+        # seq's low byte ran over: return its new value.
+        c = self.block
+        c[8] = 0
+        i = 7
+        while i > 4:
+            if c[i] < 255:
+                c[i] += 1
+                self._digits()
+                return 0
+            c[i] = 0
+            i -= 1
+        self._boot()
+        return 1
 
     def mark(self):
         """Note the moment of the sensor read; the next context carries the age of the reading."""
-        self._state[1] = ~self._ticks()
+        self._mark = ~self._clock.ticks_ms()
 
     def force(self):
         """Have the next message sampled, whatever the threshold says."""
-        s = self._state
-        s[1] = s[1] or 1
-        s[2] = s[2] or 1
-        s[3] = True
-        self._octets[129] = 1
+        self._force = True
+        if not self._mark:
+            self._mark = 1
 
-    def _unmarked(self, row):
-        # A forced message, or the first one behind an age.
-        s = self._state
-        s[1] = self._octets[129] = 0
-        self.tracestate = None
-        if s[3]:
-            s[3] = False
-            row[0][-1] = 51
-        return row[0]
-
-    def next(self):
-        """Advance seq and return the context of a new message, in a buffer that later calls overwrite."""
-        s = self._state
-        r = s[0][1] or s[4](None)
-        s[0] = r
-        if not s[1]:
-            return r[0]
-        m = s[1]
+    def _aged(self):
+        if self._force:
+            self._force = False
+            self.sampled = True
+            self._octets[55] = 51
+        m = self._mark
         if m > 0:
-            return self._unmarked(r)
-        s[1] = 1  # the next call has an age to take back
-        m = self._diff(self._ticks(), ~m)
+            self._mark = 0
+            self.tracestate = None
+            return self._short
+        self._mark = 1  # the next call has an age to take back
+        self.tracestate = self._age if self._full else None
+        m = self._clock.ticks_diff(self._clock.ticks_ms(), ~m)
         if m >> 28:  # negative, or more than 7 digits
             m = 0xFFFFFFF
-        t = self._age or r[3]
-        t[11] = b"0123456789abcdef"[m & 15]
-        t[10] = b"0123456789abcdef"[m >> 4 & 15]
-        t[9] = b"0123456789abcdef"[m >> 8 & 15]
-        t[8] = b"0123456789abcdef"[m >> 12 & 15]
+        f = self._age
+        d = self.table
+        f[11] = d[m & 15]
+        f[10] = d[m >> 4 & 15]
+        f[9] = d[m >> 8 & 15]
+        f[8] = d[m >> 12 & 15]
         m >>= 16
-        if m or s[2]:  # most ages fit 4 digits, and the other 3 are 0 already
-            s[2] = m or self._age is None
-            t[7] = b"0123456789abcdef"[m & 15]
-            t[6] = b"0123456789abcdef"[m >> 4 & 15]
-            t[5] = b"0123456789abcdef"[m >> 8]
-            if s[3]:
-                s[3] = False
-                r[0][-1] = 51
-        if self.tracestate is not self._age:  # a store costs as much as three digits
-            self.tracestate = self._age
-        return r[2]
+        if m or self._late:  # most ages fit 4 digits, and the other 3 are 0 already
+            self._late = m
+            f[7] = d[m & 15]
+            f[6] = d[m >> 4 & 15]
+            f[5] = d[m >> 8]
+        return self._long
+
+    def next(self):
+        """Advance seq and return the context of a new message, in a buffer that the next call overwrites."""
+        f = self._octets
+        n = f[72] + 1
+        if not n & 15:
+            if n > 255:
+                n = self._carry()
+            else:
+                f[20] = f[51] = b"0123456789abcdef"[n >> 4]
+        f[72] = n
+        f[21] = f[52] = b"0123456789abcdef"[n & 15]
+        p = self._paint
+        if n & 1:
+            if p:
+                p.blit(self._rows, 22, -1, -1, self._palette)
+        else:
+            if p:
+                self._encrypt(self.block, self._random)
+                p.blit(self._rows, 22, 0, -1, self._palette)
+            elif self.threshold:
+                self._encrypt(self.block, self._random)
+        p = self.threshold
+        if p or not self.sampled:
+            n = 80 + (n & 1) * 8
+            p = (f[n] << 8 | f[n + 1]) >= p
+            if p != self.sampled:
+                self.sampled = p
+                f[55] = 51 if p else 50
+        if self._mark:
+            return self._aged()
+        return self._short
 
     def seq(self):
         """Return the number of the last message, 0 before the first; may allocate."""
@@ -130,11 +181,8 @@ class Tracer(Texts):
 
 
 try:
-    from motetrace_fast import mark, next  # device_lib/accelerator: the same in machine code
+    from motetrace_fast import next  # device_lib/accelerator: the same in machine code
 
-    Tracer.aged = Tracer.next  # what it calls for a message with a mark
-    Tracer.mark = mark
     Tracer.next = next
-    _fast = True
 except Exception:  # not there, or compiled for something else: never a reason for the application to stop
-    _fast = False
+    pass

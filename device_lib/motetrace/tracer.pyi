@@ -1,7 +1,5 @@
 from typing import Literal, Protocol
 
-from motetrace._texts import Texts
-
 _Buffer = bytes | bytearray | memoryview
 _Mode = Literal["traceparent", "seqref"]
 
@@ -26,17 +24,16 @@ class _Contexts(Protocol):
     def tracestate(self) -> bytearray | None: ...
     def next(self) -> bytearray | memoryview: ...
 
-class Tracer(Texts):
+def put_hex(dst: bytearray | memoryview, at: int, src: _Buffer, i: int, n: int, table: bytes) -> None: ...
+
+class Tracer:
     mode: _Mode
+    threshold: int
+    sampled: bool
     tracestate: bytearray | None
-    @property
-    def threshold(self) -> int: ...
-    @threshold.setter
-    def threshold(self, t: int) -> None: ...
-    @property
-    def sampled(self) -> bool: ...
-    @property
-    def block(self) -> bytearray | memoryview: ...
+    table: bytes
+    block: bytearray | memoryview
+    source: str
     def __init__(
         self, mode: _Mode = "traceparent", threshold: int = 0, entropy: bytes = b"", clock: _Clock = ...
     ) -> None: ...

@@ -12,7 +12,7 @@ from tests.device import ram, sizes
 BENCHMARKS = {
     "sizes": lambda: print(sizes.table(sizes.measure())),
     "ram": ram.main,
-    "device": device_encoder.main,
+    "encoder": device_encoder.main,
     "shim": shim_throughput.main,
     "parts": shim_parts.main,
 }

@@ -52,7 +52,7 @@ def seq_of(text: str) -> int:
 
 
 def last_context(session: Session) -> str:
-    return session.ask("d.tracer._state[0][0]").decode()
+    return session.ask("d.tracer._short").decode()
 
 
 @every_case

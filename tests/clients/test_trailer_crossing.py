@@ -21,7 +21,7 @@ def test_the_host_reads_what_the_device_wrote_at_every_seq_and_behind_any_payloa
         device.run(
             "from interpreter import at_seq\nfrom motetrace import Tracer\nfrom motetrace.payload import Trailer\n"
             f"t = Tracer({mode!r}, threshold=32768)\nc = Trailer(t)\n"
-            "def made(payload):\n  whole = c.copy(payload)\n  return whole, bytes(t._state[0][0])"
+            "def made(payload):\n  whole = c.copy(payload)\n  return whole, bytes(t._short)"
         )
         for edge in EDGES:
             device.run(f"at_seq(t, {edge})")

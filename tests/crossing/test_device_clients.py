@@ -49,7 +49,7 @@ def test_every_message_arrives_with_its_context_and_its_payload_byte_for_byte(
         for seq in range(1, 9):
             qos, kind = seq % 2, ("bytes", "bytearray", "memoryview")[seq % 3]
             pid = device.ask(f"c.publish(b'devices/d/telemetry', {kind}(payload), False, {qos})")
-            sent = device.ask("t._state[0][0]")
+            sent = device.ask("t._short")
             (message,) = subscriber.take(1)
             assert message.topic == b"devices/d/telemetry"
             assert (message.qos, message.retain) == (qos, False)
@@ -86,7 +86,7 @@ def test_a_retained_message_keeps_its_context_for_a_later_subscriber(
     with client(interpreter, carrier, mosquitto.host, mosquitto.port) as device:
         pid = device.ask("c.publish('kept', b'{}', True, 1)")
         device.run(f"until(lambda: [{pid}, 1] in statuses)")
-        sent = device.ask("t._state[0][0]")
+        sent = device.ask("t._short")
     with Subscriber(mosquitto.host, mosquitto.port) as later:
         (message,) = later.take(1)
     assert message.retain

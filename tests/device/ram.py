@@ -27,7 +27,7 @@ OBJECTS = {
     "messages": "m.Stats(t)",
     "mqtt5": "m.UserProperty(client, t)",
     "payload": "m.Member(t)",
-    "_port_other": "m.Columns(bytearray(896), 56, bytes(64), bytearray(512))",
+    "_port_other": "m.Pairs(bytearray(96), bytes(16), b'0123456789abcdef')",
     "sampling": "m.Sampling(t)",
     "simple2": "m.JsonMember(client, t)",
 }

@@ -11,14 +11,13 @@ from tests.device.session import Session
 # A frame of more words than this is put on the heap at every call.
 FRAME_WORDS = 11
 HOT = {
-    "tracer": ("mark", "force", "_unmarked", "next", "block", "sampled"),
-    "_texts": ("put_hex", "_boot", "_digits", "_byte", "_carry", "_draw", "_sample"),
+    "tracer": ("put_hex", "_boot", "_digits", "_carry", "mark", "force", "_aged", "next"),
     "incoming": ("read", "_check", "next", "read_member"),
     "publish": ("send", "_fill", "_start", "publish", "plain", "__call__"),
     "_json": ("behind_brace",),
     "simple2": ("bare", "close", "_skip", "publish"),
     "mqtt5": ("bare", "close", "publish"),
-    "_port_other": ("fill", "by_pairs", "by_digits", "vline"),
+    "_port_other": ("fill", "by_pairs", "by_digits"),
 }
 _FUNCTION = re.compile(r"^File (\S+), code block '([^'\n]*)'.*?^\(N_STATE (\d+)\)$", re.MULTILINE | re.DOTALL)
 

@@ -65,13 +65,8 @@ def with_aes(*args, **kw):
 
 def at_seq(tracer, seq):
     """Put a tracer where it would be after message `seq` of its boot."""
-    for i, byte in enumerate((seq >> 8).to_bytes(3, "big")):
-        tracer._byte(5 + i, byte)
-    low = seq & 255
-    tracer._draw(low & 0xF0)  # the last digit but one is written there
-    row = tracer._draw(low & 0xF8)
-    tracer._octets[8] = low
-    if tracer._state[0] is not tracer._state[0][1]:  # the accelerator has one row only
-        for _ in range(low & 7):
-            row = row[1]
-        tracer._state[0] = row
+    block = tracer.block
+    block[5:9] = (seq & ~1).to_bytes(4, "big")
+    tracer._encrypt(block, tracer._random)  # an odd message uses the second half of its even neighbour's block
+    block[5:9] = seq.to_bytes(4, "big")
+    tracer._digits()

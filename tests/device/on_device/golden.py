@@ -6,7 +6,7 @@ import aes128
 import sfc16_reference
 import vectors
 from clock import Clock
-from interpreter import CIPHER, at_seq, deterministic, fresh, surrounded
+from interpreter import CIPHER, Module, at_seq, deterministic, fresh, surrounded
 
 VECTORS = vectors.load("tracer.json")
 
@@ -64,33 +64,22 @@ def test_a_build_without_framebuf_gives_the_golden_contexts():
     follows_the_vectors((("framebuf",), CIPHER), "pairs")
 
 
-def test_digits_are_stored_in_pairs_where_memory_can_be_seen_so():
-    from motetrace import _port_other
-
-    made = _port_other.Columns(memoryview(bytearray(16 * 56)), 56, bytes(64), memoryview(bytearray(512)))
-    shared = hasattr(memoryview, "cast")
-    assert made.blit is (_port_other.by_pairs if shared else _port_other.by_digits)
+def test_a_build_without_a_shared_view_of_bytes_and_pairs_gives_the_golden_contexts():
+    modules = dict(CIPHER)
+    modules["sys"] = Module(byteorder="big", implementation=sys.implementation)
+    follows_the_vectors((("framebuf",), modules), "pairs")
 
 
-def test_digits_one_by_one_are_the_same():
-    from motetrace import _port_other
+def test_pairs_are_stored_at_once_only_where_memory_has_them_in_the_digits_order():
+    for byteorder in ("little", "big"):
+        with surrounded((), sys=Module(byteorder=byteorder)):
+            fresh()
 
-    texts = []
-    for one_by_one in (False, True):
-        text = memoryview(bytearray(16 * 56))
-        table = memoryview(bytearray(512))
-        random = memoryview(bytearray(range(100, 164)))
-        _port_other.painter(text, 56, random, table)  # fills the table
-        made = _port_other.Columns(text, 56, random, table)
-        rows = made.rows
-        if one_by_one and hasattr(memoryview, "cast"):
-            rows = [[(row, place.cast("B")) for row, place in half] for half in rows]
-        if one_by_one:
-            _port_other.by_digits(rows, 11, 8, -1, table)
-        else:
-            made.blit(rows, 11, 8, -1, made.table)
-        texts.append(bytes(text))
-    assert texts[0] == texts[1] and texts[0][8 * 56 + 22 : 8 * 56 + 36] == b"6465666768696a"
+            from motetrace import _port_other
+
+            made = _port_other.Pairs(bytearray(36), bytes(16), b"0123456789abcdef")
+        shared = byteorder == "little" and hasattr(memoryview, "cast")
+        assert made.blit is (_port_other.by_pairs if shared else _port_other.by_digits)
 
 
 def test_a_board_with_aesio_gives_the_golden_contexts():
