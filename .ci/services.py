@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -40,7 +41,9 @@ def popen(command: Sequence[str | os.PathLike[str]], **options: Any) -> "subproc
     A run of the tests that is killed must leave nothing behind: a MicroPython at a pseudo-terminal whose other side is
     gone would turn at full speed for ever.
     """
-    return subprocess.Popen(command, preexec_fn=_end_with_parent if _libc else None, **options)
+    # Linux sends the signal when the thread ends that started the child, so other threads start theirs without it.
+    tied = _libc is not None and threading.current_thread() is threading.main_thread()
+    return subprocess.Popen(command, preexec_fn=_end_with_parent if tied else None, **options)
 
 
 def _end_with_parent() -> None:

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import parts
+from services import popen
 
 CI = Path(parts.__file__).parent
 PARENT = """
@@ -50,3 +52,13 @@ def test_tests_start_processes_that_stay_by_that_function_only() -> None:
         if "subprocess.Popen(" in path.read_text() and path.name != own and "benchmarks" not in path.parts
     ]
     assert found == []
+
+
+def test_a_process_outlives_the_thread_that_started_it() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=lambda: started.append(popen([sys.executable, "-c", "input()"], stdin=-1)))
+    thread.start()
+    thread.join()
+    (process,) = started
+    process.communicate(b"\n")
+    assert process.returncode == 0
